@@ -1,0 +1,211 @@
+//! What shells show, as JSON. Money is a decimal string, unknown money is null, counts are integers.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// `tidegate status --json`, and the Overview.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct StatusView {
+    pub version: String,
+    /// RFC 3339, UTC: when this was read.
+    pub at: String,
+    pub gateway: GatewayView,
+    pub limits: Vec<LimitView>,
+    pub windows: Vec<WindowView>,
+    pub queue: QueueView,
+    pub spend: SpendView,
+    pub forecasts: Vec<ForecastView>,
+    pub breakers: Vec<BreakerView>,
+    pub emergency: EmergencyView,
+    pub outside: Vec<OutsideView>,
+    pub alerts: Vec<AlertView>,
+    pub estimates: Vec<EstimateView>,
+    pub cache: CacheView,
+    pub success: SuccessView,
+    /// Calls that run now, then the latest that ended; newest first, at most 50.
+    pub live: Vec<LiveCallView>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct GatewayView {
+    /// `http://127.0.0.1:8432`; null while it does not listen.
+    pub address: Option<String>,
+    /// `open`, `draining`, `stopped` or `demo`.
+    pub state: String,
+    /// One sentence where something keeps calls from leaving, such as a locked keychain.
+    pub trouble: Option<String>,
+    /// Names of the upstreams.
+    pub upstreams: Vec<String>,
+    pub timezone: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct LimitView {
+    pub upstream: String,
+    /// `sonnet-4`, or the patterns of a line of the settings.
+    pub group: String,
+    /// `requests`, `input_tokens`, `output_tokens`, `concurrency`.
+    pub resource: String,
+    pub limit: u64,
+    /// What Tidegate allows itself of the limit.
+    pub guard: u64,
+    /// What is left of it now; negative is a debt.
+    pub level: i64,
+    /// `settings`, `tier`, `headers`.
+    pub source: String,
+    /// RFC 3339; null where no response has confirmed it.
+    pub observed_at: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct WindowView {
+    pub name: String,
+    /// `usd`, `tokens` or `percent`.
+    pub unit: String,
+    pub used: String,
+    pub limit: String,
+    pub resets_at: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct QueueView {
+    pub critical: ClassQueueView,
+    pub normal: ClassQueueView,
+    pub background: ClassQueueView,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ClassQueueView {
+    pub waiting: u64,
+    pub running: u64,
+    pub oldest_ms: u64,
+    pub eta_ms: u64,
+    pub paused: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SpendView {
+    pub today_usd: String,
+    pub week_usd: String,
+    pub month_usd: String,
+    /// Calls of unknown price, not in the sums.
+    pub unpriced_calls: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ForecastView {
+    pub window: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct BreakerView {
+    pub upstream: String,
+    pub group: String,
+    pub state: String,
+    pub until: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct EmergencyView {
+    pub active: bool,
+    pub since: Option<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct OutsideView {
+    pub group: String,
+    pub resource: String,
+    pub share: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct AlertView {
+    pub alert_id: String,
+    pub rule: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct EstimateView {
+    pub model: String,
+    pub client: String,
+    pub median_error: f64,
+    pub p95_error: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct CacheView {
+    pub hits: u64,
+    pub misses: u64,
+    pub calls_avoided: u64,
+    pub saved_usd: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SuccessView {
+    pub days: u64,
+    pub rate_limit_errors_seen: u64,
+    pub fallbacks_served: u64,
+    pub alerts_before_tier_change: u64,
+    pub longest_recovery_s: u64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct LiveCallView {
+    pub call_id: String,
+    pub started_at: String,
+    pub client: String,
+    /// `critical`, `normal`, `background`.
+    pub class: String,
+    pub model: String,
+    /// `waiting`, `running`, or how it ended: `completed`, `cut`, `cancelled`, `refused`, `failed`, `interrupted`.
+    pub state: String,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub cost_usd: Option<String>,
+    pub waited_ms: u64,
+    pub total_ms: u64,
+}
+
+/// `tidegate usage --json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct UsageView {
+    pub from: String,
+    pub to: String,
+    pub timezone: String,
+    pub rows: Vec<UsageRowView>,
+    pub total: UsageRowView,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct UsageRowView {
+    pub key: String,
+    pub calls: u64,
+    pub input_tokens: u64,
+    pub cache_write_5m_tokens: u64,
+    pub cache_write_1h_tokens: u64,
+    pub cache_read_tokens: u64,
+    pub output_tokens: u64,
+    /// Exact, nine decimals; null where no call had a known price.
+    pub cost_usd: Option<String>,
+    pub unpriced_calls: u64,
+    pub saved_usd: String,
+}
