@@ -1,0 +1,1 @@
+//! Programs as people write them, with the official SDKs, LangChain and curl.

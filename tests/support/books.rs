@@ -1,0 +1,141 @@
+//! What the ledger and the simulator each say happened.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::http::{self, Request};
+use crate::lab::Home;
+use crate::process::Server;
+
+/// Sums that two books must agree on, to the token and the nano-dollar.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Sums {
+    pub calls: u64,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    /// Nano-dollars.
+    pub cost: i128,
+}
+
+/// The ledger, asked through the command line.
+pub struct Books<'a> {
+    pub(crate) home: &'a Home,
+}
+
+impl Books<'_> {
+    pub fn json(&self, args: &[&str]) -> Value {
+        let said = self.home.tidegate(args);
+        assert_eq!(said.code, Some(0), "{args:?}: {said:?}");
+        serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{args:?}: no JSON ({error}): {}", said.out))
+    }
+
+    /// Of today and the day before, so that a midnight does no harm.
+    pub fn usage(&self) -> Value {
+        let day = self.json(&["usage", "--json"]);
+        let yesterday = &day["from"].as_str().expect("from")[..10];
+        let from = before(yesterday);
+        self.json(&["usage", "--json", "--from", &from])
+    }
+
+    pub fn sums(&self) -> Sums {
+        let total = self.usage()["total"].clone();
+        let input = ["input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens"];
+        Sums {
+            calls: count(&total["calls"]),
+            input_tokens: input.iter().map(|class| count(&total[*class])).sum(),
+            output_tokens: count(&total["output_tokens"]),
+            cost: nano_dollars(&total["cost_usd"]),
+        }
+    }
+
+    /// The rows of `export calls`, each as column → cell.
+    pub fn calls(&self) -> Vec<BTreeMap<String, String>> {
+        let said = self.home.tidegate(&["export", "calls", "--from", "2020-01-01"]);
+        assert_eq!(said.code, Some(0), "export: {said:?}");
+        let mut rows = parse_csv(&said.out).into_iter();
+        let names = rows.next().unwrap_or_default();
+        rows.map(|row| names.iter().cloned().zip(row).collect()).collect()
+    }
+
+    pub fn verify(&self) {
+        let said = self.home.tidegate(&["verify"]);
+        assert_eq!(said.code, Some(0), "verify: {said:?}");
+    }
+}
+
+/// `GET /simulator/…` as JSON.
+pub async fn simulator(server: &Server, path: &str) -> Value {
+    http::call(server.address(), &Request::new("GET", path)).await.expect("the simulator answers").json()
+}
+
+pub async fn simulator_sums(server: &Server) -> Sums {
+    let stats = simulator(server, "/simulator/stats").await;
+    Sums {
+        calls: count(&stats["calls"]),
+        input_tokens: count(&stats["input_tokens"]),
+        output_tokens: count(&stats["output_tokens"]),
+        cost: nano_dollars(&stats["cost_usd"]),
+    }
+}
+
+pub fn count(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("a count, not {value}"))
+}
+
+/// From a decimal string of dollars, exactly.
+pub fn nano_dollars(value: &Value) -> i128 {
+    let text = value.as_str().unwrap_or_else(|| panic!("money as a string, not {value}"));
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    assert!(part.len() <= 9, "money finer than a nano-dollar: {text}");
+    let padded = format!("{whole}{part:0<9}");
+    padded.parse().unwrap_or_else(|_| panic!("money, not {text}"))
+}
+
+/// RFC 4180.
+pub fn parse_csv(text: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut cell, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (c, quoted) {
+            ('"', true) if chars.peek() == Some(&'"') => cell.extend(chars.next()),
+            ('"', _) => quoted = !quoted,
+            (',', false) => row.push(std::mem::take(&mut cell)),
+            ('\n', false) => {
+                row.push(std::mem::take(&mut cell));
+                rows.push(std::mem::take(&mut row));
+            }
+            ('\r', false) => {}
+            (c, _) => cell.push(c),
+        }
+    }
+    if !cell.is_empty() || !row.is_empty() {
+        row.push(cell);
+        rows.push(row);
+    }
+    rows
+}
+
+/// The day before `2026-11-24`.
+fn before(day: &str) -> String {
+    let noon = domain::time::Timestamp::parse(&format!("{day}T12:00:00Z")).expect("a day");
+    let earlier = domain::time::Timestamp::from_millis(noon.as_millis() - 86_400_000);
+    earlier.to_string()[..10].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_cells_keep_commas_quotes_and_lines() {
+        let rows = parse_csv("a,b\r\n\"x,\"\"y\"\"\nz\",\r\n");
+        assert_eq!(rows, [vec!["a".to_owned(), "b".into()], vec!["x,\"y\"\nz".into(), String::new()]]);
+    }
+
+    #[test]
+    fn money_is_read_exactly() {
+        assert_eq!(nano_dollars(&Value::from("1.000000001")), 1_000_000_001);
+        assert_eq!(nano_dollars(&Value::from("0.5")), 500_000_000);
+    }
+}
