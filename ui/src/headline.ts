@@ -1,0 +1,102 @@
+// The first line of the Overview: the one thing that matters now, in words.
+
+import type { LimitView } from './bindings/LimitView'
+import type { StatusView } from './bindings/StatusView'
+import { count, duration, group, percent, plural } from './format'
+
+export type Tone = 'calm' | 'warn' | 'critical'
+
+export interface Headline {
+  title: string
+  detail: string
+  tone: Tone
+}
+
+export const WARN_FROM = 0.8
+
+const RESOURCES: Record<string, string> = {
+  requests: 'requests',
+  input_tokens: 'input tokens',
+  output_tokens: 'output tokens',
+  concurrency: 'calls at once',
+}
+
+export function resource(limit: LimitView): string {
+  return RESOURCES[limit.resource] ?? limit.resource
+}
+
+/** How much of what we allow ourselves is used, from 0; above 1 is a debt. */
+export function used(limit: LimitView): number {
+  return limit.guard > 0 ? Math.max(0, limit.guard - limit.level) / limit.guard : 1
+}
+
+export function bindingFirst(limits: LimitView[]): LimitView[] {
+  return limits.toSorted((a, b) => used(b) - used(a) || name(a).localeCompare(name(b)))
+}
+
+export function name(limit: LimitView): string {
+  return `${group(limit.group)} ${resource(limit)}`
+}
+
+/** A used-up minute heals within the minute: it is never critical. */
+export function tone(share: number): Tone {
+  return share >= WARN_FROM ? 'warn' : 'calm'
+}
+
+export function waiting(status: StatusView): number {
+  const { critical, normal, background } = status.queue
+  return critical.waiting + normal.waiting + background.waiting
+}
+
+export function running(status: StatusView): number {
+  const { critical, normal, background } = status.queue
+  return critical.running + normal.running + background.running
+}
+
+export function headline(status: StatusView): Headline {
+  return trouble(status) ?? queued(status) ?? quiet(status)
+}
+
+function trouble(status: StatusView): Headline | null {
+  const { address, trouble: cause } = status.gateway
+  if (cause) return { title: cause, detail: address ? 'Until then calls are refused.' : 'No call gets through.', tone: 'critical' }
+  if (!address) return { title: 'The gate is shut.', detail: 'Tidegate does not listen, so no call gets through.', tone: 'critical' }
+  return null
+}
+
+function queued(status: StatusView): Headline | null {
+  const waits = waiting(status)
+  if (waits === 0) return null
+  const held = status.queue.background
+  if (held.paused && held.waiting === waits) {
+    return {
+      title: `${plural(waits, 'background call waits', 'background calls wait')}: you paused them.`,
+      detail: 'Critical and normal calls pass as before.',
+      tone: 'calm',
+    }
+  }
+  const [binding] = bindingFirst(status.limits)
+  const clear = Math.max(...Object.values(status.queue).map((one) => one.eta_ms))
+  const end = clear > 0 ? ` All of them will have left in about ${duration(clear)}.` : ''
+  if (!binding) return { title: `${plural(waits, 'call waits', 'calls wait')}.`, detail: end.trim(), tone: 'calm' }
+  return {
+    title: `${plural(waits, 'call waits', 'calls wait')} for ${name(binding)}.`,
+    detail: `${allowance(binding)}, ${percent(Math.min(1, used(binding)))} of it in use.${end}`,
+    tone: 'calm',
+  }
+}
+
+function quiet(status: StatusView): Headline {
+  const [binding] = bindingFirst(status.limits)
+  if (!binding) {
+    return { title: 'The gate is open.', detail: 'No limit is known yet: the first answer will name them.', tone: 'calm' }
+  }
+  const share = used(binding)
+  const detail = `Closest is ${name(binding)}: ${count(Math.max(0, binding.guard - binding.level))} of ${count(binding.guard)} a minute in use.`
+  if (share < WARN_FROM) return { title: 'The gate is open. Nothing waits.', detail, tone: 'calm' }
+  return { title: `${name(binding)} are ${percent(Math.min(1, share))} used. Nothing waits yet.`, detail, tone: tone(share) }
+}
+
+function allowance(limit: LimitView): string {
+  return limit.resource === 'concurrency' ? `${count(limit.guard)} at once` : `${count(limit.guard)} a minute`
+}

@@ -1,0 +1,173 @@
+// An application that is not there: for work on the UI and for its tests. `?fake=` chooses what it pretends.
+
+import type { LimitView } from '../bindings/LimitView'
+import type { LiveCallView } from '../bindings/LiveCallView'
+import type { StatusView } from '../bindings/StatusView'
+import type { Class, ClientView, Host } from '../host'
+
+export type Pretence = 'busy' | 'empty' | 'first' | 'shut' | 'lost' | 'hostile' | 'quiet'
+
+const HOSTILE = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>\u202e{{1}}'
+const TICK_MS = 250
+
+export function fakeHost(pretence: string): Host {
+  const world = new World(pretence as Pretence)
+  return {
+    watch(seen, lost) {
+      seen(world.status())
+      const timer = setInterval(() => {
+        if (pretence === 'lost') return lost('The gateway does not answer.')
+        world.tick()
+        seen(world.status())
+      }, TICK_MS)
+      return () => clearInterval(timer)
+    },
+    clients: () => Promise.resolve(world.clients),
+    addClient: (name, priority) => world.add(name, priority),
+    revokeClient: (name) => Promise.resolve(void (world.clients = world.clients.filter((one) => one.name !== name))),
+    pause: (which) => Promise.resolve(void world.paused.add(which)),
+    resume: (which) => Promise.resolve(void world.paused.delete(which)),
+    setup: {
+      startDemo: () => Promise.resolve(world.demo()),
+      stopDemo: () => Promise.resolve(void (world.state = 'open')),
+      setKey: (secret) => (secret.startsWith('sk-') ? Promise.resolve(world.connect()) : Promise.reject('a key begins with sk-ant-; copy it from console.anthropic.com')),
+      listenElsewhere: () => Promise.resolve((world.address = 'http://127.0.0.1:43210')),
+      copy: () => Promise.resolve(),
+    },
+  }
+}
+
+class World {
+  state = 'open'
+  address: string | null = 'http://127.0.0.1:8432'
+  upstreams = ['anthropic']
+  clients: ClientView[] = [
+    { name: 'ci', priority: 'normal' },
+    { name: 'nightly', priority: 'background' },
+  ]
+  paused = new Set<Class>()
+  calls: LiveCallView[] = []
+  spent = 18.42
+  ticks = 0
+  traffic = true
+
+  constructor(readonly pretence: Pretence) {
+    if (pretence === 'first') this.upstreams = []
+    if (pretence === 'shut') (this.address = null), (this.state = 'stopped')
+    if (['first', 'empty', 'shut'].includes(pretence)) this.spent = 0
+    this.traffic = ['busy', 'hostile', 'lost', 'quiet'].includes(pretence)
+    if (!this.traffic) this.clients = []
+    if (pretence === 'hostile') this.clients = [{ name: HOSTILE, priority: HOSTILE }]
+    if (this.traffic) for (let n = 0; n < 60; n++) this.tick()
+  }
+
+  demo() {
+    this.state = 'demo'
+    this.upstreams = ['simulator']
+    this.traffic = true
+  }
+  connect() {
+    this.state = 'open'
+    this.upstreams = ['anthropic']
+    this.address ??= 'http://127.0.0.1:8432'
+  }
+  add(name: string, priority: Class): Promise<string> {
+    if (this.clients.some((one) => one.name === name)) return Promise.reject(`there is already a client named ${name}; choose another name`)
+    this.clients = [...this.clients, { name, priority }]
+    return Promise.resolve(`tg-${'0123456789abcdef'.repeat(4)}`)
+  }
+
+  tick() {
+    if (!this.traffic) return
+    this.ticks++
+    if (this.ticks % 3 === 0) this.calls = [this.call(), ...this.calls].slice(0, 50)
+    this.calls = this.calls.map((call, at) => this.grown(call, at))
+  }
+  private call(): LiveCallView {
+    const n = this.ticks / 3
+    const hostile = this.pretence === 'hostile' ? HOSTILE : null
+    return {
+      call_id: hostile ? `${HOSTILE}${n}` : `01JD${String(n).padStart(8, '0')}`,
+      started_at: new Date().toISOString(),
+      client: hostile ?? (['ci', 'claude-code', 'nightly', 'chat'][n % 4] as string),
+      class: hostile ?? (['normal', 'normal', 'background', 'critical'][n % 4] as string),
+      model: hostile ?? (['claude-sonnet-4-5-20250929', 'claude-haiku-4-5', 'claude-opus-4-1'][n % 3] as string),
+      state: hostile ?? 'waiting',
+      input_tokens: 0,
+      output_tokens: 0,
+      cost_usd: null,
+      waited_ms: 0,
+      total_ms: 0,
+    }
+  }
+  private grown(call: LiveCallView, at: number): LiveCallView {
+    if (call.state === 'waiting') return { ...call, waited_ms: call.waited_ms + TICK_MS, state: at > 2 ? 'running' : 'waiting', input_tokens: 3_120 }
+    if (call.state !== 'running') return call
+    const grown = { ...call, output_tokens: call.output_tokens + 41, total_ms: call.total_ms + TICK_MS }
+    if (at < 6) return grown
+    this.spent += 0.0211
+    const n = Number(call.call_id.slice(4))
+    return { ...grown, state: n % 11 === 5 ? 'failed' : n % 17 === 3 ? 'cancelled' : 'completed', cost_usd: '0.021103000' }
+  }
+
+  status(): StatusView {
+    const hostile = this.pretence === 'hostile' ? HOSTILE : null
+    const none = { waiting: 0, running: 0, oldest_ms: 0, eta_ms: 0, paused: false }
+    const busy = this.traffic && this.pretence !== 'quiet'
+    const waits = busy ? 3 + Math.round(2 * Math.sin(this.ticks / 9)) : 0
+    return {
+      version: '0.1.0',
+      at: new Date().toISOString(),
+      gateway: {
+        address: this.address,
+        state: this.state,
+        trouble: hostile ?? (this.address ? null : 'Port 8432 is taken by another program (python3, pid 4711).'),
+        upstreams: this.upstreams,
+        timezone: hostile ?? 'Europe/Berlin',
+      },
+      limits: this.traffic ? limits(this.ticks, this.pretence, hostile) : [],
+      windows: [],
+      queue: {
+        critical: { ...none, running: busy ? 1 : 0 },
+        normal: { ...none, waiting: waits, running: busy ? 2 : 0, oldest_ms: waits * 700, eta_ms: waits * 1_250 },
+        background: { ...none, waiting: busy ? 6 : 0, oldest_ms: busy ? 21_400 : 0, eta_ms: busy ? 14_000 : 0, paused: this.paused.has('background') },
+      },
+      spend: {
+        today_usd: this.spent.toFixed(9),
+        week_usd: (this.spent * 7).toFixed(9),
+        month_usd: (this.spent * 17).toFixed(9),
+        unpriced_calls: hostile ? 2 : 0,
+      },
+      forecasts: [],
+      breakers: [],
+      emergency: { active: false, since: null, reason: null },
+      outside: [],
+      alerts: [],
+      estimates: [],
+      cache: { hits: 0, misses: 0, calls_avoided: 0, saved_usd: '0' },
+      success: { days: 0, rate_limit_errors_seen: 0, fallbacks_served: 0, alerts_before_tier_change: 0, longest_recovery_s: 0 },
+      live: this.calls,
+    }
+  }
+}
+
+function limits(ticks: number, pretence: Pretence, hostile: string | null): LimitView[] {
+  const swing = (share: number) => (pretence === 'quiet' ? 0.3 : share + 0.09 * Math.sin(ticks / 11))
+  const one = (group: string, resource: string, limit: number, guard: number, share: number, source: string): LimitView => ({
+    upstream: 'anthropic',
+    group: hostile ?? group,
+    resource: hostile ? `${HOSTILE}${resource}${group}` : resource,
+    limit,
+    guard,
+    level: Math.round(guard * (1 - swing(share))),
+    source: hostile ?? source,
+    observed_at: source === 'headers' ? new Date(Date.now() - 4_000).toISOString() : null,
+  })
+  return [
+    one('haiku-4-5', 'requests', 50, 48, 0.45, 'headers'),
+    one('sonnet-4', 'input_tokens', 30_000, 28_000, 0.89, 'headers'),
+    one('sonnet-4', 'requests', 50, 48, 0.78, 'headers'),
+    one('sonnet-4', 'output_tokens', 8_000, 8_000, 0.15, 'tier'),
+    one('opus-4', 'requests', 50, 48, 0.12, 'settings'),
+  ]
+}

@@ -1,0 +1,28 @@
+// The application in this very process, over Tauri's IPC.
+
+import { invoke } from '@tauri-apps/api/core'
+import { listen } from '@tauri-apps/api/event'
+import type { StatusView } from '../bindings/StatusView'
+import type { ClientView, Host } from '../host'
+
+export function tauriHost(): Host {
+  return {
+    watch(seen, lost) {
+      const listening = listen<StatusView>('status', ({ payload }) => seen(payload))
+      invoke<StatusView>('status').then(seen, (error) => lost(String(error)))
+      return () => void listening.then((end) => end())
+    },
+    clients: () => invoke<ClientView[]>('clients'),
+    addClient: (name, priority) => invoke<string>('add_client', { name, priority }),
+    revokeClient: (name) => invoke('revoke_client', { name }),
+    pause: (which) => invoke('pause', { which }),
+    resume: (which) => invoke('resume', { which }),
+    setup: {
+      startDemo: () => invoke('start_demo'),
+      stopDemo: () => invoke('stop_demo'),
+      setKey: (secret) => invoke('set_key', { secret }),
+      listenElsewhere: () => invoke<string>('listen_elsewhere'),
+      copy: (text) => navigator.clipboard.writeText(text),
+    },
+  }
+}
