@@ -73,10 +73,9 @@ impl Catalog {
 pub fn group(model: &str) -> String {
     let Some(rest) = model.strip_prefix("claude-") else { return model.to_owned() };
     let parts: Vec<&str> = rest.split('-').collect();
-    let small = |part: &&str| part.len() <= 2 && part.bytes().all(|b| b.is_ascii_digit());
-    let Some(family) = parts.iter().find(|part| part.bytes().all(|b| b.is_ascii_alphabetic())) else {
-        return rest.to_owned();
-    };
+    let small = |part: &&str| (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    let word = |part: &&&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphabetic());
+    let Some(family) = parts.iter().find(word) else { return model.to_owned() };
     let version: Vec<&str> = parts.iter().copied().filter(|part| small(part)).collect();
     match (*family, version.as_slice()) {
         (family, []) => family.to_owned(),
@@ -117,7 +116,7 @@ mod tests {
             ("claude-3-7-sonnet-20250219", "sonnet-3.7"),
             ("claude-3-opus-20240229", "opus-3"),
             ("gpt-5", "gpt-5"),
-            ("claude-", ""),
+            ("claude-", "claude-"),
         ] {
             assert_eq!(group(model), expected, "{model}");
         }

@@ -1,0 +1,176 @@
+//! The pace at which something may be spent: a level that refills continuously up to a burst.
+//!
+//! Levels are kept in tokens × nanoseconds of a minute × thousandths, so refilling never rounds.
+
+use std::time::Duration;
+
+use crate::time::Instant;
+
+const NANOS_PER_MINUTE: i128 = 60_000_000_000;
+/// One token.
+const TOKEN: i128 = NANOS_PER_MINUTE * 1_000;
+
+#[derive(Clone, Debug)]
+pub(super) struct TokenBucket {
+    /// Thousandths of tokens a minute, guard applied.
+    rate: i128,
+    burst: i128,
+    /// Negative is a debt.
+    level: i128,
+    at: Instant,
+}
+
+impl TokenBucket {
+    /// Full at `now`. May hold what a guarded minute brings.
+    pub(super) fn of_a_minute(limit: u64, guard_permille: u32, now: Instant) -> TokenBucket {
+        let rate = i128::from(limit) * i128::from(guard_permille);
+        TokenBucket { rate, burst: rate * NANOS_PER_MINUTE, level: rate * NANOS_PER_MINUTE, at: now }
+    }
+
+    /// Holds one token only: one every `60 / limit` seconds.
+    pub(super) fn smoothed(limit: u64, guard_permille: u32, now: Instant) -> TokenBucket {
+        TokenBucket { burst: TOKEN, level: TOKEN, ..TokenBucket::of_a_minute(limit, guard_permille, now) }
+    }
+
+    /// From now on at another rate; what was spent stays spent.
+    pub(super) fn set_rate(&mut self, limit: u64, guard_permille: u32, now: Instant) {
+        self.refill(now);
+        let smoothed = self.burst == TOKEN;
+        let spent = self.burst - self.level;
+        self.rate = i128::from(limit) * i128::from(guard_permille);
+        self.burst = if smoothed { TOKEN } else { self.rate * NANOS_PER_MINUTE };
+        self.level = self.burst - spent;
+    }
+
+    /// When `amount` may be taken: at `now`, or later. More than the burst may go when the bucket is full.
+    pub(super) fn ready_at(&self, amount: u64, now: Instant) -> Instant {
+        let wanted = (i128::from(amount) * TOKEN).min(self.burst);
+        let missing = wanted - self.level_at(now);
+        if missing <= 0 {
+            return now;
+        }
+        if self.rate == 0 {
+            return Instant::from_nanos(u64::MAX);
+        }
+        let nanos = (missing + self.rate - 1) / self.rate;
+        now.after(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// Takes it, into debt if need be.
+    pub(super) fn take(&mut self, amount: u64, now: Instant) {
+        self.refill(now);
+        self.level -= i128::from(amount) * TOKEN;
+    }
+
+    pub(super) fn give_back(&mut self, amount: u64, now: Instant) {
+        self.refill(now);
+        self.level = (self.level + i128::from(amount) * TOKEN).min(self.burst);
+    }
+
+    /// Evidence that no more than `tokens` are left.
+    pub(super) fn lower_to(&mut self, tokens: i128, now: Instant) {
+        self.refill(now);
+        self.level = self.level.min(tokens * TOKEN);
+    }
+
+    /// Whole tokens left, rounded down.
+    pub(super) fn tokens(&self, now: Instant) -> i64 {
+        i64::try_from(self.level_at(now).div_euclid(TOKEN)).unwrap_or(i64::MIN)
+    }
+
+    fn level_at(&self, now: Instant) -> i128 {
+        let elapsed = i128::try_from(now.since(self.at).as_nanos()).unwrap_or(i128::MAX);
+        self.level.saturating_add(self.rate.saturating_mul(elapsed)).min(self.burst)
+    }
+
+    fn refill(&mut self, now: Instant) {
+        self.level = self.level_at(now);
+        self.at = self.at.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_smoothed_bucket_lets_one_go_every_interval() {
+        let mut bucket = TokenBucket::smoothed(50, 960, at(0));
+        assert_eq!(bucket.ready_at(1, at(0)), at(0));
+        bucket.take(1, at(0));
+        assert_eq!(bucket.ready_at(1, at(0)), at(1_250));
+        assert_eq!(bucket.ready_at(1, at(700)), at(1_250));
+        assert_eq!(bucket.ready_at(1, at(9_000)), at(9_000));
+    }
+
+    #[test]
+    fn a_call_larger_than_the_bucket_goes_when_it_is_full_and_leaves_a_debt() {
+        let mut bucket = TokenBucket::of_a_minute(60, 1_000, at(0));
+        bucket.take(90, at(0));
+        assert_eq!(bucket.tokens(at(0)), -30);
+        assert_eq!(bucket.ready_at(500, at(0)), at(90_000));
+    }
+
+    #[test]
+    fn what_was_spent_stays_spent_at_a_new_rate() {
+        let mut bucket = TokenBucket::of_a_minute(100, 1_000, at(0));
+        bucket.take(70, at(0));
+        bucket.set_rate(50, 1_000, at(0));
+        assert_eq!(bucket.tokens(at(0)), -20);
+        bucket.set_rate(100, 1_000, at(0));
+        assert_eq!(bucket.tokens(at(0)), 30);
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_brings_nothing() {
+        let mut bucket = TokenBucket::of_a_minute(60, 1_000, at(10_000));
+        bucket.take(60, at(10_000));
+        bucket.take(0, at(0));
+        assert_eq!(bucket.ready_at(1, at(10_000)), at(11_000));
+    }
+
+    proptest! {
+        /// The slow and obvious model: spent ≤ burst + rate × time, over every interval that starts at a take.
+        #[test]
+        fn never_more_than_the_burst_and_the_rate_allow(
+            limit in 1u64..5_000,
+            steps in prop::collection::vec((0u64..40_000_000_000, 1u64..400), 1..60),
+        ) {
+            let mut bucket = TokenBucket::of_a_minute(limit, 1_000, at(0));
+            let (mut now, mut taken) = (0u64, Vec::new());
+            for (gap, amount) in steps {
+                now += gap;
+                let amount = amount.min(limit);
+                let ready = bucket.ready_at(amount, Instant::from_nanos(now)).as_nanos();
+                prop_assert!(ready >= now);
+                now = ready;
+                bucket.take(amount, Instant::from_nanos(now));
+                taken.push((now, amount));
+                for (i, (start, _)) in taken.iter().enumerate() {
+                    let spent: u128 = taken[i..].iter().map(|(_, amount)| u128::from(*amount)).sum();
+                    let allowed = u128::from(limit) * 60_000_000_000 + u128::from(limit) * u128::from(now - start);
+                    prop_assert!(spent * 60_000_000_000 <= allowed);
+                }
+            }
+        }
+
+        /// The earliest moment really is the earliest.
+        #[test]
+        fn a_nanosecond_earlier_is_too_early(limit in 1u64..1_000_000, spent in 0u64..1_000_000, amount in 1u64..1_000_000) {
+            let mut bucket = TokenBucket::of_a_minute(limit, 930, at(0));
+            bucket.take(spent, at(0));
+            let ready = bucket.ready_at(amount, at(0));
+            if ready > at(0) {
+                let earlier = Instant::from_nanos(ready.as_nanos() - 1);
+                prop_assert_eq!(bucket.ready_at(amount, ready), ready);
+                prop_assert_eq!(bucket.ready_at(amount, earlier), ready);
+            }
+        }
+    }
+}
