@@ -1,0 +1,378 @@
+//! The sections of the settings file and what each may hold.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::config::{Pacing, WrittenLimits};
+use domain::tier::{MinuteLimits, Scheme};
+use toml::de::DeTable;
+
+use super::kinds::*;
+use super::reader::{Page, Section, Wrong, nearest};
+use super::{BaseUrl, Durability, GatewaySettings, KeyRef, Proxy, Retry, Settings, Timeouts, Upstream, UpstreamKind};
+
+pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec<Wrong>> {
+    let page = Page::new(text);
+    let table = match DeTable::parse(text) {
+        Ok(table) => table,
+        Err(error) => {
+            page.note(
+                &error.span().unwrap_or(0..0),
+                format!("this is no TOML: {}", error.message().replace('\n', ", ")),
+            );
+            return Err(page.into_wrongs());
+        }
+    };
+    let settings = settings(&Section::top(&page, &table), schemes);
+    match page.into_wrongs() {
+        wrongs if wrongs.is_empty() => Ok(settings),
+        wrongs => Err(wrongs),
+    }
+}
+
+fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
+    let settings = Settings {
+        gateway: gateway(top.table("gateway")),
+        timeouts: timeouts(top.table("timeouts")),
+        upstreams: upstreams(top.tables("upstream", "[[upstream]]"), schemes),
+        retry: retry(top.table("retry")),
+        durability: Durability::Power,
+        retention: days(400),
+    };
+    let settings = ledger(top.table("ledger"), settings);
+    check_the_rest(top);
+    top.end();
+    settings
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn days(count: u64) -> Duration {
+    Duration::from_secs(count * 86_400)
+}
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8432);
+
+fn gateway(section: Section<'_, '_>) -> GatewaySettings {
+    let gateway = GatewaySettings {
+        listen: section.get("listen", &LISTEN).unwrap_or(DEFAULT_LISTEN),
+        max_wait: section.get("max_wait", &DURATION).unwrap_or(seconds(600)),
+        calendar: section.get("timezone", &ZONE).unwrap_or_else(system_calendar),
+        proxy: section.get("proxy", &PROXY).unwrap_or(Proxy::Env),
+        allow_remote: section.get("allow_remote", &YES_OR_NO).unwrap_or(false),
+        allowed_origins: section.get("allowed_origins", &ORIGINS).unwrap_or_default(),
+        queue_max: section.get("queue_max", &QUEUE_MAX).unwrap_or(10_000),
+        host_names: section.get("host_names", &HOST_NAMES).unwrap_or_default(),
+        body_budget: section.get("body_budget", &BODY_BUDGET).unwrap_or(512_000_000),
+    };
+    if !gateway.listen.ip().is_loopback() && !gateway.allow_remote {
+        section
+            .wrong("listen", "is not this machine's own address: add allow_remote = true if other machines shall call");
+    }
+    section.end();
+    gateway
+}
+
+fn timeouts(section: Section<'_, '_>) -> Timeouts {
+    let timeouts = Timeouts {
+        connect: section.get("connect", &TIMEOUT).unwrap_or(seconds(10)),
+        first_byte: section.get("first_byte", &TIMEOUT).unwrap_or(seconds(600)),
+        idle: section.get("idle", &TIMEOUT).unwrap_or(seconds(300)),
+    };
+    section.end();
+    timeouts
+}
+
+fn upstreams(sections: Vec<Section<'_, '_>>, schemes: &[Arc<Scheme>]) -> Vec<Upstream> {
+    let mut upstreams: Vec<Upstream> = vec![];
+    for section in sections {
+        let upstream = upstream(&section, schemes);
+        if upstreams.iter().any(|other| other.name == upstream.name) {
+            section.wrong("name", "is taken by an upstream above");
+        }
+        section.end();
+        upstreams.push(upstream);
+    }
+    upstreams
+}
+
+fn upstream(section: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Upstream {
+    let kind = section.get("kind", &UPSTREAM_KIND).unwrap_or(UpstreamKind::Anthropic);
+    section.get("admin_key", &KEY);
+    check_windows(section);
+    Upstream {
+        name: section.need("name", &NAME).unwrap_or_default().into(),
+        kind,
+        base_url: base_url(section, kind),
+        key: key(section, kind),
+        pacing: pacing(section, schemes),
+    }
+}
+
+const ANTHROPIC: &str = "https://api.anthropic.com";
+
+fn base_url(section: &Section<'_, '_>, kind: UpstreamKind) -> Option<BaseUrl> {
+    match kind {
+        UpstreamKind::Anthropic => {
+            let written = section.get("base_url", &BASE_URL);
+            written.or_else(|| BaseUrl::parse(ANTHROPIC).ok())
+        }
+        UpstreamKind::Simulator => {
+            section.get("base_url", &BASE_URL);
+            None
+        }
+        UpstreamKind::Compatible => section.need("base_url", &BASE_URL),
+        UpstreamKind::OpenAi | UpstreamKind::Gemini | UpstreamKind::Bedrock | UpstreamKind::Vertex => {
+            section.get("base_url", &BASE_URL)
+        }
+    }
+}
+
+fn key(section: &Section<'_, '_>, kind: UpstreamKind) -> Option<KeyRef> {
+    match kind {
+        UpstreamKind::Anthropic => section.need("key", &KEY),
+        UpstreamKind::OpenAi
+        | UpstreamKind::Gemini
+        | UpstreamKind::Compatible
+        | UpstreamKind::Bedrock
+        | UpstreamKind::Vertex
+        | UpstreamKind::Simulator => section.get("key", &KEY),
+    }
+}
+
+fn pacing(section: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Pacing {
+    Pacing {
+        presumed: presumed(section, schemes),
+        written: section.tables("limits", "[[upstream.limits]]").into_iter().filter_map(limits).collect(),
+        guard_requests_permille: section.get("guard", &GUARD).unwrap_or(960),
+        guard_tokens_permille: section.get("guard_input_tokens", &GUARD).unwrap_or(930),
+        retry_after_buffer: section.get("retry_after_buffer", &DURATION).unwrap_or(seconds(30)),
+    }
+}
+
+fn presumed(section: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Option<(Arc<Scheme>, usize)> {
+    let (scheme, tier) = (section.get("scheme", &TEXT), section.get("tier", &TEXT));
+    let Some(name) = scheme else {
+        if tier.is_some() {
+            section.wrong("tier", "needs a scheme beside it, for example scheme = \"2025-09\"");
+        }
+        return None;
+    };
+    let Some(scheme) = schemes.iter().find(|scheme| *scheme.name == *name) else {
+        section.wrong("scheme", &one_of(&schemes.iter().map(|scheme| &*scheme.name).collect::<Vec<_>>()));
+        return None;
+    };
+    let names: Vec<&str> = scheme.tiers.iter().map(|tier| &*tier.name).collect();
+    let index = tier.and_then(|tier| names.iter().position(|name| *name == tier));
+    if index.is_none() {
+        section.wrong("tier", &format!("{} in scheme {name}", one_of(&names)));
+    }
+    Some((scheme.clone(), index?))
+}
+
+fn limits(section: Section<'_, '_>) -> Option<WrittenLimits> {
+    let models = section.need("models", &MODELS);
+    let per_minute = MinuteLimits {
+        requests: section.get("requests_per_minute", &SOME),
+        input_tokens: section.get("input_tokens_per_minute", &SOME),
+        output_tokens: section.get("output_tokens_per_minute", &SOME),
+    };
+    let concurrency = section.get("concurrency", &COUNT).unwrap_or(0);
+    let concurrency = u32::try_from(concurrency).ok().filter(|count| *count > 0);
+    let limiting = ["requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute", "concurrency"];
+    if !limiting.into_iter().any(|key| section.has(key)) {
+        section.wrong_here("[[upstream.limits]] limits nothing, for example requests_per_minute = 50");
+    }
+    section.end();
+    let models = models?.into_iter().map(Arc::from).collect();
+    Some(WrittenLimits { models, per_minute, concurrency })
+}
+
+fn retry(section: Section<'_, '_>) -> Retry {
+    let retry = Retry {
+        budget_permille: section.get("budget", &FRACTION).unwrap_or(100),
+        overloaded: section.get("overloaded", &COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
+    };
+    if retry.overloaded > 10 {
+        section.wrong("overloaded", "must be at most 10");
+    }
+    section.end();
+    retry
+}
+
+fn ledger(section: Section<'_, '_>, settings: Settings) -> Settings {
+    let durability = match section.get("durability", &TEXT).as_deref() {
+        None | Some("power") => Durability::Power,
+        Some("process") => Durability::Process,
+        Some(_) => {
+            section.wrong("durability", &one_of(&["power", "process"]));
+            Durability::Power
+        }
+    };
+    let retention = section.get("retention", &TIMEOUT).unwrap_or(settings.retention);
+    if retention < days(31) {
+        section.wrong("retention", "must be at least \"31d\": the month's sums are made of it");
+    }
+    section.end();
+    Settings { durability, retention, ..settings }
+}
+
+fn check_windows(upstream: &Section<'_, '_>) {
+    for section in upstream.tables("windows", "[[upstream.windows]]") {
+        section.need("name", &NAME);
+        section.get("limit_usd", &USD);
+        section.get("limit_tokens", &SOME);
+        section.get("limit_percent", &SOME);
+        section.get("length", &TIMEOUT);
+        section.get("resets", &RESETS);
+        let limits = ["limit_usd", "limit_tokens", "limit_percent"].into_iter().filter(|key| section.has(key)).count();
+        if limits != 1 {
+            section.wrong_here(
+                "[[upstream.windows]] needs one of limit_usd, limit_tokens, limit_percent, for example limit_usd = 250",
+            );
+        }
+        if section.has("length") == section.has("resets") {
+            section.wrong_here(
+                "[[upstream.windows]] needs either resets or length, for example resets = \"Mon 00:00 UTC\"",
+            );
+        }
+        section.end();
+    }
+}
+
+fn check_the_rest(top: &Section<'_, '_>) {
+    top.tables("budget", "[[budget]]").into_iter().for_each(check_budget);
+    check_background(top.table("background"));
+    check_cache(top.table("cache"));
+    check_breaker(top.table("breaker"));
+    check_emergency(top.table("emergency"));
+    check_switches(top);
+    check_currency(top.table("currency"));
+    top.tables("attribute", "[[attribute]]").into_iter().for_each(check_attribute);
+    top.tables("fallback", "[[fallback]]").into_iter().for_each(check_fallback);
+    check_alerts(top);
+}
+
+fn check_budget(section: Section<'_, '_>) {
+    section.need("scope", &SCOPE);
+    let amounts = ["daily_usd", "weekly_usd", "monthly_usd"];
+    for key in amounts {
+        section.get(key, &USD);
+    }
+    if !amounts.into_iter().any(|key| section.has(key)) {
+        section.wrong_here("[[budget]] sets no amount, for example daily_usd = 20");
+    }
+    section.get("hard", &YES_OR_NO);
+    section.end();
+}
+
+fn check_background(section: Section<'_, '_>) {
+    section.get("business_hours", &BUSINESS_HOURS);
+    section.get("share_before_hours", &FRACTION);
+    section.end();
+}
+
+fn check_cache(section: Section<'_, '_>) {
+    for key in ["enabled", "shared", "tools"] {
+        section.get(key, &YES_OR_NO);
+    }
+    section.get("ttl", &TIMEOUT);
+    section.get("emergency_ttl", &TIMEOUT);
+    section.end();
+}
+
+fn check_breaker(section: Section<'_, '_>) {
+    section.get("failures", &SOME);
+    section.get("open", &TIMEOUT);
+    section.get("error_ratio", &FRACTION);
+    section.end();
+}
+
+fn check_emergency(section: Section<'_, '_>) {
+    section.get("enter_week", &FRACTION);
+    section.get("enter_breaker_open", &TIMEOUT);
+    section.get("enter_spend_usd", &USD);
+    section.get("contacts", &TEXTS);
+    section.end();
+}
+
+fn check_switches(top: &Section<'_, '_>) {
+    let metrics = top.table("metrics");
+    metrics.get("enabled", &YES_OR_NO);
+    metrics.end();
+    let page = top.table("status_page");
+    page.get("enabled", &YES_OR_NO);
+    page.get("url", &HTTP_URL);
+    page.get("every", &TIMEOUT);
+    page.end();
+    let otlp = top.table("otlp");
+    otlp.get("listen", &OTLP_LISTEN);
+    otlp.end();
+}
+
+fn check_currency(section: Section<'_, '_>) {
+    section.get("code", &CURRENCY);
+    for (at, day, rate) in section.free("rates") {
+        if !is_rate(day, rate) {
+            section.note(
+                &at,
+                format!("rates in [currency] must be days and rates, for example \"2026-11-01\" = 0.86, not {day}"),
+            );
+        }
+    }
+    section.end();
+}
+
+fn check_attribute(section: Section<'_, '_>) {
+    section.need("when", &WHEN);
+    section.need("project", &TEXT);
+    section.end();
+}
+
+fn check_fallback(section: Section<'_, '_>) {
+    section.need("for", &CLASS);
+    section.get("upstreams", &TEXTS);
+    section.get("static", &TEXT);
+    section.end();
+}
+
+fn check_alerts(top: &Section<'_, '_>) {
+    let channels: Vec<String> = top.tables("channel", "[[channel]]").into_iter().filter_map(check_channel).collect();
+    let alerts = top.table("alerts");
+    for key in ["token_warning", "token_critical", "weekly_emergency", "tier_warning"] {
+        alerts.get(key, &FRACTION);
+    }
+    alerts.get("daily_spend_usd", &USD);
+    alerts.get("quiet_hours", &QUIET_HOURS);
+    alerts.end();
+    for section in top.tables("alert", "[[alert]]") {
+        check_alert(section, &channels);
+    }
+}
+
+fn check_channel(section: Section<'_, '_>) -> Option<String> {
+    let name = section.need("name", &NAME);
+    section.need("kind", &CHANNEL_KIND);
+    section.get("url", &URL_OR_KEY);
+    section.get("secret", &KEY);
+    section.get("allow_private", &YES_OR_NO);
+    section.end();
+    name
+}
+
+fn check_alert(section: Section<'_, '_>, channels: &[String]) {
+    section.need("metric", &TEXT);
+    section.need("thresholds", &NUMBERS);
+    section.get("cooldown", &COOLDOWN);
+    let known: Vec<&str> = channels.iter().map(String::as_str).chain(["desktop"]).collect();
+    for name in section.get("channels", &TEXTS).unwrap_or_default() {
+        if !known.contains(&name.as_str()) {
+            let near = nearest(&name, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+            section.wrong("channels", &format!("names {name:?}, which no [[channel]] has{near}"));
+        }
+    }
+    section.end();
+}

@@ -1,0 +1,434 @@
+//! What a value in the settings may be: one reader and one example for each kind.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use domain::call::Class;
+use domain::money::Usd;
+use domain::time::{Calendar, Tz};
+use toml::de::DeValue;
+
+use super::reader::Kind;
+use super::{BaseUrl, KeyRef, Proxy, UpstreamKind};
+
+fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
+    value.as_str().ok_or_else(|| "must be text in quotes".to_owned())
+}
+
+fn decimal<'v>(value: &'v DeValue<'_>) -> Option<&'v str> {
+    match value {
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
+        DeValue::Float(number) => Some(number.as_str()),
+        DeValue::Integer(_)
+        | DeValue::String(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => None,
+    }
+}
+
+fn whole(value: &DeValue<'_>) -> Option<u64> {
+    match value {
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        DeValue::Float(_)
+        | DeValue::String(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)
+        | DeValue::Array(_)
+        | DeValue::Table(_) => None,
+    }
+}
+
+pub(super) const YES_OR_NO: Kind<bool> =
+    Kind { example: "true", read: |value| value.as_bool().ok_or_else(|| "must be true or false".to_owned()) };
+
+pub(super) const TEXT: Kind<String> = Kind { example: "\"…\"", read: |value| text(value).map(str::to_owned) };
+
+pub(super) const NAME: Kind<String> = Kind {
+    example: "\"anthropic\"",
+    read: |value| {
+        let name = text(value)?;
+        if is_name(name) { Ok(name.to_owned()) } else { Err(NAME_RULE.to_owned()) }
+    },
+};
+
+const NAME_RULE: &str = "must be 1 to 64 letters, digits, dots, dashes or underscores";
+
+/// A name that fits a header, a file and a screen.
+pub(crate) fn is_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+}
+
+pub(super) const TEXTS: Kind<Vec<String>> = Kind { example: "[\"…\"]", read: texts };
+
+pub(super) const MODELS: Kind<Vec<String>> = Kind {
+    example: "[\"claude-sonnet-*\"]",
+    read: |value| match texts(value)? {
+        models if models.is_empty() => Err("must name at least one model".to_owned()),
+        models => Ok(models),
+    },
+};
+
+fn texts(value: &DeValue<'_>) -> Result<Vec<String>, String> {
+    let wrong = || "must be a list of texts in quotes".to_owned();
+    let items = value.as_array().ok_or_else(wrong)?;
+    items.iter().map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+}
+
+pub(super) const HOST_NAMES: Kind<Vec<String>> = Kind {
+    example: "[\"tidegate.local\"]",
+    read: |value| {
+        let names = texts(value)?;
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b':');
+        match names.iter().find(|name| name.is_empty() || !name.bytes().all(fits)) {
+            Some(wrong) => Err(format!("has {wrong:?}, which is no host name")),
+            None => Ok(names),
+        }
+    },
+};
+
+pub(super) const ORIGINS: Kind<Vec<String>> = Kind {
+    example: "[\"https://app.example.com\"]",
+    read: |value| {
+        let origins = texts(value)?;
+        let exact = |origin: &&String| !origin.contains("://") || origin.contains('*') || origin.ends_with('/');
+        match origins.iter().find(exact) {
+            Some(wrong) => Err(format!("has {wrong:?}, which is no exact origin (scheme://host, no path, no *)")),
+            None => Ok(origins),
+        }
+    },
+};
+
+pub(super) const NUMBERS: Kind<Vec<f64>> = Kind {
+    example: "[20, 40]",
+    read: |value| {
+        let wrong = || "must be a list of numbers".to_owned();
+        let items = value.as_array().ok_or_else(wrong)?;
+        let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+        items.iter().map(|item| decimal(item.get_ref()).and_then(number).ok_or_else(wrong)).collect()
+    },
+};
+
+pub(super) const COUNT: Kind<u64> =
+    Kind { example: "10", read: |value| whole(value).ok_or_else(|| "must be a whole number, 0 or more".to_owned()) };
+
+pub(super) const SOME: Kind<u64> = Kind {
+    example: "50",
+    read: |value| match whole(value) {
+        Some(0) => Err("must not be 0: leave the line out for no limit".to_owned()),
+        Some(count) => Ok(count),
+        None => Err("must be a whole number above 0".to_owned()),
+    },
+};
+
+pub(super) const QUEUE_MAX: Kind<usize> = Kind {
+    example: "10_000",
+    read: |value| match whole(value).and_then(|count| usize::try_from(count).ok()) {
+        Some(count) if (1..=1_000_000).contains(&count) => Ok(count),
+        Some(_) | None => Err("must be a whole number from 1 to 1,000,000".to_owned()),
+    },
+};
+
+/// A part of one, in thousandths.
+pub(super) const FRACTION: Kind<u32> = Kind { example: "0.80", read: fraction };
+
+/// A part of one that is not nothing.
+pub(super) const GUARD: Kind<u32> = Kind {
+    example: "0.96",
+    read: |value| match fraction(value)? {
+        0 => Err("must be above 0, or no call would ever leave".to_owned()),
+        permille => Ok(permille),
+    },
+};
+
+fn fraction(value: &DeValue<'_>) -> Result<u32, String> {
+    let number = decimal(value).and_then(|text| text.parse::<f64>().ok());
+    match number {
+        Some(part) if (0.0..=1.0).contains(&part) => Ok((part * 1_000.0).round() as u32),
+        Some(_) | None => Err("must be a number from 0 to 1".to_owned()),
+    }
+}
+
+pub(super) const USD: Kind<Usd> = Kind {
+    example: "20",
+    read: |value| match decimal(value).and_then(|text| text.parse::<Usd>().ok()) {
+        Some(usd) if usd >= Usd::ZERO => Ok(usd),
+        Some(_) | None => Err("must be an amount in dollars, 0 or more".to_owned()),
+    },
+};
+
+pub(super) const DURATION: Kind<Duration> = Kind {
+    example: "\"600s\"",
+    read: |value| {
+        duration(text(value)?).ok_or_else(|| "must be a duration: a whole number with ms, s, m, h or d".to_owned())
+    },
+};
+
+/// A duration during which something can happen.
+pub(super) const TIMEOUT: Kind<Duration> = Kind {
+    example: "\"10s\"",
+    read: |value| match duration(text(value)?) {
+        Some(Duration::ZERO) => Err("must be longer than 0s".to_owned()),
+        Some(time) => Ok(time),
+        None => Err("must be a duration: a whole number with ms, s, m, h or d".to_owned()),
+    },
+};
+
+/// `600s`, `10m`, `1h`, `400d`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_at);
+    let number: u64 = number.parse().ok()?;
+    let seconds_each = match unit {
+        "ms" => return Some(Duration::from_millis(number)),
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.checked_mul(seconds_each).filter(|seconds| *seconds < 1 << 32).map(Duration::from_secs)
+}
+
+/// The largest body of a message: a budget below it could hold none.
+const BODY_MAX: u64 = 33_554_432;
+
+pub(super) const BODY_BUDGET: Kind<u64> = Kind {
+    example: "\"512MB\"",
+    read: |value| match size(text(value)?) {
+        Some(bytes) if bytes >= BODY_MAX => Ok(bytes),
+        Some(_) => Err("must hold at least one message, 34MB".to_owned()),
+        None => Err("must be a size: a whole number with kB, MB or GB".to_owned()),
+    },
+};
+
+fn size(text: &str) -> Option<u64> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(unit_at);
+    let bytes_each: u64 = match unit.trim_start() {
+        "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(bytes_each)
+}
+
+pub(super) const LISTEN: Kind<SocketAddr> =
+    Kind { example: "\"127.0.0.1:8432\"", read: |value| listen(text(value)?).map_err(str::to_owned) };
+
+/// An address with a port; `localhost` is 127.0.0.1.
+pub fn listen(text: &str) -> Result<SocketAddr, &'static str> {
+    let text = text.strip_prefix("localhost:").map_or(text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "must be an IP address with a port")
+}
+
+pub(super) const OTLP_LISTEN: Kind<Option<SocketAddr>> = Kind {
+    example: "\"127.0.0.1:4318\"",
+    read: |value| match text(value)? {
+        "" => Ok(None),
+        address => match listen(address)? {
+            address if address.ip().is_loopback() => Ok(Some(address)),
+            _ => Err("must be a loopback address".to_owned()),
+        },
+    },
+};
+
+pub(super) const ZONE: Kind<Calendar> = Kind {
+    example: "\"Europe/Berlin\"",
+    read: |value| match text(value)? {
+        "system" => Ok(system_calendar()),
+        name => name.parse::<Tz>().map(Calendar::in_zone).map_err(|_| format!("names no time zone: {name:?}")),
+    },
+};
+
+/// The system's zone; UTC where it has none that we know.
+pub(super) fn system_calendar() -> Calendar {
+    let name = iana_time_zone::get_timezone().ok();
+    name.and_then(|name| name.parse::<Tz>().ok()).map_or(Calendar::UTC, Calendar::in_zone)
+}
+
+pub(super) const PROXY: Kind<Proxy> = Kind {
+    example: "\"http://proxy.example.com:3128\"",
+    read: |value| match text(value)? {
+        "env" => Ok(Proxy::Env),
+        "none" => Ok(Proxy::None),
+        url if url.parse::<http::Uri>().is_ok_and(|url| url.host().is_some() && url.scheme().is_some()) => {
+            Ok(Proxy::Url(url.to_owned()))
+        }
+        _ => Err("must be env, none or a URL".to_owned()),
+    },
+};
+
+pub(super) const UPSTREAM_KIND: Kind<UpstreamKind> = Kind {
+    example: "\"anthropic\"",
+    read: |value| {
+        let name = text(value)?;
+        let known: Vec<&str> = UpstreamKind::ALL.iter().map(|kind| kind.name()).collect();
+        UpstreamKind::named(name).ok_or_else(|| one_of(&known))
+    },
+};
+
+pub(super) fn one_of(known: &[&str]) -> String {
+    format!("must be one of {}", known.join(", "))
+}
+
+pub(super) const BASE_URL: Kind<BaseUrl> = Kind {
+    example: "\"https://api.anthropic.com\"",
+    read: |value| BaseUrl::parse(text(value)?).map_err(str::to_owned),
+};
+
+pub(super) const KEY: Kind<KeyRef> =
+    Kind { example: "\"keychain:anthropic\"", read: |value| key_ref(text(value)?).map_err(str::to_owned) };
+
+fn key_ref(text: &str) -> Result<KeyRef, &'static str> {
+    match text.split_once(':') {
+        Some(("keychain", name)) if is_name(name) => Ok(KeyRef::Keychain(name.to_owned())),
+        Some(("env", variable)) if is_variable(variable) => Ok(KeyRef::Env(variable.to_owned())),
+        Some(("file", path)) if !path.is_empty() => Ok(KeyRef::File(PathBuf::from(path))),
+        // The text may be the key itself: it is not repeated.
+        _ => Err("must say where the key is kept (keychain:NAME, env:VAR or file:PATH), never the key itself"),
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// A secret text such as a webhook's address: by reference, or as it is.
+pub(super) const URL_OR_KEY: Kind<()> = Kind {
+    example: "\"keychain:slack-ops\"",
+    read: |value| {
+        let text = text(value)?;
+        let plain = text.starts_with("https://") || text.starts_with("http://");
+        if plain || key_ref(text).is_ok() {
+            Ok(())
+        } else {
+            Err("must be keychain:NAME, env:VAR, file:PATH or a URL".to_owned())
+        }
+    },
+};
+
+pub(super) const HTTP_URL: Kind<()> = Kind {
+    example: "\"https://status.claude.com\"",
+    read: |value| BaseUrl::parse(text(value)?).map(drop).map_err(str::to_owned),
+};
+
+pub(super) const CLASS: Kind<Class> = Kind {
+    example: "\"critical\"",
+    read: |value| Class::named(text(value)?).ok_or_else(|| one_of(&["critical", "normal", "background"])),
+};
+
+pub(super) const SCOPE: Kind<()> = Kind {
+    example: "\"client:ci\"",
+    read: |value| match text(value)?.split_once(':') {
+        None if text(value)? == "machine" => Ok(()),
+        Some(("client" | "person" | "project" | "tenant", name)) if !name.is_empty() => Ok(()),
+        Some(_) | None => Err("must be client:, person:, project: or tenant: with a name, or machine".to_owned()),
+    },
+};
+
+pub(super) const WHEN: Kind<()> = Kind {
+    example: "\"cwd:/home/*/shop\"",
+    read: |value| match text(value)?.split_once(':') {
+        Some(("cwd" | "branch" | "user_agent" | "session", pattern)) if !pattern.is_empty() => Ok(()),
+        Some(_) | None => Err("must be cwd:, branch:, user_agent: or session: with a pattern".to_owned()),
+    },
+};
+
+pub(super) const CHANNEL_KIND: Kind<()> = Kind {
+    example: "\"slack\"",
+    read: |value| {
+        const KINDS: [&str; 7] = ["desktop", "slack", "discord", "pagerduty", "opsgenie", "incident_io", "webhook"];
+        if KINDS.contains(&text(value)?) { Ok(()) } else { Err(one_of(&KINDS)) }
+    },
+};
+
+pub(super) const COOLDOWN: Kind<()> = Kind {
+    example: "\"window\"",
+    read: |value| match text(value)? {
+        "window" => Ok(()),
+        other => duration(other).map(drop).ok_or_else(|| "must be window or a duration".to_owned()),
+    },
+};
+
+pub(super) const CURRENCY: Kind<()> = Kind {
+    example: "\"EUR\"",
+    read: |value| {
+        let code = text(value)?;
+        let fits = code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase());
+        if fits { Ok(()) } else { Err("must be three capital letters".to_owned()) }
+    },
+};
+
+/// Whether a key and a value are a day and a rate of that day.
+pub(super) fn is_rate(day: &str, rate: &DeValue<'_>) -> bool {
+    let rate = decimal(rate).and_then(|text| text.parse::<f64>().ok());
+    NaiveDate::parse_from_str(day, "%Y-%m-%d").is_ok() && rate.is_some_and(|rate| rate.is_finite() && rate > 0.0)
+}
+
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+pub(super) const BUSINESS_HOURS: Kind<()> = Kind {
+    example: "\"Mon-Fri 08:00-18:00\"",
+    read: |value| {
+        let fits = |text: &str| {
+            let (days, hours) = text.split_once(' ')?;
+            let (first, last) = days.split_once('-').unwrap_or((days, days));
+            (DAYS.contains(&first) && DAYS.contains(&last) && is_span(hours)).then_some(())
+        };
+        fits(text(value)?).ok_or_else(|| "must be days and hours".to_owned())
+    },
+};
+
+pub(super) const QUIET_HOURS: Kind<()> = Kind {
+    example: "\"22:00-07:00\"",
+    read: |value| match text(value)? {
+        "" => Ok(()),
+        span if is_span(span) => Ok(()),
+        _ => Err("must be two times of day, or empty".to_owned()),
+    },
+};
+
+fn is_span(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(from, to)| is_time(from) && is_time(to))
+}
+
+fn is_time(text: &str) -> bool {
+    text.len() == 5 && chrono::NaiveTime::parse_from_str(text, "%H:%M").is_ok()
+}
+
+pub(super) const RESETS: Kind<()> = Kind {
+    example: "\"Mon 00:00 UTC\"",
+    read: |value| {
+        let words: Vec<&str> = text(value)?.split(' ').collect();
+        let fits = match words.as_slice() {
+            [time, zone] => is_time(time) && zone.parse::<Tz>().is_ok(),
+            [day, time, zone] => {
+                (DAYS.contains(day) || is_day_of_month(day)) && is_time(time) && zone.parse::<Tz>().is_ok()
+            }
+            _ => false,
+        };
+        if fits { Ok(()) } else { Err("must be a weekday or a day of the month, a time and a zone".to_owned()) }
+    },
+};
+
+fn is_day_of_month(text: &str) -> bool {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let suffix = &text[digits.len()..];
+    ["st", "nd", "rd", "th"].contains(&suffix) && digits.parse::<u8>().is_ok_and(|day| (1..=31).contains(&day))
+}
+
+/// Whether the address is that of this machine, or a name for it.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}

@@ -1,0 +1,217 @@
+use super::*;
+
+const CONTRACT: &str = include_str!("example.toml");
+
+fn schemes() -> Vec<Arc<Scheme>> {
+    crate::data::schemes().expect("the tier table")
+}
+
+fn read(text: &str) -> Result<Settings, Vec<Wrong>> {
+    parse(text, &schemes())
+}
+
+#[test]
+fn the_documented_file_is_taken_whole() {
+    let settings = read(CONTRACT).expect("the documented file");
+    let upstream = &settings.upstreams[0];
+    assert_eq!(upstream.base_url.as_ref().map(BaseUrl::as_str), Some("https://api.anthropic.com"));
+    assert_eq!(upstream.key.as_ref().map(ToString::to_string).as_deref(), Some("keychain:anthropic"));
+    let (scheme, tier) = upstream.pacing.presumed.as_ref().expect("a scheme");
+    assert_eq!((&*scheme.name, &*scheme.tiers[*tier].name), ("2025-09", "1"));
+    let limits = &upstream.pacing.written[0];
+    assert_eq!((limits.per_minute.requests, limits.concurrency), (Some(50), None));
+    assert_eq!((upstream.pacing.guard_requests_permille, upstream.pacing.guard_tokens_permille), (960, 930));
+}
+
+#[test]
+fn an_empty_file_means_the_documented_defaults() {
+    let (empty, documented) = (read("").expect("empty"), read(CONTRACT).expect("the documented file"));
+    assert_eq!(Settings { upstreams: vec![], ..documented }, empty);
+    assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
+    assert_eq!(empty.retention, Duration::from_secs(400 * 86_400));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
+    for (text, line, start) in [
+        ("[gatway]", 1, "there is no [gatway]; did you mean [gateway]?"),
+        (
+            "[gateway]\nlisten = \"127.0.0.1:1\"\nmax_wiat = \"1s\"",
+            3,
+            "[gateway] has no key max_wiat; did you mean max_wait?",
+        ),
+        ("[otlp]\nzzz = 1", 2, "[otlp] has no key zzz; it knows listen"),
+        ("[gateway\n", 1, "this is no TOML: "),
+        ("a = 1\na = 2", 2, "this is no TOML: "),
+        ("gateway = 1", 1, "gateway is a section: write [gateway]"),
+        ("[[gateway]]", 1, "write [gateway], not [[gateway]]"),
+        ("[upstream]", 1, "write [[upstream]] with double brackets"),
+        (
+            "[gateway]\nlisten = \"8432\"",
+            2,
+            "listen in [gateway] must be an IP address with a port, for example listen = \"127.0.0.1:8432\"",
+        ),
+        (
+            "[gateway]\nlisten = \"0.0.0.0:8432\"",
+            2,
+            "listen in [gateway] is not this machine's own address: add allow_remote = true",
+        ),
+        (
+            "[gateway]\nmax_wait = 600",
+            2,
+            "max_wait in [gateway] must be text in quotes, for example max_wait = \"600s\"",
+        ),
+        ("[gateway]\nmax_wait = \"ten\"", 2, "max_wait in [gateway] must be a duration"),
+        ("[gateway]\ntimezone = \"Berlin\"", 2, "timezone in [gateway] names no time zone: \"Berlin\""),
+        ("[gateway]\nproxy = \"proxy:80\"", 2, "proxy in [gateway] must be env, none or a URL"),
+        ("[gateway]\nallow_remote = \"yes\"", 2, "allow_remote in [gateway] must be true or false"),
+        ("[gateway]\nallowed_origins = [\"*\"]", 2, "allowed_origins in [gateway] has \"*\", which is no exact origin"),
+        ("[gateway]\nqueue_max = 0", 2, "queue_max in [gateway] must be a whole number from 1"),
+        ("[gateway]\nhost_names = [\"a/b\"]", 2, "host_names in [gateway] has \"a/b\""),
+        ("[gateway]\nbody_budget = \"1MB\"", 2, "body_budget in [gateway] must hold at least one message"),
+        ("[gateway]\nbody_budget = \"big\"", 2, "body_budget in [gateway] must be a size"),
+        ("[timeouts]\nconnect = \"0s\"", 2, "connect in [timeouts] must be longer than 0s"),
+        ("[retry]\nbudget = 2", 2, "budget in [retry] must be a number from 0 to 1"),
+        ("[retry]\noverloaded = 11", 2, "overloaded in [retry] must be at most 10"),
+        ("[ledger]\ndurability = \"disk\"", 2, "durability in [ledger] must be one of power, process"),
+        ("[ledger]\nretention = \"1d\"", 2, "retention in [ledger] must be at least \"31d\""),
+        ("[otlp]\nlisten = \"0.0.0.0:4318\"", 2, "listen in [otlp] must be a loopback address"),
+        ("[currency]\ncode = \"eur\"", 2, "code in [currency] must be three capital letters"),
+        ("[currency]\nrates = { \"1 Nov\" = 1 }", 2, "rates in [currency] must be days and rates"),
+        ("[background]\nbusiness_hours = \"always\"", 2, "business_hours in [background] must be days and hours"),
+        ("[alerts]\nquiet_hours = \"night\"", 2, "quiet_hours in [alerts] must be two times of day"),
+        ("[[budget]]\nscope = \"team:x\"\ndaily_usd = 1", 2, "scope in [[budget]] must be client:"),
+        ("[[budget]]\nscope = \"machine\"", 1, "[[budget]] sets no amount"),
+        ("[[budget]]\ndaily_usd = 1", 1, "[[budget]] needs scope, for example scope = \"client:ci\""),
+        ("[[budget]]\nscope = \"machine\"\ndaily_usd = -1", 3, "daily_usd in [[budget]] must be an amount"),
+        ("[[attribute]]\nwhen = \"host:a\"\nproject = \"p\"", 2, "when in [[attribute]] must be cwd:"),
+        ("[[channel]]\nname = \"a\"\nkind = \"irc\"", 3, "kind in [[channel]] must be one of desktop, slack"),
+        ("[[channel]]\nname = \"a\"\nkind = \"slack\"\nurl = \"x\"", 4, "url in [[channel]] must be keychain:NAME"),
+        (
+            "[[channel]]\nname = \"ops\"\nkind = \"desktop\"\n[[alert]]\nmetric = \"m\"\nthresholds = [1]\nchannels = [\"opps\"]",
+            7,
+            "channels in [[alert]] names \"opps\", which no [[channel]] has; did you mean \"ops\"?",
+        ),
+        ("[[alert]]\nmetric = \"m\"\nthresholds = [\"a\"]", 3, "thresholds in [[alert]] must be a list of numbers"),
+        ("[[fallback]]\nfor = \"vip\"", 2, "for in [[fallback]] must be one of critical"),
+    ] {
+        let wrongs = read(text).expect_err(text);
+        assert_eq!(wrongs[0].line, line, "{text}: {wrongs:?}");
+        assert!(wrongs[0].reason.starts_with(start), "{text}: {wrongs:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_upstream_is_named_too() {
+    for (lines, line, start) in [
+        ("kind = \"anthropc\"", 4, "kind in [[upstream]] must be one of anthropic, openai"),
+        (
+            "base_url = \"http://api.anthropic.com\"",
+            4,
+            "base_url in [[upstream]] must be https: http is for this machine only",
+        ),
+        ("base_url = \"ftp://127.0.0.1\"", 4, "base_url in [[upstream]] must begin with https://"),
+        ("base_url = \"https://me:secret@host\"", 4, "base_url in [[upstream]] must be a URL without user"),
+        ("base_url = \"api.anthropic.com\"", 4, "base_url in [[upstream]] must be a URL"),
+        ("scheme = \"2020-01\"\ntier = \"1\"", 4, "scheme in [[upstream]] must be one of 2025-09"),
+        ("scheme = \"2025-09\"", 1, "tier in [[upstream]] must be one of 1, 2, 3, 4 in scheme 2025-09"),
+        ("tier = \"1\"", 4, "tier in [[upstream]] needs a scheme beside it"),
+        ("guard = 0", 4, "guard in [[upstream]] must be above 0"),
+        ("guard = 1.5", 4, "guard in [[upstream]] must be a number from 0 to 1"),
+        (
+            "[[upstream.limits]]\nmodels = [\"*\"]\nrequests_per_minute = 0",
+            6,
+            "requests_per_minute in [[upstream.limits]] must not be 0",
+        ),
+        (
+            "[[upstream.limits]]\nmodels = []\nrequests_per_minute = 1",
+            5,
+            "models in [[upstream.limits]] must name at least one model",
+        ),
+        ("[[upstream.limits]]\nmodels = [\"*\"]", 4, "[[upstream.limits]] limits nothing"),
+        ("[[upstream.limits]]\nrequests_per_minute = 5", 4, "[[upstream.limits]] needs models"),
+        (
+            "[[upstream.windows]]\nname = \"week\"\nresets = \"Mon 00:00 UTC\"",
+            4,
+            "[[upstream.windows]] needs one of limit_usd",
+        ),
+        (
+            "[[upstream.windows]]\nname = \"week\"\nlimit_usd = 1",
+            4,
+            "[[upstream.windows]] needs either resets or length",
+        ),
+        (
+            "[[upstream.windows]]\nname = \"w\"\nlimit_usd = 1\nresets = \"Monday\"",
+            7,
+            "resets in [[upstream.windows]] must be a weekday",
+        ),
+        ("[[upstream]]\nname = \"a\"\nkind = \"simulator\"", 5, "name in [[upstream]] is taken by an upstream above"),
+        (
+            "[[upstream]]\nname = \"b\"\nkind = \"anthropic\"",
+            4,
+            "[[upstream]] needs key, for example key = \"keychain:anthropic\"",
+        ),
+        ("[[upstream]]\nkind = \"simulator\"", 4, "[[upstream]] needs name"),
+    ] {
+        let text = format!("[[upstream]]\nname = \"a\"\nkey = \"env:K\"\n{lines}");
+        let wrongs = read(&text).expect_err(&text);
+        assert_eq!(wrongs[0].line, line, "{text}: {wrongs:?}");
+        assert!(wrongs[0].reason.starts_with(start), "{text}: {wrongs:?}");
+    }
+}
+
+#[test]
+fn a_key_written_where_its_place_should_stand_is_not_repeated() {
+    let text = "[[upstream]]\nname = \"a\"\nkey = \"sk-ant-api03-secret\"";
+    let wrongs = read(text).expect_err("a key in the file");
+    assert!(wrongs[0].reason.contains("where the key is kept") && !wrongs[0].reason.contains("secret"), "{wrongs:?}");
+}
+
+#[test]
+fn every_mistake_is_told_at_once_in_the_order_of_the_file() {
+    let wrongs = read("[timeouts]\nidle = 1\n[gateway]\nqueue_max = 0\n").expect_err("two mistakes");
+    assert_eq!(wrongs.iter().map(|wrong| wrong.line).collect::<Vec<_>>(), [2, 4]);
+}
+
+#[test]
+fn a_simulator_needs_neither_key_nor_address_and_a_path_stays_in_a_base_url() {
+    let settings = read("[[upstream]]\nname = \"s\"\nkind = \"simulator\"").expect("legal");
+    assert_eq!((&settings.upstreams[0].base_url, &settings.upstreams[0].key), (&None, &None));
+    let base = BaseUrl::parse("https://Gate.example:8443/claude/").expect("a URL");
+    assert_eq!((base.as_str(), base.origin()), ("https://gate.example:8443/claude", "https://gate.example:8443"));
+    assert_eq!(BaseUrl::parse("http://[::1]:80").expect("a URL").origin(), "http://[::1]");
+}
+
+#[test]
+fn durations_and_zero_concurrency_are_read_as_written() {
+    for (text, seconds) in [("600s", 600), ("10m", 600), ("1h", 3_600), ("400d", 34_560_000)] {
+        assert_eq!(duration(text), Some(Duration::from_secs(seconds)), "{text}");
+    }
+    for wrong in ["", "s", "10", "1.5h", "-1s", "10 s", "99999999999999999999s"] {
+        assert_eq!(duration(wrong), None, "{wrong}");
+    }
+    let text = "[[upstream]]\nname=\"a\"\nkind=\"simulator\"\n[[upstream.limits]]\nmodels=[\"*\"]\nconcurrency=0";
+    assert_eq!(read(text).expect("legal").upstreams[0].pacing.written[0].concurrency, None);
+}
+
+#[test]
+fn a_missing_file_means_defaults() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = load(&dir.path().join("none.toml"), &schemes()).expect("defaults");
+    assert!(settings.upstreams.is_empty());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("settings.toml");
+    std::fs::write(&file, "").expect("written");
+    for (mode, fine) in [(0o600, true), (0o644, true), (0o664, false), (0o646, false)] {
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("changed");
+        assert_eq!(load(&file, &schemes()).is_ok(), fine, "{mode:o}");
+    }
+    let said = load(&file, &schemes()).expect_err("writable").to_string();
+    assert!(said.ends_with("settings.toml: others may write it (mode 0646): run chmod 644 on it"), "{said}");
+}
