@@ -1,3 +1,10 @@
 //! The real binary, from a client's socket to the ledger, over the simulator. Each module is one promise.
 
-fn main() {}
+mod bad_input;
+mod bench;
+mod bytes;
+mod canary;
+mod crash;
+mod flow;
+mod guard;
+mod hangup;

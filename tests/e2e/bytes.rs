@@ -1,0 +1,83 @@
+//! Bytes are sacred: every recorded exchange comes through as it would have come directly.
+
+use support::http::{Answer, Connection, Request};
+use support::lab::{Home, SETTINGS};
+use support::recordings::{Recording, Replay, load};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recorded_exchanges_pass_unchanged() {
+    let (recordings, said) = load();
+    let replay = Replay::start().await;
+    let home = Home::new(SETTINGS, &format!("http://{}", replay.address));
+    let token = home.client("test", &[]);
+    let gateway = home.serve(&[]).expect("the gateway starts");
+    for recording in &recordings {
+        let direct = ask(&replay, recording, &replay.address, &recording.request).await;
+        let sent_directly = replay.seen();
+        let request = recording.request.clone().header("x-api-key", &token).header("x-tidegate-max-wait", "0");
+        let through = ask(&replay, recording, gateway.address(), &request).await;
+        same_answer(recording, &direct, &through, gateway.address());
+        let sent = replay.seen();
+        assert_eq!(sent.count, 1, "{}: the upstream was asked more than once", recording.id);
+        assert_eq!(sent.line, sent_directly.line, "{}", recording.id);
+        assert_eq!(sent.body, sent_directly.body, "{}: the request's body", recording.id);
+        for header in sent_directly.headers.iter().filter(|(name, _)| is_ours_to_keep(name)) {
+            assert!(sent.headers.contains(header), "{}: the upstream got no {header:?}", recording.id);
+        }
+        let leaked = sent.headers.iter().find(|(name, value)| name.starts_with("x-tidegate") || value.contains(&token));
+        assert_eq!(leaked, None, "{}", recording.id);
+    }
+    home.books().verify();
+    println!("{said}: bodies, statuses and headers equal");
+}
+
+async fn ask(replay: &Replay, recording: &Recording, address: &str, request: &Request) -> Answer {
+    replay.put_on(recording);
+    let mut connection = Connection::open(address).await.expect("a connection");
+    connection.call(request).await.unwrap_or_else(|error| panic!("{}: {error}", recording.id))
+}
+
+fn same_answer(recording: &Recording, direct: &Answer, through: &Answer, gateway: &str) {
+    let id = &recording.id;
+    assert_eq!(through.status(), direct.status(), "{id}: {}", through.text());
+    assert_eq!(through.whole, direct.whole, "{id}");
+    for header in direct.head.headers.iter().filter(|(name, _)| name != "content-length" && name != "transfer-encoding") {
+        assert!(through.head.headers.contains(header), "{id}: no {header:?} in {:?}", through.head.headers);
+    }
+    if recording.request.target.contains("/batches") && direct.text().contains("results_url\":\"http") {
+        let (mut theirs, mut ours) = (direct.json(), through.json());
+        point_elsewhere(&mut theirs, &mut ours, gateway);
+        assert_eq!(ours, theirs, "{id}: more than results_url changed");
+        return;
+    }
+    assert!(through.body == direct.body, "{id}: the body changed\nfrom {}\nto   {}", direct.text(), through.text());
+}
+
+/// Takes `results_url` out of both after a look at where it leads.
+fn point_elsewhere(theirs: &mut serde_json::Value, ours: &mut serde_json::Value, gateway: &str) {
+    use serde_json::Value;
+    match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => {
+            for (name, value) in theirs.iter_mut() {
+                let Some(other) = ours.get_mut(name) else { continue };
+                if let ("results_url", Some(url)) = (name.as_str(), other.as_str()) {
+                    assert!(url.starts_with(&format!("http://{gateway}/v1/")), "results_url leads to {url}");
+                    (*value, *other) = (Value::Null, Value::Null);
+                } else {
+                    point_elsewhere(value, other, gateway);
+                }
+            }
+        }
+        (Value::Array(theirs), Value::Array(ours)) => {
+            for (value, other) in theirs.iter_mut().zip(ours) {
+                point_elsewhere(value, other, gateway);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What must reach the upstream as the client sent it.
+fn is_ours_to_keep(name: &str) -> bool {
+    name.starts_with("anthropic-") || name.starts_with("x-stainless") || ["content-type", "accept", "user-agent"].contains(&name)
+}
