@@ -1,1 +1,210 @@
-//! TBD
+//! What happened, in SQL, append-only, behind a journal.
+//!
+//! A call is written down before it leaves and settled when it ends, each with one write to the journal;
+//! one task folds the journal into SQLite. Every question first has everything folded that was written before it.
+//! Nothing here knows HTTP, a limit, a budget or a window, and nothing reads a clock.
+
+#![forbid(unsafe_code)]
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use domain::call::{Call, CallId, Entry, Opening};
+use domain::catalog::Catalog;
+use domain::time::Timestamp;
+use domain::usage::Usage;
+use sqlx::SqlitePool;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+mod call;
+mod db;
+mod disk;
+mod export;
+mod journal;
+mod recovery;
+mod spending;
+mod verify;
+mod writer;
+
+pub use export::{Columns, UnknownColumn};
+pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
+pub use verify::Finding;
+
+use call::{AttemptRow, EntryRow, Opened, Settled, Used};
+use db::Db;
+use journal::{Journal, Kind};
+use writer::{Flush, Writer};
+
+/// What a settled call outlives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// The end of this process, SIGKILL included.
+    Process,
+    /// The end of power: `settle` waits for the disk.
+    Power,
+}
+
+pub struct Options {
+    pub durability: Durability,
+    /// Prices the calls that were interrupted.
+    pub catalog: Arc<Catalog>,
+}
+
+/// What was found at the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// Calls that were still open and are closed now, as estimates.
+    pub interrupted: usize,
+    /// Records that were in the journal and not yet in SQLite.
+    pub replayed: usize,
+}
+
+/// What went wrong, where, and what to do.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum Error {
+    #[error(
+        "can't write {what}: {reason}; free some space or make the folder writable, or name another one with --data-dir"
+    )]
+    Unwritable { what: String, reason: String },
+    #[error(
+        "{} is damaged or no ledger ({reason}); it is kept as it is and nothing is written to it. \
+         `tidegate verify` shows what is wrong; to go on, put a backup in its place, or move it away to start a new one", path.display()
+    )]
+    Damaged { path: PathBuf, reason: String },
+    #[error(
+        "{} was written by a newer Tidegate (schema {found}, this one knows {known}); it was not changed. Install the newer version", path.display()
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("{} is in use by another program; end that one, then try again", path.display())]
+    Locked { path: PathBuf },
+    #[error("SQLite {version} can lose data; Tidegate needs 3.51.3 or newer, so build it with its own")]
+    OldSqlite { version: String },
+    #[error("{}: {reason}; `tidegate verify` checks the ledger", path.display())]
+    Sqlite { path: PathBuf, reason: String },
+    #[error("too much waits to be written to the ledger; see in the log why SQLite doesn't take it")]
+    Behind,
+    #[error("the ledger was closed")]
+    Ended,
+}
+
+impl Error {
+    fn unwritable(what: impl ToString, cause: &dyn std::error::Error) -> Error {
+        Error::Unwritable { what: what.to_string(), reason: cause.to_string() }
+    }
+}
+
+/// The ledger of one data folder. Share it in an `Arc`; every verb takes `&self`.
+pub struct Ledger {
+    db: Db,
+    journal: Arc<Journal>,
+    flushes: mpsc::Sender<Flush>,
+    readers: SqlitePool,
+    ends: Mutex<Ends>,
+}
+
+/// What is waited for at the end.
+struct Ends {
+    writer: Option<JoinHandle<()>>,
+    syncer: Option<thread::JoinHandle<()>>,
+}
+
+/// Questions at once; each waits for its flush.
+const FLUSHES_MAX: usize = 64;
+
+impl Ledger {
+    /// Replays the journal and closes what was interrupted. Makes the folder where it is missing.
+    pub async fn open(dir: &Path, options: Options) -> Result<(Ledger, Recovered), Error> {
+        let (db, mut conn) = Db::open(dir).await?;
+        let folded_seq = db.folded_seq(&mut conn).await?;
+        let (journal, records) = Journal::open(&dir.join("journal"), options.durability, folded_seq)?;
+        writer::fold_in_turn(&db, &mut conn, &records).await?;
+        journal.start()?;
+        let interrupted = recovery::interrupted(&db, &mut conn, &options.catalog).await?;
+        let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len() };
+        let ledger = Ledger::start(db, conn, journal)?;
+        for entry in &interrupted {
+            ledger.settle(entry).await?;
+        }
+        ledger.flush().await?;
+        Ok((ledger, recovered))
+    }
+
+    fn start(db: Db, conn: sqlx::SqliteConnection, journal: Journal) -> Result<Ledger, Error> {
+        let journal = Arc::new(journal);
+        let syncer = journal.spawn_syncer()?;
+        let (flushes, asked) = mpsc::channel(FLUSHES_MAX);
+        let writer = Writer { db: db.clone(), conn: Some(conn), journal: journal.clone(), flushes: asked };
+        let ends = Ends { writer: Some(tokio::spawn(writer.run())), syncer };
+        Ok(Ledger { readers: db.readers(), db, journal, flushes, ends: Mutex::new(ends) })
+    }
+
+    /// Before an attempt leaves: written when this returns, on the disk 5 ms later where the durability is `Power`.
+    pub fn opened(&self, call: &Call, opening: &Opening) -> Result<(), Error> {
+        self.journal.append(Kind::Opened, call.id, &Opened::of(call, opening)).map(drop)
+    }
+
+    /// What a running call has used so far; `now` becomes its end if it is interrupted.
+    pub fn checkpoint(&self, call: CallId, usage: &Usage, now: Timestamp) -> Result<(), Error> {
+        self.journal.append(Kind::Used, call, &Used::of(call, usage, now)).map(drop)
+    }
+
+    /// Once per call. Written when this returns; the future ends when it is as durable as asked.
+    pub fn settle(&self, entry: &Entry) -> impl Future<Output = Result<(), Error>> + Send + 'static + use<> {
+        let mut attempts: Vec<AttemptRow> = entry.attempts.iter().map(AttemptRow::of).collect();
+        attempts.sort_by_key(|attempt| attempt.number);
+        attempts.dedup_by_key(|attempt| attempt.number);
+        let record = Settled { entry: &EntryRow::of(entry), attempts: &attempts };
+        let written = self.journal.append(Kind::Settled, entry.call.id, &record);
+        async {
+            match written? {
+                None => Ok(()),
+                Some(sync) => sync.await.unwrap_or(Err(Error::Ended)),
+            }
+        }
+    }
+
+    /// Returns when everything written before is in SQLite.
+    pub async fn flush(&self) -> Result<(), Error> {
+        if !self.journal.has_unfolded() {
+            return Ok(());
+        }
+        let (done, folded) = oneshot::channel();
+        self.flushes.send(done).await.map_err(|_| Error::Ended)?;
+        folded.await.unwrap_or(Err(Error::Ended))
+    }
+
+    /// Folds what is left and ends. Later verbs fail.
+    pub async fn close(&self) -> Result<(), Error> {
+        self.journal.close(Error::Ended);
+        let folded = self.flush().await;
+        self.journal.end();
+        self.readers.close().await;
+        let (writer, syncer) = {
+            let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+            (ends.writer.take(), ends.syncer.take())
+        };
+        if let Some(writer) = writer {
+            // It ended by itself; a panic in it has been told already.
+            let _ = writer.await;
+        }
+        if let Some(syncer) = syncer {
+            // It ended by itself; a panic in it has been told already.
+            let _ = syncer.join();
+        }
+        folded
+    }
+}
+
+/// Without `close`: what is unfolded waits in the journal for the next start.
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.journal.end();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,4 @@
+fn main() {
+    // A new migration alone must rebuild what embeds it.
+    println!("cargo:rerun-if-changed=migrations");
+}

@@ -1,0 +1,119 @@
+//! The SQLite file: how it is opened, and what its errors mean.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+
+use crate::{Error, disk};
+
+pub(crate) const FILE: &str = "ledger.db";
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Older ones can lose commits when two connections meet in the WAL.
+const SQLITE_MIN: [u32; 3] = [3, 51, 3];
+
+/// How long a commit waits for another program that holds the file.
+const BUSY: Duration = Duration::from_secs(5);
+
+const WAL_BYTES_KEPT: &str = "8388608";
+
+/// In KiB, negative as SQLite wants it. The ledger's memory is part of what an idle gateway holds.
+const CACHE: &str = "-512";
+
+const READERS_MAX: u32 = 2;
+
+const READER_IDLE: Duration = Duration::from_secs(5);
+
+#[derive(Clone)]
+pub(crate) struct Db {
+    pub(crate) path: PathBuf,
+}
+
+impl Db {
+    /// Made where it is missing, brought to the present schema, and never touched where it is not ours to write.
+    pub(crate) async fn open(dir: &Path) -> Result<(Db, SqliteConnection), Error> {
+        disk::private_dir(dir)?;
+        let db = Db { path: dir.join(FILE) };
+        disk::private_file(&db.path)?;
+        let mut conn = db.writer().await?;
+        db.check_version(&mut conn).await?;
+        MIGRATIONS.run(&mut conn).await.map_err(|error| db.migration_error(error))?;
+        Ok((db, conn))
+    }
+
+    pub(crate) async fn writer(&self) -> Result<SqliteConnection, Error> {
+        SqliteConnection::connect_with(&self.options()).await.map_err(|error| self.error(&error))
+    }
+
+    /// Opened when the first question is asked, closed soon after the last.
+    pub(crate) fn readers(&self) -> SqlitePool {
+        let pool = SqlitePoolOptions::new().max_connections(READERS_MAX).min_connections(0);
+        pool.idle_timeout(READER_IDLE).test_before_acquire(false).connect_lazy_with(self.options())
+    }
+
+    fn options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(&self.path)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .pragma("cache_size", CACHE)
+            .pragma("journal_size_limit", WAL_BYTES_KEPT)
+            // What F_FULLFSYNC is on macOS; nothing elsewhere.
+            .pragma("fullfsync", "1")
+            .pragma("checkpoint_fullfsync", "1")
+            .thread_name(|_| "sqlite".into())
+            .disable_statement_logging()
+    }
+
+    async fn check_version(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        let version = sqlx::query_scalar!(r#"SELECT sqlite_version() AS "version!: String""#)
+            .fetch_one(conn)
+            .await
+            .map_err(|error| self.error(&error))?;
+        let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
+        if parts.as_slice() < SQLITE_MIN.as_slice() { Err(Error::OldSqlite { version }) } else { Ok(()) }
+    }
+
+    pub(crate) async fn folded_seq(&self, conn: &mut SqliteConnection) -> Result<u64, Error> {
+        let seq = sqlx::query_scalar!("SELECT folded_seq FROM meta").fetch_one(conn).await;
+        seq.map(i64::cast_unsigned).map_err(|error| self.error(&error))
+    }
+
+    /// A row that no Tidegate has written.
+    pub(crate) fn unreadable(&self, what: &str) -> Error {
+        Error::Damaged { path: self.path.clone(), reason: format!("{what} can't be read") }
+    }
+
+    fn migration_error(&self, error: MigrateError) -> Error {
+        match &error {
+            MigrateError::VersionMissing(found) | MigrateError::VersionMismatch(found) => {
+                let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+                Error::Newer { path: self.path.clone(), found: *found, known }
+            }
+            MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => self.error(cause),
+            _ => Error::Sqlite { path: self.path.clone(), reason: error.to_string() },
+        }
+    }
+
+    pub(crate) fn error(&self, error: &sqlx::Error) -> Error {
+        let path = self.path.clone();
+        let reason = error.to_string();
+        match primary_code(error) {
+            Some(5 | 6) => Error::Locked { path },
+            Some(11 | 26) => Error::Damaged { path, reason },
+            Some(8 | 10 | 13 | 14) => Error::Unwritable { what: path.display().to_string(), reason },
+            _ => Error::Sqlite { path, reason },
+        }
+    }
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xFF)
+}

@@ -1,0 +1,117 @@
+//! The few things the journal asks of a file, behind a trait so that tests can let them fail.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::Error;
+
+pub(crate) trait Disk: Send + Sync {
+    /// The whole file.
+    fn read(&self) -> Result<Vec<u8>, Error>;
+
+    /// Behind what was written last.
+    fn write(&self, bytes: &[u8]) -> Result<(), Error>;
+
+    /// The next write goes to the start.
+    fn rewind(&self) -> Result<(), Error>;
+
+    /// What was written is on the disk when this returns.
+    fn sync(&self) -> Result<(), Error>;
+}
+
+struct PageFile {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// The journal's two files, made and reserved where they are missing. Whoever has them is the only one.
+pub(crate) fn pages(dir: &Path, bytes: u64) -> Result<[Arc<dyn Disk>; 2], Error> {
+    private_dir(dir)?;
+    Ok([page(dir.join("0"), bytes)?, page(dir.join("1"), bytes)?])
+}
+
+fn page(path: PathBuf, bytes: u64) -> Result<Arc<dyn Disk>, Error> {
+    let file = private_file(&path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked { path }),
+        Err(fs::TryLockError::Error(error)) => return Err(Error::unwritable(path.display(), &error)),
+    }
+    let page = PageFile { file, path, bytes };
+    page.reserve().map_err(|error| page.broken(&error))?;
+    Ok(Arc::new(page))
+}
+
+impl PageFile {
+    /// Zeros, not a hole: a full disk shows now, and a sync later has no new blocks to write down.
+    fn reserve(&self) -> io::Result<()> {
+        let there = self.file.metadata()?.len();
+        if there >= self.bytes {
+            return Ok(());
+        }
+        let mut file = &self.file;
+        file.seek(io::SeekFrom::Start(there))?;
+        io::copy(&mut io::repeat(0).take(self.bytes - there), &mut file)?;
+        file.sync_all()
+    }
+
+    /// Through the same handle (another one may not read a locked file everywhere); the next write goes where it would have gone.
+    fn read_all(&self) -> io::Result<Vec<u8>> {
+        let mut file = &self.file;
+        let place = file.stream_position()?;
+        file.rewind()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        file.seek(io::SeekFrom::Start(place))?;
+        Ok(bytes)
+    }
+
+    fn broken(&self, error: &io::Error) -> Error {
+        Error::unwritable(self.path.display(), error)
+    }
+}
+
+impl Disk for PageFile {
+    fn read(&self) -> Result<Vec<u8>, Error> {
+        self.read_all().map_err(|error| self.broken(&error))
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        (&self.file).write_all(bytes).map_err(|error| self.broken(&error))
+    }
+
+    fn rewind(&self) -> Result<(), Error> {
+        let grown = self.file.metadata().is_ok_and(|file| file.len() > self.bytes);
+        let shrunk = if grown { self.file.set_len(self.bytes) } else { Ok(()) };
+        shrunk.and_then(|()| (&self.file).rewind()).map_err(|error| self.broken(&error))
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|error| self.broken(&error))
+    }
+}
+
+/// Readable by its owner alone, whatever the umask.
+pub(crate) fn private_dir(path: &Path) -> Result<(), Error> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|error| Error::unwritable(path.display(), &error))
+}
+
+/// As `private_dir`; what is in it stays.
+pub(crate) fn private_file(path: &Path) -> Result<File, Error> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(|error| Error::unwritable(path.display(), &error))?;
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .map_err(|error| Error::unwritable(path.display(), &error))?;
+    Ok(file)
+}

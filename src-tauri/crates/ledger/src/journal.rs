@@ -1,0 +1,358 @@
+//! The append-only file in front of SQLite. What `append` has returned from survives the end of this process;
+//! what a `Receipt` has confirmed survives the end of power.
+//!
+//! One record is one line, `CRC SEQ KIND CALL JSON`, and one write. Two pre-allocated pages are used in turns;
+//! a page is overwritten only after everything in it lies safely in SQLite. Sequence numbers go up for ever and
+//! leave a gap at each start, so that what is left of an older turn never continues a newer one.
+
+use std::fmt::Write as _;
+use std::mem;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use domain::call::CallId;
+use serde::Serialize;
+use tokio::sync::{Notify, oneshot};
+
+use crate::disk::{self, Disk};
+use crate::{Durability, Error};
+
+/// What a page holds before the next one is taken. Both pages together are reserved at the first start.
+pub(crate) const PAGE_BYTES: u64 = 4 << 20;
+
+/// Records that wait for SQLite; beyond it nothing new is taken in. A page grows to this at most.
+const UNFOLDED_BYTES_MAX: usize = 64 << 20;
+
+/// Beyond it no new call is opened, so that those which run can still be settled.
+const OPEN_BYTES_MAX: usize = 48 << 20;
+
+/// So many records are folded without waiting for more.
+const FOLD_AT_ONCE: usize = 256;
+
+/// No page holds as many records: a start leaves this gap in the sequence.
+const SEQ_GAP: u64 = 1 << 24;
+
+/// An opening is on the disk after this, without anyone waiting for it.
+const OPEN_SYNC_WITHIN: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Opened,
+    Used,
+    Settled,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Record {
+    pub(crate) seq: u64,
+    pub(crate) kind: Kind,
+    pub(crate) call: CallId,
+    pub(crate) json: Arc<str>,
+}
+
+pub(crate) struct Journal {
+    book: Mutex<Book>,
+    durability: Durability,
+    /// Wakes the thread that syncs.
+    to_sync: Condvar,
+    /// Wakes the task that folds.
+    pub(crate) to_fold: Notify,
+}
+
+struct Book {
+    pages: [Page; 2],
+    active: usize,
+    next_seq: u64,
+    unfolded: Vec<Record>,
+    unfolded_bytes: usize,
+    /// What is safely in SQLite, power loss included.
+    safe_seq: u64,
+    /// Those who wait for the next sync.
+    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+    closed: Option<Error>,
+    ending: bool,
+    line: String,
+}
+
+struct Page {
+    disk: Arc<dyn Disk>,
+    used: u64,
+    last_seq: u64,
+    unsynced: bool,
+}
+
+/// Ends with the sync that follows a write; `None` where nobody needs to wait.
+pub(crate) type Sync = Option<oneshot::Receiver<Result<(), Error>>>;
+
+impl Journal {
+    /// The journal and every record in it that is younger than `folded_seq`, in order.
+    pub(crate) fn open(dir: &Path, durability: Durability, folded_seq: u64) -> Result<(Journal, Vec<Record>), Error> {
+        let disks = disk::pages(dir, PAGE_BYTES)?;
+        let mut found = disks.iter().map(|disk| Ok(replay(&disk.read()?))).collect::<Result<Vec<_>, Error>>()?;
+        found.sort_by_key(|records| records.first().map_or(0, |record| record.seq));
+        let last_seq = found.iter().filter_map(|records| records.last()).map(|record| record.seq).max().unwrap_or(0);
+        let records = found.into_iter().flatten().filter(|record| record.seq > folded_seq).collect();
+        let pages = disks.map(|disk| Page { disk, used: 0, last_seq, unsynced: false });
+        let book = Book {
+            pages,
+            active: 1,
+            next_seq: last_seq.max(folded_seq) + SEQ_GAP,
+            unfolded: Vec::new(),
+            unfolded_bytes: 0,
+            safe_seq: folded_seq,
+            waiting: Vec::new(),
+            closed: None,
+            ending: false,
+            line: String::new(),
+        };
+        let journal = Journal { book: Mutex::new(book), durability, to_sync: Condvar::new(), to_fold: Notify::new() };
+        Ok((journal, records))
+    }
+
+    /// Everything found at the start is in SQLite; from here on the pages may be written.
+    pub(crate) fn start(&self) -> Result<(), Error> {
+        let mut book = self.book();
+        book.safe_seq = book.next_seq - 1;
+        book.turn()
+    }
+
+    pub(crate) fn append(&self, kind: Kind, call: CallId, body: &impl Serialize) -> Result<Sync, Error> {
+        let json = serde_json::to_string(body).map_err(|error| Error::unwritable("a record", &error))?;
+        let mut book = self.book();
+        book.write(kind, call, json.into())?;
+        match book.unfolded.len() {
+            1 | FOLD_AT_ONCE => self.to_fold.notify_one(),
+            _ => {}
+        }
+        if self.durability == Durability::Process {
+            return Ok(None);
+        }
+        let first_unsynced = !mem::replace(&mut book.active_page().unsynced, true);
+        if kind != Kind::Settled {
+            if first_unsynced {
+                self.to_sync.notify_one();
+            }
+            return Ok(None);
+        }
+        let (sender, receiver) = oneshot::channel();
+        book.waiting.push(sender);
+        self.to_sync.notify_one();
+        Ok(Some(receiver))
+    }
+
+    /// The oldest records that SQLite doesn't have yet, at most `max`, and whether the commit that takes them must be power-safe.
+    pub(crate) fn unfolded(&self, max: usize) -> (Vec<Record>, bool) {
+        let book = self.book();
+        let records = book.unfolded.iter().take(max).cloned().collect();
+        let waits_for_page = book.pages[1 - book.active].last_seq > book.safe_seq;
+        (records, waits_for_page)
+    }
+
+    pub(crate) fn has_unfolded(&self) -> bool {
+        !self.book().unfolded.is_empty()
+    }
+
+    pub(crate) fn folds_at_once(&self) -> bool {
+        self.book().unfolded.len() >= FOLD_AT_ONCE
+    }
+
+    pub(crate) fn folded(&self, through: u64, power_safe: bool) {
+        let mut book = self.book();
+        let count = book.unfolded.partition_point(|record| record.seq <= through);
+        let bytes: usize = book.unfolded.drain(..count).map(|record| record.json.len()).sum();
+        book.unfolded_bytes -= bytes;
+        if power_safe {
+            book.safe_seq = through;
+        }
+    }
+
+    /// Nothing is taken in any more; what is in can still be folded.
+    pub(crate) fn close(&self, reason: Error) {
+        self.book().close(reason);
+        self.to_sync.notify_one();
+    }
+
+    /// Is what the active page holds readable on the disk?
+    pub(crate) fn reads_back(&self) -> Result<bool, Error> {
+        let mut book = self.book();
+        let last_seq = book.active_page().last_seq;
+        let records = replay(&book.active_page().disk.read()?);
+        Ok(records.last().is_none_or(|record| record.seq == last_seq)
+            && (book.active_page().used == 0 || !records.is_empty()))
+    }
+
+    /// One thread does all syncs: it takes whoever waits and waits for nobody.
+    pub(crate) fn spawn_syncer(self: &Arc<Self>) -> Result<Option<thread::JoinHandle<()>>, Error> {
+        if self.durability == Durability::Process {
+            return Ok(None);
+        }
+        let journal = self.clone();
+        let spawned = thread::Builder::new().name("journal".into()).spawn(move || while journal.sync_next() {});
+        spawned.map(Some).map_err(|error| Error::unwritable("the journal", &error))
+    }
+
+    /// The thread that syncs and the task that folds end when they are done with what they do.
+    pub(crate) fn end(&self) {
+        self.book().ending = true;
+        self.to_sync.notify_one();
+        self.to_fold.notify_one();
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.book().ending
+    }
+
+    /// `false` at the end.
+    fn sync_next(&self) -> bool {
+        let mut book = self.book();
+        while book.all_synced() && !book.ending {
+            book = self.to_sync.wait(book).unwrap_or_else(PoisonError::into_inner);
+        }
+        if book.waiting.is_empty() && !book.ending {
+            let idle = |book: &mut Book| book.waiting.is_empty() && !book.ending;
+            let waited = self.to_sync.wait_timeout_while(book, OPEN_SYNC_WITHIN, idle);
+            book = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if book.all_synced() {
+            return !book.ending;
+        }
+        let (disks, waiting) = book.take_unsynced();
+        drop(book);
+        let synced = disks.iter().try_for_each(|disk| disk.sync());
+        if let Err(error) = &synced {
+            // Never again: the kernel may have dropped the pages and say yes next time.
+            self.book().close(error.clone());
+        }
+        for waiter in waiting {
+            // One who has gone needs no answer.
+            let _ = waiter.send(synced.clone());
+        }
+        true
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn active_page(&mut self) -> &mut Page {
+        &mut self.pages[self.active]
+    }
+
+    fn write(&mut self, kind: Kind, call: CallId, json: Arc<str>) -> Result<(), Error> {
+        if let Some(reason) = &self.closed {
+            return Err(reason.clone());
+        }
+        let limit = if kind == Kind::Opened { OPEN_BYTES_MAX } else { UNFOLDED_BYTES_MAX };
+        if self.unfolded_bytes + json.len() > limit {
+            return Err(Error::Behind);
+        }
+        let record = Record { seq: self.next_seq, kind, call, json };
+        write_line(&mut self.line, &record);
+        if self.active_page().used + self.line.len() as u64 > PAGE_BYTES {
+            self.turn()?;
+        }
+        let page = &mut self.pages[self.active];
+        if let Err(error) = page.disk.write(self.line.as_bytes()) {
+            self.close(error.clone());
+            return Err(error);
+        }
+        page.used += self.line.len() as u64;
+        page.last_seq = record.seq;
+        self.next_seq += 1;
+        self.unfolded_bytes += record.json.len();
+        self.unfolded.push(record);
+        Ok(())
+    }
+
+    /// To the other page, if everything in it is safe; else this one grows.
+    fn turn(&mut self) -> Result<(), Error> {
+        let other = 1 - self.active;
+        let page = &mut self.pages[other];
+        if page.last_seq > self.safe_seq {
+            return Ok(());
+        }
+        if let Err(error) = page.disk.rewind() {
+            self.close(error.clone());
+            return Err(error);
+        }
+        page.used = 0;
+        self.active = other;
+        Ok(())
+    }
+
+    fn all_synced(&self) -> bool {
+        self.closed.is_some() || self.pages.iter().all(|page| !page.unsynced)
+    }
+
+    fn take_unsynced(&mut self) -> (Vec<Arc<dyn Disk>>, Vec<oneshot::Sender<Result<(), Error>>>) {
+        let unsynced =
+            self.pages.iter_mut().filter_map(|page| mem::take(&mut page.unsynced).then(|| page.disk.clone()));
+        (unsynced.collect(), mem::take(&mut self.waiting))
+    }
+
+    fn close(&mut self, reason: Error) {
+        for waiter in self.waiting.drain(..) {
+            let _ = waiter.send(Err(reason.clone()));
+        }
+        self.closed.get_or_insert(reason);
+    }
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Kind::Opened => "opened",
+            Kind::Used => "used",
+            Kind::Settled => "settled",
+        }
+    }
+
+    fn named(name: &str) -> Option<Kind> {
+        [Kind::Opened, Kind::Used, Kind::Settled].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+const CRC_CHARS: usize = 8;
+
+fn write_line(line: &mut String, record: &Record) {
+    line.clear();
+    line.push_str("00000000 ");
+    // Writing to a string can't fail.
+    let _ = write!(line, "{} {} {} {}", record.seq, record.kind.name(), record.call, record.json);
+    let crc = crc32fast::hash(&line.as_bytes()[CRC_CHARS + 1..]);
+    line.replace_range(..CRC_CHARS, &format!("{crc:08x}"));
+    line.push('\n');
+}
+
+/// The records from the start of a page up to the first that is torn or of an older turn.
+fn replay(page: &[u8]) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    for line in page.split_inclusive(|byte| *byte == b'\n') {
+        let Some(record) = line.strip_suffix(b"\n").and_then(read_line) else { break };
+        if records.last().is_some_and(|last| record.seq != last.seq + 1) {
+            break;
+        }
+        records.push(record);
+    }
+    records
+}
+
+fn read_line(line: &[u8]) -> Option<Record> {
+    let (crc, rest) = line.split_at_checked(CRC_CHARS)?;
+    let rest = rest.strip_prefix(b" ")?;
+    let crc = u32::from_str_radix(std::str::from_utf8(crc).ok()?, 16).ok()?;
+    if crc32fast::hash(rest) != crc {
+        return None;
+    }
+    let mut parts = std::str::from_utf8(rest).ok()?.splitn(4, ' ');
+    Some(Record {
+        seq: parts.next()?.parse().ok()?,
+        kind: Kind::named(parts.next()?)?,
+        call: parts.next()?.parse().ok()?,
+        json: parts.next()?.into(),
+    })
+}

@@ -1,0 +1,100 @@
+//! What is still open at the start was interrupted: it is closed from what was metered, never as nothing.
+
+use domain::call::{Attempt, CacheUse, Call, Entry, Opening, Outcome, Source};
+use domain::catalog::{Catalog, Charge};
+use domain::time::Timestamp;
+use domain::usage::{Tokens, Usage};
+use sqlx::SqliteConnection;
+
+use crate::Error;
+use crate::call::{CallRow, OpeningRow, Unreadable, UsageRow};
+use crate::db::Db;
+
+/// A call that left and whose end nobody saw.
+struct Interrupted {
+    call: Call,
+    /// At least one, in order.
+    openings: Vec<Opening>,
+    checkpoint: Option<(Usage, Timestamp)>,
+}
+
+pub(crate) async fn interrupted(db: &Db, conn: &mut SqliteConnection, catalog: &Catalog) -> Result<Vec<Entry>, Error> {
+    let rows = sqlx::query!(
+        r#"SELECT call, usage, used_at, (
+             SELECT json_group_array(json(opening)) FROM (
+                 SELECT opening FROM open_attempt WHERE open_attempt.call_id = open_call.call_id ORDER BY number)
+         ) AS "openings!: String" FROM open_call ORDER BY call_id"#
+    )
+    .fetch_all(conn)
+    .await
+    .map_err(|error| db.error(&error))?;
+    rows.iter()
+        .map(|row| {
+            let read = Interrupted::read(&row.call, &row.openings, row.usage.as_deref(), row.used_at);
+            read.map(|call| call.into_entry(catalog)).map_err(|Unreadable| db.unreadable("an open call"))
+        })
+        .collect()
+}
+
+impl Interrupted {
+    fn read(call: &str, openings: &str, usage: Option<&str>, used_at: Option<i64>) -> Result<Interrupted, Unreadable> {
+        let call: CallRow = serde_json::from_str(call).map_err(|_| Unreadable)?;
+        let openings: Vec<OpeningRow> = serde_json::from_str(openings).map_err(|_| Unreadable)?;
+        let usage: Option<UsageRow> = usage.map(serde_json::from_str).transpose().map_err(|_| Unreadable)?;
+        let usage = usage.map(UsageRow::into_usage).transpose()?;
+        Ok(Interrupted {
+            call: call.into_call()?,
+            openings: openings.into_iter().map(OpeningRow::into_opening).collect::<Result<_, _>>()?,
+            checkpoint: usage.zip(used_at.map(Timestamp::from_millis)),
+        })
+    }
+
+    fn into_entry(self, catalog: &Catalog) -> Entry {
+        let Interrupted { call, openings, checkpoint } = self;
+        let opened_at = openings.last().map_or(call.started_at, |last| last.at);
+        let (usage, ended_at) = match checkpoint {
+            Some((usage, at)) => (usage, at),
+            None => (least(openings.last().map(|last| last.reserved)), opened_at),
+        };
+        let Charge { cost, price_id } = catalog.charge(&call.model, &usage, call.started_at);
+        let last = openings.len();
+        let attempts = openings.iter().enumerate().map(|(i, opening)| Attempt {
+            number: opening.number,
+            upstream: opening.upstream.clone(),
+            opened_at: opening.at,
+            status: None,
+            request_id: None,
+            error: None,
+            maybe_billed: i + 1 == last && checkpoint.is_none(),
+        });
+        let waited = openings.first().map_or(0, |first| millis_between(call.started_at, first.at));
+        Entry {
+            ended_at,
+            attempts: attempts.collect(),
+            status: 0,
+            outcome: Outcome::Interrupted,
+            usage,
+            cost,
+            price_id,
+            estimated: true,
+            source: Source::Gateway,
+            waited_ms: waited,
+            first_byte_ms: None,
+            total_ms: millis_between(call.started_at, ended_at),
+            cache: CacheUse::Off,
+            error: Some("Tidegate ended while the call ran".into()),
+            call,
+        }
+    }
+}
+
+/// The upstream has read the prompt and begun to answer; more than that nobody knows.
+fn least(reserved: Option<Usage>) -> Usage {
+    let reserved = reserved.unwrap_or_default();
+    let output = reserved.tokens.output.min(1).max(u64::from(reserved.tokens.prompt() == 0));
+    Usage { tokens: Tokens { output, ..reserved.tokens }, ..reserved }
+}
+
+fn millis_between(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX)
+}

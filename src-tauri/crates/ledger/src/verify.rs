@@ -1,0 +1,144 @@
+//! Is the ledger whole? Structure, sums, chain, open calls, journal.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use domain::call::CallId;
+use domain::time::Timestamp;
+
+use crate::call::{EntryRow, Settled};
+use crate::writer::{Link, link};
+use crate::{Error, Ledger};
+
+/// Findings of one kind that are named.
+const FINDINGS_MAX: i64 = 20;
+
+const CHUNK: u32 = 500;
+
+/// Something that is not as it should be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Finding {
+    /// What SQLite says of its file.
+    Structure { report: String },
+    /// The first entry that was changed, or before which one was removed.
+    ChainBroken { call: String, number: i64 },
+    /// Entries at the end were removed.
+    ChainEndsEarly,
+    /// The sums of a quarter of an hour differ from its entries.
+    SumsDiffer { from: Timestamp, client: String, model: String },
+    /// It is open and doesn't run.
+    OpenCall { call: String },
+    /// What was written to the journal doesn't read back.
+    Journal,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::Structure { report } => write!(f, "the database is damaged: {report}"),
+            Finding::ChainBroken { call, number } => {
+                write!(f, "entry {number} (call {call}) or one before it was changed or removed after it was written")
+            }
+            Finding::ChainEndsEarly => f.write_str("the last entries were removed after they were written"),
+            Finding::SumsDiffer { from, client, model } => {
+                write!(
+                    f,
+                    "the sums of the quarter of an hour from {from} (client {client}, model {model}) differ from its entries"
+                )
+            }
+            Finding::OpenCall { call } => write!(f, "call {call} is open and doesn't run"),
+            Finding::Journal => f.write_str("what was written to the journal doesn't read back"),
+        }
+    }
+}
+
+impl Ledger {
+    /// Everything that is wrong; `running` are the calls that may be open.
+    pub async fn verify(&self, running: &[CallId]) -> Result<Vec<Finding>, Error> {
+        self.flush().await?;
+        let mut findings = self.structure().await.map_err(|error| self.db.error(&error))?;
+        findings.extend(self.chain().await?);
+        findings.extend(self.sums_that_differ().await.map_err(|error| self.db.error(&error))?);
+        findings.extend(self.open_calls(running).await.map_err(|error| self.db.error(&error))?);
+        if !self.journal.reads_back()? {
+            findings.push(Finding::Journal);
+        }
+        Ok(findings)
+    }
+
+    async fn structure(&self) -> sqlx::Result<Vec<Finding>> {
+        let reports: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)").fetch_all(&self.readers).await?;
+        let wrong = reports.into_iter().filter(|report| report != "ok");
+        Ok(wrong.map(|report| Finding::Structure { report }).collect())
+    }
+
+    /// The first break only: behind it nothing can be said.
+    async fn chain(&self) -> Result<Option<Finding>, Error> {
+        let end = sqlx::query!("SELECT chain, (SELECT max(seq) FROM entry) AS last FROM meta")
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|error| self.db.error(&error))?;
+        let last = end.last.unwrap_or(0);
+        let mut head: Link = [0; 32];
+        let mut seq = 0;
+        while seq < last {
+            let rows = self.rows_of_chain(seq, last).await?;
+            let ids: Vec<&str> = rows.iter().map(|row| row.call_id.as_str()).collect();
+            let attempts = self.attempts_of(&ids).await?;
+            for row in &rows {
+                let attempts = attempts.get(&row.call_id).map_or(&[][..], Vec::as_slice);
+                let json = serde_json::to_string(&Settled { entry: row, attempts });
+                head = link(&head, &json.map_err(|error| Error::unwritable("an entry", &error))?);
+                if row.chain != head {
+                    return Ok(Some(Finding::ChainBroken { call: row.call_id.clone(), number: row.seq }));
+                }
+            }
+            seq = rows.last().map_or(last, |row| row.seq);
+        }
+        Ok((end.chain != head).then_some(Finding::ChainEndsEarly))
+    }
+
+    async fn rows_of_chain(&self, after: i64, last: i64) -> Result<Vec<EntryRow>, Error> {
+        sqlx::query_as!(
+            EntryRow,
+            "SELECT * FROM entry WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
+            after,
+            last,
+            CHUNK
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.db.error(&error))
+    }
+
+    async fn sums_that_differ(&self) -> sqlx::Result<Vec<Finding>> {
+        let rows = sqlx::query!(
+            r#"WITH sums AS (
+                 SELECT started_at / 900000 AS quarter, client, person, project, upstream, model, source, count(*),
+                     sum(input_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens), sum(cache_read_tokens),
+                     sum(output_tokens), coalesce(sum(cost_nanos), 0), sum(cost_nanos IS NULL)
+                 FROM entry WHERE outcome <> 'refused' GROUP BY 1, 2, 3, 4, 5, 6, 7),
+             missing AS (SELECT * FROM sums EXCEPT SELECT * FROM rollup),
+             surplus AS (SELECT * FROM rollup EXCEPT SELECT * FROM sums)
+             SELECT DISTINCT quarter AS "quarter!: i64", client AS "client!: String", model AS "model!: String"
+             FROM (SELECT quarter, client, model FROM missing UNION ALL SELECT quarter, client, model FROM surplus)
+             ORDER BY 1, 2, 3 LIMIT ?1"#,
+            FINDINGS_MAX
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let finding = |(quarter, client, model)| {
+            let from = Timestamp::from_millis(quarter * 900_000);
+            Finding::SumsDiffer { from, client, model }
+        };
+        Ok(rows.into_iter().map(|row| finding((row.quarter, row.client, row.model))).collect())
+    }
+
+    async fn open_calls(&self, running: &[CallId]) -> sqlx::Result<Vec<Finding>> {
+        let running: HashSet<String> = running.iter().map(CallId::to_string).collect();
+        let open =
+            sqlx::query_scalar!("SELECT call_id FROM open_call ORDER BY call_id").fetch_all(&self.readers).await?;
+        let left = open.into_iter().filter(|call| !running.contains(call));
+        Ok(left.map(|call| Finding::OpenCall { call }).collect())
+    }
+}

@@ -1,0 +1,340 @@
+//! The one task that writes SQLite: it folds the journal in, many records with a handful of statements,
+//! and notes in the same transaction how far it got. So each record is folded exactly once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::call::CallId;
+use sha2::{Digest, Sha256};
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time;
+
+use crate::Error;
+use crate::db::Db;
+use crate::journal::{Journal, Kind, Record};
+
+/// How long a record may wait for company.
+const FOLD_WITHIN: Duration = Duration::from_millis(100);
+
+const BATCH_MAX: usize = 1024;
+
+/// After a fold that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+pub(crate) type Link = [u8; 32];
+
+/// Asks for everything written so far to be folded.
+pub(crate) type Flush = oneshot::Sender<Result<(), Error>>;
+
+pub(crate) struct Writer {
+    pub(crate) db: Db,
+    pub(crate) conn: Option<SqliteConnection>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) flushes: mpsc::Receiver<Flush>,
+}
+
+impl Writer {
+    /// Ends with the journal. What is unfolded then waits in it for the next start.
+    pub(crate) async fn run(mut self) {
+        while let Some(flush) = self.next().await {
+            let folded = self.fold_all().await;
+            if let Err(error) = &folded {
+                tracing::warn!("the journal can't be folded into the ledger now: {error}");
+                self.conn = None;
+            }
+            if let Some(flush) = flush {
+                // One who has gone needs no answer.
+                let _ = flush.send(folded.clone());
+            }
+            match folded {
+                Ok(()) => {}
+                Err(error @ Error::Damaged { .. }) => self.journal.close(error),
+                Err(_) => {
+                    time::sleep(RETRY_AFTER).await;
+                    self.journal.to_fold.notify_one();
+                }
+            }
+        }
+        if let Some(conn) = self.conn.take() {
+            // The journal holds whatever this could lose.
+            let _ = conn.close().await;
+        }
+    }
+
+    /// Waits for a flush, or for a record and then a little for its company.
+    async fn next(&mut self) -> Option<Option<Flush>> {
+        tokio::select! {
+            flush = self.flushes.recv() => return flush.map(Some),
+            () = self.journal.to_fold.notified() => {}
+        }
+        if self.journal.has_ended() {
+            return None;
+        }
+        if self.journal.folds_at_once() {
+            return Some(None);
+        }
+        tokio::select! {
+            flush = self.flushes.recv() => flush.map(Some),
+            () = self.journal.to_fold.notified() => Some(None),
+            () = time::sleep(FOLD_WITHIN) => Some(None),
+        }
+    }
+
+    async fn fold_all(&mut self) -> Result<(), Error> {
+        while self.journal.has_unfolded() {
+            let (records, power_safe) = self.journal.unfolded(BATCH_MAX);
+            let conn = match &mut self.conn {
+                Some(conn) => conn,
+                none => none.insert(self.db.writer().await?),
+            };
+            let through = fold(conn, &records, power_safe).await.map_err(|error| self.db.error(&error))?;
+            self.journal.folded(through, power_safe);
+        }
+        Ok(())
+    }
+}
+
+/// What a start found in the journal, so that its pages may be overwritten afterwards.
+pub(crate) async fn fold_in_turn(db: &Db, conn: &mut SqliteConnection, records: &[Record]) -> Result<(), Error> {
+    for batch in records.chunks(BATCH_MAX) {
+        fold(conn, batch, true).await.map_err(|error| db.error(&error))?;
+    }
+    Ok(())
+}
+
+/// Everything of `records` in one transaction. Returns the last sequence number.
+async fn fold(conn: &mut SqliteConnection, records: &[Record], power_safe: bool) -> sqlx::Result<u64> {
+    let through = records.last().map_or(0, |record| record.seq);
+    if power_safe {
+        sqlx::query("PRAGMA synchronous = FULL").execute(&mut *conn).await?;
+    }
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    let batch = Batch::of(records);
+    insert_opened(&mut tx, &batch).await?;
+    update_used(&mut tx, &batch).await?;
+    insert_settled(&mut tx, &batch).await?;
+    note_folded(&mut tx, through).await?;
+    tx.commit().await?;
+    if power_safe {
+        sqlx::query("PRAGMA synchronous = NORMAL").execute(conn).await?;
+    }
+    Ok(through)
+}
+
+/// What is left of a batch when a call that opens and ends in it needs no open row.
+#[derive(Default)]
+struct Batch<'a> {
+    opened: Vec<&'a Record>,
+    used: HashMap<CallId, &'a Record>,
+    settled: Vec<&'a Record>,
+}
+
+impl<'a> Batch<'a> {
+    fn of(records: &'a [Record]) -> Batch<'a> {
+        let is_settled = |record: &&Record| record.kind == Kind::Settled;
+        let settled: HashSet<CallId> = records.iter().filter(is_settled).map(|record| record.call).collect();
+        let mut batch = Batch::default();
+        for record in records {
+            match record.kind {
+                Kind::Opened if !settled.contains(&record.call) => batch.opened.push(record),
+                Kind::Used if !settled.contains(&record.call) => drop(batch.used.insert(record.call, record)),
+                Kind::Opened | Kind::Used => {}
+                Kind::Settled => batch.settled.push(record),
+            }
+        }
+        batch
+    }
+}
+
+fn array<'a>(items: impl Iterator<Item = &'a str>) -> String {
+    let mut json = String::from("[");
+    for item in items {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        json.push_str(item);
+    }
+    json.push(']');
+    json
+}
+
+async fn insert_opened(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx::Result<()> {
+    if batch.opened.is_empty() {
+        return Ok(());
+    }
+    let opened = array(batch.opened.iter().map(|record| &*record.json));
+    sqlx::query!(
+        "INSERT INTO open_call (call_id, call)
+         SELECT value ->> '$.call.call_id', json(value -> '$.call') FROM jsonb_each(?1) WHERE true
+         ON CONFLICT DO NOTHING",
+        opened
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "INSERT INTO open_attempt (call_id, number, opening)
+         SELECT value ->> '$.call.call_id', value ->> '$.opening.number', json(value -> '$.opening')
+         FROM jsonb_each(?1) WHERE true
+         ON CONFLICT DO NOTHING",
+        opened
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn update_used(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx::Result<()> {
+    if batch.used.is_empty() {
+        return Ok(());
+    }
+    let used = array(batch.used.values().map(|record| &*record.json));
+    sqlx::query!(
+        "UPDATE open_call SET usage = json(used.value -> '$.usage'), used_at = used.value ->> '$.used_at'
+         FROM jsonb_each(?1) AS used WHERE open_call.call_id = used.value ->> '$.call_id'",
+        used
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn insert_settled(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx::Result<()> {
+    if batch.settled.is_empty() {
+        return Ok(());
+    }
+    let settled = without_doubles(conn, &batch.settled).await?;
+    let (links, head) = chain(head_of_chain(conn).await?, settled.iter().map(|record| &*record.json));
+    let entries = array(links.iter().map(String::as_str));
+    insert_entries(conn, &entries).await?;
+    insert_attempts(conn, &entries).await?;
+    add_to_rollup(conn, &entries).await?;
+    close_open_calls(conn, &entries).await?;
+    let head = head.as_slice();
+    sqlx::query!("UPDATE meta SET chain = ?1", head).execute(conn).await?;
+    Ok(())
+}
+
+/// A call is entered once, whatever happens.
+async fn without_doubles<'a>(conn: &mut SqliteConnection, settled: &[&'a Record]) -> sqlx::Result<Vec<&'a Record>> {
+    let ids = array(
+        settled.iter().map(|record| format!("\"{}\"", record.call)).collect::<Vec<_>>().iter().map(String::as_str),
+    );
+    let doubles =
+        sqlx::query_scalar!("SELECT call_id FROM entry WHERE call_id IN (SELECT value FROM json_each(?1))", ids)
+            .fetch_all(conn)
+            .await?;
+    let mut seen: HashSet<CallId> = doubles.iter().filter_map(|id| id.parse().ok()).collect();
+    Ok(settled.iter().copied().filter(|record| seen.insert(record.call)).collect())
+}
+
+async fn head_of_chain(conn: &mut SqliteConnection) -> sqlx::Result<Link> {
+    let head = sqlx::query_scalar!("SELECT chain FROM meta").fetch_one(conn).await?;
+    head.try_into().map_err(|_| sqlx::Error::Decode("the head of the chain has a wrong length".into()))
+}
+
+pub(crate) fn link(previous: &Link, entry: &str) -> Link {
+    Sha256::new().chain_update(previous).chain_update(entry).finalize().into()
+}
+
+/// Each entry with its link, and the new head.
+fn chain<'a>(head: Link, entries: impl Iterator<Item = &'a str>) -> (Vec<String>, Link) {
+    let mut head = head;
+    let links = entries
+        .map(|entry| {
+            head = link(&head, entry);
+            format!(r#"{{"chain":"{}",{}"#, hex(&head), &entry[1..])
+        })
+        .collect();
+    (links, head)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+async fn insert_entries(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO entry (call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model,
+             max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens,
+             cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, batch, fast,
+             us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error, chain)
+         SELECT value ->> '$.entry.call_id', value ->> '$.entry.started_at', value ->> '$.entry.ended_at',
+             value ->> '$.entry.client', value ->> '$.entry.person', value ->> '$.entry.project', value ->> '$.entry.tenant',
+             value ->> '$.entry.session', value ->> '$.entry.agent', value ->> '$.entry.tags', value ->> '$.entry.class',
+             value ->> '$.entry.model', value ->> '$.entry.max_tokens', value ->> '$.entry.stream',
+             value ->> '$.entry.body_bytes', value ->> '$.entry.upstream', value ->> '$.entry.request_id',
+             value ->> '$.entry.attempts', value ->> '$.entry.status', value ->> '$.entry.outcome',
+             value ->> '$.entry.input_tokens', value ->> '$.entry.cache_write_5m_tokens',
+             value ->> '$.entry.cache_write_1h_tokens', value ->> '$.entry.cache_read_tokens',
+             value ->> '$.entry.output_tokens', value ->> '$.entry.web_searches', value ->> '$.entry.batch',
+             value ->> '$.entry.fast', value ->> '$.entry.us_only', value ->> '$.entry.cost_nanos',
+             value ->> '$.entry.price_id', value ->> '$.entry.estimated', value ->> '$.entry.source',
+             value ->> '$.entry.waited_ms', value ->> '$.entry.first_byte_ms', value ->> '$.entry.total_ms',
+             value ->> '$.entry.cache', value ->> '$.entry.error', unhex(value ->> '$.chain')
+         FROM jsonb_each(?1)",
+        entries
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn insert_attempts(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO attempt (call_id, number, upstream, opened_at, status, request_id, error, maybe_billed)
+         SELECT settled.value ->> '$.entry.call_id', sent.value ->> '$.number', sent.value ->> '$.upstream',
+             sent.value ->> '$.opened_at', sent.value ->> '$.status', sent.value ->> '$.request_id',
+             sent.value ->> '$.error', sent.value ->> '$.maybe_billed'
+         FROM jsonb_each(?1) AS settled, jsonb_each(settled.value, '$.attempts') AS sent WHERE true
+         ON CONFLICT DO NOTHING",
+        entries
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Sums stop at the largest integer rather than fail.
+async fn add_to_rollup(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "INSERT INTO rollup
+         SELECT (value ->> '$.entry.started_at') / 900000, value ->> '$.entry.client', value ->> '$.entry.person',
+             value ->> '$.entry.project', value ->> '$.entry.upstream', value ->> '$.entry.model',
+             value ->> '$.entry.source', count(*), sum(value ->> '$.entry.input_tokens'),
+             sum(value ->> '$.entry.cache_write_5m_tokens'), sum(value ->> '$.entry.cache_write_1h_tokens'),
+             sum(value ->> '$.entry.cache_read_tokens'), sum(value ->> '$.entry.output_tokens'),
+             coalesce(sum(value ->> '$.entry.cost_nanos'), 0), sum((value ->> '$.entry.cost_nanos') IS NULL)
+         FROM jsonb_each(?1) WHERE value ->> '$.entry.outcome' <> 'refused'
+         GROUP BY 1, 2, 3, 4, 5, 6, 7
+         ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
+             input_tokens = min(9223372036854775807, input_tokens + excluded.input_tokens),
+             cache_write_5m_tokens = min(9223372036854775807, cache_write_5m_tokens + excluded.cache_write_5m_tokens),
+             cache_write_1h_tokens = min(9223372036854775807, cache_write_1h_tokens + excluded.cache_write_1h_tokens),
+             cache_read_tokens = min(9223372036854775807, cache_read_tokens + excluded.cache_read_tokens),
+             output_tokens = min(9223372036854775807, output_tokens + excluded.output_tokens),
+             cost_nanos = min(9223372036854775807, cost_nanos + excluded.cost_nanos),
+             unpriced_calls = unpriced_calls + excluded.unpriced_calls",
+        entries
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn close_open_calls(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM open_call WHERE call_id IN (SELECT value ->> '$.entry.call_id' FROM jsonb_each(?1))",
+        entries
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn note_folded(conn: &mut SqliteConnection, through: u64) -> sqlx::Result<()> {
+    let through = through.cast_signed();
+    sqlx::query!("UPDATE meta SET folded_seq = ?1", through).execute(conn).await?;
+    Ok(())
+}
