@@ -1,0 +1,310 @@
+//! `POST /v1/messages` and `count_tokens`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::usage::{Tokens, Usage};
+use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderValue, Response};
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::ask::{self, Ask};
+use crate::body::Body;
+use crate::books::{Ending, Outcome};
+use crate::chance;
+use crate::error::{self, ApiError};
+use crate::fault::{Fault, Kind};
+use crate::limits::{Limited, Measure, PoolId};
+use crate::markers::Markers;
+use crate::models;
+use crate::pace::Pace;
+use crate::play::{self, Score};
+use crate::reel::{Event, Frame};
+use crate::reply;
+use crate::running::Running;
+use crate::server::{Caller, Stop};
+use crate::tokens;
+use crate::world::World;
+
+/// A call on its way through the simulator.
+struct Call<'a> {
+    world: &'a Arc<World>,
+    caller: &'a Caller,
+    headers: &'a HeaderMap,
+    request_id: &'a str,
+    ask: Ask,
+    answer: Answer,
+    pace: Pace,
+    fault: Option<Fault>,
+    pool: Option<PoolId>,
+}
+
+/// A body that has arrived becomes an answer, or the reason why not. Either way it is booked.
+pub(crate) async fn post(
+    world: &Arc<World>,
+    caller: &Caller,
+    headers: &HeaderMap,
+    request_id: &str,
+    body: Result<Bytes, ApiError>,
+) -> Result<Response<Body>, Stop> {
+    let nth = world.state().books.arrive();
+    let mut model = String::new();
+    let result = match Call::read(world, caller, headers, request_id, nth, body, &mut model) {
+        Ok(call) => call.run().await,
+        Err(error) => Err(error.into()),
+    };
+    result.inspect_err(|stop| book_failure(world, request_id, &model, stop))
+}
+
+fn book_failure(world: &World, request_id: &str, model: &str, stop: &Stop) {
+    let (status, outcome) = match stop {
+        Stop::Says { error, limited: Some(measure), .. } => {
+            world.state().books.refuse(*measure);
+            (error.status, Outcome::Refused)
+        }
+        Stop::Says { error, limited: None, .. } => (error.status, Outcome::Failed),
+        Stop::Replaced(_) => (200, Outcome::Failed),
+        Stop::Hangup => (0, Outcome::Failed),
+    };
+    let at = world.clock.now().timestamp;
+    let usage = Usage::default();
+    world.state().books.end(&Ending { request_id, model, status, outcome, usage, at });
+}
+
+impl<'a> Call<'a> {
+    fn read(
+        world: &'a Arc<World>,
+        caller: &'a Caller,
+        headers: &'a HeaderMap,
+        request_id: &'a str,
+        nth: u64,
+        body: Result<Bytes, ApiError>,
+        model: &mut String,
+    ) -> Result<Call<'a>, ApiError> {
+        let body = body?;
+        let ask = ask::message(&body, caller.version)?;
+        model.clone_from(&ask.model);
+        let now = world.clock.now();
+        if !world.knows(&ask.model, now.timestamp) {
+            return Err(ApiError::not_found(format!("model: {}", ask.model)));
+        }
+        models::check_length(&ask.model, ask.max_tokens)?;
+        let seed = chance::hash(world.seed, &body);
+        let markers = Markers::read(&ask.last_text());
+        let since_start = Duration::from_nanos(now.instant.as_nanos());
+        let wished = wished_fault(headers, &markers)?;
+        let fault = wished.or_else(|| world.faults.pick(nth, &ask.model, since_start));
+        let answer = Answer::plan(&ask, &markers, seed);
+        let pace = world.latency.draw(seed);
+        let pool = world.state().limits.pool(&caller.key, &ask.model, now.instant);
+        Ok(Call { world, caller, headers, request_id, ask, answer, pace, fault, pool })
+    }
+
+    async fn run(self) -> Result<Response<Body>, Stop> {
+        self.fail_at_the_door().await?;
+        let running = self.admit()?;
+        let limits = self.limit_headers();
+        tokio::time::sleep(self.pace.first_byte).await;
+        let mut response = if self.ask.stream { self.stream(running) } else { self.whole(running).await? };
+        response.headers_mut().extend(limits);
+        Ok(response)
+    }
+
+    /// The faults in which the model never begins.
+    async fn fail_at_the_door(&self) -> Result<(), Stop> {
+        let Some(fault) = &self.fault else { return Ok(()) };
+        if let Some(measure) = fault.limit() {
+            return Err(self.invented_limit(fault, measure));
+        }
+        if let Some(error) = fault.error(&self.ask.model) {
+            return Err(error.into());
+        }
+        match fault.kind {
+            Kind::Hangup => Err(Stop::Hangup),
+            Kind::Html | Kind::Empty => Err(self.replaced(fault.kind)),
+            Kind::ErrorInStream if !self.ask.stream => Err(ApiError::overloaded().into()),
+            Kind::StallHeaders => {
+                tokio::time::sleep(fault.stall()).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Something in between answered in place of the API.
+    fn replaced(&self, kind: Kind) -> Stop {
+        const PAGE: &[u8] = b"<!doctype html><title>Sign in</title><p>This is no API.</p>\n";
+        let (content_type, body) = match kind {
+            Kind::Html => (HeaderValue::from_static("text/html"), PAGE),
+            _ => (reply::JSON, &b""[..]),
+        };
+        Stop::Replaced(Box::new(reply::with(self.world, self.request_id, content_type, Body::whole(body))))
+    }
+
+    /// A 429 that no bucket asked for, with the account's figures where it has any.
+    fn invented_limit(&self, fault: &Fault, measure: Measure) -> Stop {
+        let now = self.world.clock.now().instant;
+        let gauges = self.pool.map(|pool| self.world.state().limits.gauges(pool, now)).unwrap_or_default();
+        let known = gauges.iter().find(|gauge| gauge.measure == measure).map(|gauge| gauge.limit);
+        let usual = match measure {
+            Measure::Requests => 50,
+            Measure::InputTokens => 30_000,
+            Measure::OutputTokens => 8_000,
+        };
+        let limited = Limited { measure, limit: known.unwrap_or(usual), wait: fault.wait() };
+        Stop::Says { error: self.limit_error(&limited), limited: None, headers: self.limit_headers() }
+    }
+
+    fn admit(&self) -> Result<Running, Stop> {
+        let segments = tokens::segments(&self.ask.body);
+        models::check_prompt(&self.ask.model, tokens::of_prompt(&segments))?;
+        let now = self.world.clock.now().instant;
+        let mut state = self.world.state();
+        let plan = state.prompts.plan(&self.caller.key, &self.ask.model, &segments, now);
+        match state.limits.admit(self.pool, &plan.tokens, self.ask.max_tokens, now) {
+            Ok(grant) => {
+                state.prompts.keep(&plan, now);
+                state.books.admit(grant.counted_input);
+                drop(state);
+                Ok(self.running(grant, plan.tokens))
+            }
+            Err(limited) => {
+                drop(state);
+                let headers = self.limit_headers();
+                Err(Stop::Says { error: self.limit_error(&limited), limited: Some(limited.measure), headers })
+            }
+        }
+    }
+
+    fn running(&self, grant: crate::limits::Grant, tokens: Tokens) -> Running {
+        let usage = Usage { tokens, fast: self.ask.is_fast(), us_only: self.ask.geo() == "us", ..Usage::default() };
+        Running {
+            world: self.world.clone(),
+            grant,
+            request_id: self.request_id.to_owned(),
+            model: self.ask.model.clone(),
+            usage,
+            outcome: Outcome::Cancelled,
+        }
+    }
+
+    fn limit_error(&self, limited: &Limited) -> ApiError {
+        let of_2025 = self.world.state().limits.is_of_2025();
+        let sentence = error::limit_sentence(limited, &self.world.org, &self.ask.model, of_2025);
+        ApiError::rate_limited(sentence, Some(limited.wait))
+    }
+
+    fn limit_headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(pool) = self.pool {
+            let now = self.world.clock.now();
+            let gauges = self.world.state().limits.gauges(pool, now.instant);
+            reply::limits(&mut headers, &gauges, now.timestamp);
+        }
+        headers
+    }
+
+    fn frame(&self, running: &Running) -> Frame<'_> {
+        let input = running.usage.tokens;
+        Frame { ask: &self.ask, answer: &self.answer, input, service_tier: "standard" }
+    }
+
+    fn stream(&self, running: Running) -> Response<Body> {
+        let events = self.frame(&running).events();
+        let mut response = self.pieces(running, reply::EVENTS, events, self.pace);
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        response
+    }
+
+    /// A JSON answer comes when all of it has been produced.
+    async fn whole(&self, mut running: Running) -> Result<Response<Body>, Stop> {
+        let json = self.frame(&running).json();
+        self.produce_all(&mut running).await;
+        if self.fault.is_none() {
+            running.end(Outcome::Completed);
+            return Ok(reply::with(self.world, self.request_id, reply::JSON, Body::whole(json)));
+        }
+        let produced = running.usage.tokens.output;
+        let half = json.len() / 2;
+        let events = vec![Event { bytes: json.slice(..half), produced }, Event { bytes: json.slice(half..), produced }];
+        let at_once = Pace { first_byte: Duration::ZERO, per_token: Duration::ZERO };
+        Ok(self.pieces(running, reply::JSON, events, at_once))
+    }
+
+    async fn produce_all(&self, running: &mut Running) {
+        /// Output tokens between two looks at the clock.
+        const STEP: u64 = 10;
+        let total = self.answer.output_tokens();
+        if self.pace.per_token.is_zero() {
+            return running.produce(total);
+        }
+        let mut produced = 0;
+        while produced < total {
+            let step = STEP.min(total - produced);
+            tokio::time::sleep(self.pace.of_tokens(step)).await;
+            produced += step;
+            running.produce(produced);
+        }
+    }
+
+    fn pieces(&self, running: Running, content_type: HeaderValue, events: Vec<Event>, pace: Pace) -> Response<Body> {
+        let fault = self.fault.map(|fault| self.fitted(fault));
+        let kind = fault.map(|fault| fault.kind);
+        let length: usize = events.iter().map(|event| event.bytes.len()).sum();
+        let gzip = self.compresses(kind);
+        let stream = play::play(Score::new(events, pace, fault.as_ref()), running, gzip);
+        let mut response = reply::with(self.world, self.request_id, content_type, Body::pieces(stream));
+        if gzip {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if kind == Some(Kind::WrongLength) {
+            response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length + 100));
+        }
+        response
+    }
+
+    /// A JSON answer is two events, its halves: faults that count events strike between them.
+    fn fitted(&self, fault: Fault) -> Fault {
+        if self.ask.stream { fault } else { Fault { after_events: Some(1), ..fault } }
+    }
+
+    fn compresses(&self, kind: Option<Kind>) -> bool {
+        let accepts = || {
+            let accepted = self.headers.get_all(ACCEPT_ENCODING).iter();
+            accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains("gzip"))
+        };
+        kind == Some(Kind::GzipForced) || (kind == Some(Kind::Gzip) && accepts())
+    }
+}
+
+/// The header goes before the marker, and both before the script.
+fn wished_fault(headers: &HeaderMap, markers: &Markers) -> Result<Option<Fault>, ApiError> {
+    let header = headers.get("x-simulator-fault").map(|value| value.to_str().unwrap_or_default());
+    let Some(text) = header.or(markers.fault.as_deref()) else { return Ok(None) };
+    let unknown = || ApiError::invalid(format!("the simulator knows no fault {text:?}"));
+    Fault::parse(text).ok_or_else(unknown).map(Some)
+}
+
+pub(crate) fn count(
+    world: &World,
+    caller: &Caller,
+    request_id: &str,
+    body: Result<Bytes, ApiError>,
+) -> Result<Response<Body>, Stop> {
+    let (model, body) = ask::count(&body?, caller.version)?;
+    let now = world.clock.now();
+    if !world.knows(&model, now.timestamp) {
+        return Err(ApiError::not_found(format!("model: {model}")).into());
+    }
+    let mut state = world.state();
+    state.books.count_tokens += 1;
+    if let Err(limited) = state.limits.admit_count(&caller.key, now.instant) {
+        let sentence = error::limit_sentence(&limited, &world.org, &model, state.limits.is_of_2025());
+        return Err(ApiError::rate_limited(sentence, Some(limited.wait)).into());
+    }
+    drop(state);
+    let tokens = tokens::of_prompt(&tokens::segments(&body));
+    Ok(reply::json(world, request_id, &json!({"input_tokens": tokens})))
+}

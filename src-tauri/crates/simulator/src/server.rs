@@ -1,0 +1,226 @@
+//! Connections, and who answers which path.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::ask::Version;
+use crate::body::Body;
+use crate::error::ApiError;
+use crate::limits::Measure;
+use crate::world::World;
+use crate::{batches, files, messages, models, reply};
+
+/// Messages and `count_tokens`.
+const BODY_BYTES_MAX: usize = 33_554_432;
+const BATCH_BYTES_MAX: usize = 268_435_456;
+
+/// Who asks, and in which version.
+pub(crate) struct Caller {
+    pub(crate) key: String,
+    pub(crate) version: Version,
+}
+
+/// No answer of the model.
+pub(crate) enum Stop {
+    Says {
+        error: ApiError,
+        /// The true limit that said so.
+        limited: Option<Measure>,
+        headers: HeaderMap,
+    },
+    /// Answered by something else than the API.
+    Replaced(Box<Response<Body>>),
+    /// Not a byte.
+    Hangup,
+}
+
+impl From<ApiError> for Stop {
+    fn from(error: ApiError) -> Stop {
+        Stop::Says { error, limited: None, headers: HeaderMap::new() }
+    }
+}
+
+#[derive(Debug)]
+struct Hangup;
+
+impl std::fmt::Display for Hangup {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("hung up on purpose")
+    }
+}
+
+impl std::error::Error for Hangup {}
+
+/// Accepts until it is dropped; with it go its connections.
+pub(crate) async fn serve(world: Arc<World>, listener: TcpListener) -> Infallible {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(connections.spawn(connection(world.clone(), stream))),
+                // Out of file descriptors: some may be free soon.
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connection(world: Arc<World>, stream: TcpStream) {
+    // Without it events come late, but they come.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| answer(world.clone(), request));
+    // Whatever ended it, the connection is over.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Response<Body>, Hangup> {
+    if let Some(own) = simulator(&world, &request) {
+        return Ok(own);
+    }
+    let request_id = world.request_id();
+    match api(&world, &request_id, request).await {
+        Ok(response) => Ok(response),
+        Err(Stop::Says { error, headers, .. }) => {
+            let mut response = reply::error(&world, &request_id, &error);
+            response.headers_mut().extend(headers);
+            Ok(response)
+        }
+        Err(Stop::Replaced(response)) => Ok(*response),
+        Err(Stop::Hangup) => Err(Hangup),
+    }
+}
+
+/// The simulator's own pages; they need no key.
+fn simulator(world: &World, request: &Request<Incoming>) -> Option<Response<Body>> {
+    let body = match request.uri().path() {
+        "/simulator/stats" => serde_json::to_vec(&world.stats()).unwrap_or_default(),
+        "/simulator/calls" => calls(world),
+        _ => return None,
+    };
+    let mut response = Response::new(Body::whole(body));
+    response.headers_mut().insert(CONTENT_TYPE, reply::JSON);
+    Some(response)
+}
+
+/// JSON lines, the oldest first.
+fn calls(world: &World) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for record in world.state().books.records() {
+        // Writing to memory does not fail.
+        let _ = serde_json::to_writer(&mut lines, record);
+        lines.push(b'\n');
+    }
+    lines
+}
+
+async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -> Result<Response<Body>, Stop> {
+    let (parts, body) = request.into_parts();
+    let Some(path) = parts.uri.path().strip_prefix("/v1/") else {
+        return Err(ApiError::not_found("Not found").into());
+    };
+    let caller = caller(world, &parts.headers)?;
+    let query = parts.uri.query().unwrap_or_default();
+    let headers = &parts.headers;
+    let segments: Vec<&str> = path.split('/').collect();
+    match (&parts.method, segments.as_slice()) {
+        (&Method::POST, ["messages"]) => {
+            let body = read(headers, body, BODY_BYTES_MAX).await?;
+            Box::pin(messages::post(world, &caller, headers, request_id, body)).await
+        }
+        (&Method::POST, ["messages", "count_tokens"]) => {
+            messages::count(world, &caller, request_id, read(headers, body, BODY_BYTES_MAX).await?)
+        }
+        (&Method::GET, ["models"]) => Ok(reply::json(world, request_id, &models::list(world, query)?)),
+        (&Method::GET, ["models", id]) => Ok(reply::json(world, request_id, &models::one(world, id)?)),
+        (method, ["messages", "batches", rest @ ..]) => {
+            let body = read(headers, body, BATCH_BYTES_MAX).await??;
+            batches::answer(world, &caller, request_id, (method, rest, query), &body)
+        }
+        (method, ["files", rest @ ..]) => {
+            files::answer(world, &caller, request_id, (method, rest, query), headers, body).await
+        }
+        _ => Err(ApiError::not_found("Not found").into()),
+    }
+}
+
+fn caller(world: &World, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let text = |value: &HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
+    let bearer =
+        || headers.get(AUTHORIZATION).map(text).and_then(|value| Some(value.strip_prefix("Bearer ")?.to_owned()));
+    let key = headers.get("x-api-key").map(text).or_else(bearer);
+    let key = key.ok_or_else(|| ApiError::unauthorized("x-api-key header is required"))?;
+    if !world.accepts(&key) {
+        return Err(ApiError::unauthorized("invalid x-api-key"));
+    }
+    let version = headers.get("anthropic-version").map(text);
+    Ok(Caller { key, version: Version::named(version.as_deref())? })
+}
+
+/// The body, or that it is too large. A caller that left in the middle gets nothing.
+async fn read(headers: &HeaderMap, body: Incoming, bytes_max: usize) -> Result<Result<Bytes, ApiError>, Stop> {
+    let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if told.is_some_and(|bytes| bytes > bytes_max) {
+        return Ok(Err(ApiError::too_large()));
+    }
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(whole) => Ok(Ok(whole.to_bytes())),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Ok(Err(ApiError::too_large())),
+        Err(_) => Err(Stop::Hangup),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, fixture};
+
+    fn world(keys: &[&str]) -> World {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        World::new(Options { catalog: fixture::catalog(), keys, ..Options::default() }, String::new())
+    }
+
+    fn said(world: &World, pairs: &[(&'static str, &str)]) -> String {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (http::HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+        };
+        match caller(world, &pairs.iter().map(pair).collect()) {
+            Ok(caller) => format!("{} {:?}", caller.key, caller.version),
+            Err(error) => format!("{} {}", error.status, error.message),
+        }
+    }
+
+    #[test]
+    fn a_key_comes_in_either_header_and_a_version_must_come() {
+        let version = ("anthropic-version", "2023-06-01");
+        let any = world(&[]);
+        for (headers, expected) in [
+            (vec![("x-api-key", "sk-ant-a"), version], "sk-ant-a V2023"),
+            (vec![("authorization", "Bearer sk-ant-b"), ("anthropic-version", "2026-10-21")], "sk-ant-b V2026"),
+            (vec![("x-api-key", "sk-ant-a"), ("authorization", "Bearer sk-ant-b"), version], "sk-ant-a V2023"),
+            (vec![("x-api-key", "tg-wrong"), version], "401 invalid x-api-key"),
+            (vec![version], "401 x-api-key header is required"),
+            (vec![("x-api-key", "sk-ant-a")], "400 anthropic-version: header is required"),
+            (
+                vec![("x-api-key", "sk-ant-a"), ("anthropic-version", "2")],
+                "400 anthropic-version: \"2\" is not a valid version",
+            ),
+        ] {
+            assert_eq!(said(&any, &headers), expected);
+        }
+        let one = world(&["sk-ant-mine"]);
+        assert_eq!(said(&one, &[("x-api-key", "sk-ant-mine"), version]), "sk-ant-mine V2023");
+        assert_eq!(said(&one, &[("x-api-key", "sk-ant-other"), version]), "401 invalid x-api-key");
+    }
+}
