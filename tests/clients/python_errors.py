@@ -1,35 +1,38 @@
 """Each error of the upstream arrives as the exception type the Python SDK has for it.
 
-Environment: BASE_URL, TOKEN, FAULTS: the statuses that the upstream will answer, in order, as JSON.
+Environment: BASE_URL, TOKEN. The upstream is the simulator: a marker in the prompt asks for the error.
 """
-import json
 import os
 
 import anthropic
 
-TYPES = {
-    400: anthropic.BadRequestError,
-    401: anthropic.AuthenticationError,
-    403: anthropic.PermissionDeniedError,
-    404: anthropic.NotFoundError,
-    413: anthropic.APIStatusError,
-    429: anthropic.RateLimitError,
-    500: anthropic.InternalServerError,
-    504: anthropic.InternalServerError,
-    529: anthropic.InternalServerError,
+EXPECTED = {
+    "invalid_request": (400, anthropic.BadRequestError),
+    "authentication": (401, anthropic.AuthenticationError),
+    "permission": (403, anthropic.PermissionDeniedError),
+    "not_found": (404, anthropic.NotFoundError),
+    "request_too_large": (413, anthropic.APIStatusError),
+    "rate_requests": (429, anthropic.RateLimitError),
+    "internal": (500, anthropic.InternalServerError),
+    "timeout": (504, anthropic.InternalServerError),
+    "overloaded": (529, anthropic.InternalServerError),
 }
 client = anthropic.Anthropic(base_url=os.environ["BASE_URL"], api_key=os.environ["TOKEN"], max_retries=0)
 no_wait = {"x-tidegate-max-wait": "0"}
 
-for status in json.loads(os.environ["FAULTS"]):
+
+def ask(fault):
+    message = {"role": "user", "content": f"hi [[fault {fault}]]"}
+    return client.messages.create(model="claude-sonnet-4-5", max_tokens=8, messages=[message], extra_headers=no_wait)
+
+
+for fault, (status, kind) in EXPECTED.items():
     try:
-        client.messages.create(
-            model="claude-sonnet-4-5", max_tokens=8, messages=[{"role": "user", "content": "hi"}], extra_headers=no_wait
-        )
+        ask(fault)
     except anthropic.APIStatusError as error:
-        assert error.status_code == status, f"{status} came as {error.status_code}: {error}"
-        assert isinstance(error, TYPES[status]), f"{status} came as {type(error)}"
+        assert error.status_code == status, f"{fault} came as {error.status_code}: {error}"
+        assert isinstance(error, kind), f"{fault} came as {type(error)}"
         assert error.body["error"]["message"], error.body
-        assert error.request_id, f"{status} lost its request id"
+        assert error.request_id, f"{fault} lost its request id"
     else:
-        raise AssertionError(f"{status} came as an answer")
+        raise AssertionError(f"{fault} came as an answer")

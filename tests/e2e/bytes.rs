@@ -28,7 +28,7 @@ async fn recorded_exchanges_pass_unchanged() {
         assert_eq!(leaked, None, "{}", recording.id);
     }
     home.books().verify();
-    println!("{said}: bodies, statuses and headers equal");
+    eprintln!("{said}: bodies, statuses and headers equal");
 }
 
 async fn ask(replay: &Replay, recording: &Recording, address: &str, request: &Request) -> Answer {

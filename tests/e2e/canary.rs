@@ -25,13 +25,13 @@ async fn nothing_written_or_said_holds_key_token_or_prompt() {
     }
     let looked_at = scan(lab.home.folder(), &needles);
     assert!(looked_at >= 4, "only {looked_at} files were there to look at");
-    println!("{looked_at} files and every answer scanned for {} shapes", needles.len());
+    eprintln!("{looked_at} files and every answer scanned for {} shapes", needles.len());
 }
 
 /// Good calls, refused ones, cut ones; the answers that are not the model's.
 async fn live_a_life(lab: &Lab) -> Vec<(String, String)> {
     let mut said = Vec::new();
-    let prompts = ["", "[[fault cut; after_events=3]]", "[[fault status; status=500]]", "[[fault status; status=401]]", "[[tool tide]]"];
+    let prompts = ["", "[[fault cut; after_events=3]]", "[[fault internal]]", "[[fault authentication]]", "[[tool tide]]"];
     for (i, wish) in prompts.iter().enumerate() {
         for stream in [true, false] {
             let body = format!(r#"{{"model":"claude-sonnet-4-5","max_tokens":64,"stream":{stream},"messages":[{{"role":"user","content":"{PROMPT} {wish}"}}]}}"#);

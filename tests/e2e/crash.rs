@@ -23,7 +23,7 @@ type Log = Arc<Mutex<BTreeMap<String, Saw>>>;
 async fn no_kill_loses_or_doubles_a_settled_call() {
     let rounds = std::env::var("TIDEGATE_CRASH_ROUNDS").map_or(40, |text| text.parse().expect("a number of rounds"));
     let seed = std::env::var("TIDEGATE_CRASH_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a seed"));
-    println!("{rounds} rounds, TIDEGATE_CRASH_SEED={seed}");
+    eprintln!("{rounds} rounds, TIDEGATE_CRASH_SEED={seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
     let mut lab = Lab::with(&SETTINGS.replace("\"process\"", "\"power\""), &["--scheme", "none"]);
     let log = Log::default();
@@ -43,7 +43,7 @@ async fn no_kill_loses_or_doubles_a_settled_call() {
     let seen = log.lock().expect("the log").values().filter(|saw| saw.last_event).count();
     assert!(seen > 0 && seen < calls.len(), "the kills hit nothing: {seen} of {} calls ended", calls.len());
     lab.home.books().verify();
-    println!("{} calls, {seen} seen to their end, {} interrupted", calls.len(), calls.iter().filter(|c| c["outcome"] == "interrupted").count());
+    eprintln!("{} calls, {seen} seen to their end, {} interrupted", calls.len(), calls.iter().filter(|c| c["outcome"] == "interrupted").count());
 }
 
 fn same_story(round: usize, calls: &[BTreeMap<String, String>], log: &BTreeMap<String, Saw>) {

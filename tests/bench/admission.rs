@@ -1,0 +1,60 @@
+//! What one decision costs while ten thousand calls wait.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::admission::{Admission, Demand, Verdict};
+use domain::call::Class;
+use domain::config::{Pacing, WrittenLimits};
+use domain::tier::MinuteLimits;
+use domain::time::Instant;
+
+const WAITING: usize = 10_000;
+const DECISIONS: u32 = 20_000;
+
+/// A call comes and waits, another may go: the time of both together.
+pub(crate) fn one_decision() -> Duration {
+    let mut admission = Admission::new(WAITING + 2);
+    let account = admission.add_account(pacing());
+    let demand = |i: usize, at: Instant| Demand {
+        account,
+        model: "claude-sonnet-4-5".into(),
+        class: Class::ALL[i % 3],
+        client: format!("client-{}", i % 20).into(),
+        weight: 1,
+        tenant: None,
+        body_bytes: 1_000,
+        max_tokens: Some(64),
+        deadline: at.after(Duration::from_secs(86_400)),
+    };
+    let mut now = Instant::from_nanos(1);
+    let mut tickets = Vec::new();
+    for i in 0..WAITING {
+        if let Ok(Verdict::Go(ticket)) = admission.offer(demand(i, now), now) {
+            tickets.push(ticket);
+        }
+    }
+    let demands: Vec<_> = (0..DECISIONS as usize).map(|i| demand(i, now)).collect();
+    let started = std::time::Instant::now();
+    for demand in demands {
+        now = now.after(Duration::from_millis(1));
+        if let Ok(Verdict::Go(ticket)) = admission.offer(demand, now) {
+            tickets.push(ticket);
+        }
+        for (_, verdict) in black_box(admission.decide(now)) {
+            tickets.extend(verdict.ok());
+        }
+        if let Some(ticket) = tickets.pop() {
+            admission.settle(ticket, None, now);
+        }
+    }
+    started.elapsed() / DECISIONS
+}
+
+/// One call a millisecond.
+fn pacing() -> Pacing {
+    let limits = MinuteLimits { requests: Some(60_000), input_tokens: None, output_tokens: None };
+    let line = WrittenLimits { models: vec![Arc::from("claude-*")], per_minute: limits, concurrency: None };
+    Pacing { presumed: None, written: vec![line], guard_requests_permille: 1000, guard_tokens_permille: 1000, retry_after_buffer: Duration::from_secs(30) }
+}

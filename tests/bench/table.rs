@@ -1,0 +1,163 @@
+//! The table that `make bench` prints: figures beside what they must be, as ratios to nginx in the same run.
+
+use std::time::Duration;
+
+use crate::targets::{Bed, Kind, say};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Row {
+    PacedP50,
+    PacedP99,
+    OneConnection,
+    Rate,
+    Cpu,
+    FirstEvent,
+    Big,
+    StreamGap,
+    StreamMemory,
+    IdleMemory,
+    Start,
+    FirstCall,
+}
+
+/// What Tidegate with durability `process` must reach.
+enum Goal {
+    /// At most so many times nginx's figure.
+    TimesNginx(f64),
+    /// At least this share of nginx's figure.
+    ShareOfNginx(f64),
+    AtMost(f64),
+    /// At most so much more than the direct path.
+    OverDirect(f64),
+    None,
+}
+
+impl Row {
+    pub(crate) const ALL: &[Row] = &[
+        Row::PacedP50,
+        Row::PacedP99,
+        Row::OneConnection,
+        Row::Rate,
+        Row::Cpu,
+        Row::FirstEvent,
+        Row::Big,
+        Row::StreamGap,
+        Row::StreamMemory,
+        Row::IdleMemory,
+        Row::Start,
+        Row::FirstCall,
+    ];
+
+    /// Shown as what is added to the direct path.
+    pub(crate) fn is_added(self) -> bool {
+        matches!(self, Row::PacedP50 | Row::PacedP99 | Row::OneConnection | Row::FirstEvent | Row::Big)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Row::PacedP50 => "added at 300 calls/s, p50, µs",
+            Row::PacedP99 => "added at 300 calls/s, p99, µs",
+            Row::OneConnection => "added, 1 connection in a closed loop, p50, µs",
+            Row::Rate => "calls/s, 16 connections",
+            Row::Cpu => "CPU per call at 300 calls/s, ms",
+            Row::FirstEvent => "added to the first content event, p50, µs",
+            Row::Big => "added to a call of 1 MB, p50, µs",
+            Row::StreamGap => "streams at 20 events/s, gap p99, ms",
+            Row::StreamMemory => "streams at 20 events/s, memory at most, MiB",
+            Row::IdleMemory => "memory after one call, MiB",
+            Row::Start => "start until it listens, ms",
+            Row::FirstCall => "start to the end of the first call, ms",
+        }
+    }
+
+    fn goal(self) -> Goal {
+        match self {
+            Row::PacedP50 => Goal::TimesNginx(2.5),
+            Row::PacedP99 => Goal::TimesNginx(3.0),
+            Row::OneConnection => Goal::TimesNginx(4.0),
+            Row::Rate => Goal::ShareOfNginx(0.5),
+            Row::Cpu => Goal::TimesNginx(2.2),
+            Row::FirstEvent | Row::Big => Goal::TimesNginx(2.0),
+            Row::StreamGap => Goal::OverDirect(1.0),
+            Row::StreamMemory => Goal::AtMost(60.0),
+            Row::IdleMemory => Goal::AtMost(15.0),
+            Row::FirstCall => Goal::AtMost(150.0),
+            Row::Start => Goal::None,
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Figures {
+    found: Vec<(Row, Kind, f64)>,
+    /// One admission decision while 10,000 calls wait.
+    pub(crate) decision: Option<Duration>,
+}
+
+impl Figures {
+    pub(crate) fn put(&mut self, row: Row, kind: Kind, value: f64) {
+        self.found.push((row, kind, value));
+    }
+
+    pub(crate) fn start(&mut self, bed: &Bed) {
+        for target in &bed.targets {
+            self.put(Row::Start, target.kind, target.start.as_secs_f64() * 1e3);
+        }
+    }
+
+    fn get(&self, row: Row, kind: Kind) -> Option<f64> {
+        self.found.iter().find(|(r, k, _)| (*r, *k) == (row, kind)).map(|(_, _, value)| *value)
+    }
+}
+
+pub(crate) fn print(figures: &Figures) {
+    say(&line("", &Kind::ALL.map(|kind| kind.name().to_owned()), "process must be", ""));
+    for row in Row::ALL {
+        let cells = Kind::ALL.map(|kind| figures.get(*row, kind).map_or_else(|| "–".to_owned(), |value| number(*row, value)));
+        let (wanted, verdict) = judge(figures, *row);
+        say(&line(row.name(), &cells, &wanted, &verdict));
+    }
+    if let Some(decision) = figures.decision {
+        let cells = ["–", "–", "–", "–"].map(str::to_owned);
+        let micros = decision.as_secs_f64() * 1e6;
+        say(&line("admission decision, 10,000 waiting, µs", &cells, "≤ 2", &format!("{micros:.2} {}", met(micros <= 2.0))));
+    }
+    if let (Some(upstream), Some(ours)) = (figures.get(Row::Rate, Kind::Direct), figures.get(Row::Rate, Kind::Process)) {
+        let cells = ["–", "–", "–", "–"].map(str::to_owned);
+        let times = upstream / ours;
+        say(&line("the simulator's own rate ÷ Tidegate's", &cells, "≥ 3", &format!("{times:.1} {}", met(times >= 3.0))));
+    }
+}
+
+fn judge(figures: &Figures, row: Row) -> (String, String) {
+    let (ours, nginx, direct) = (figures.get(row, Kind::Process), figures.get(row, Kind::Nginx), figures.get(row, Kind::Direct));
+    let Some(ours) = ours else { return (String::new(), String::new()) };
+    let ratio = nginx.filter(|value| *value > 0.0).map(|value| ours / value);
+    let (wanted, found, good) = match row.goal() {
+        Goal::TimesNginx(most) => (format!("≤ {most} × nginx"), ratio.map(|r| format!("{r:.1} ×")), ratio.is_some_and(|r| r <= most)),
+        Goal::ShareOfNginx(least) => (format!("≥ {least} × nginx"), ratio.map(|r| format!("{r:.2} ×")), ratio.is_some_and(|r| r >= least)),
+        Goal::AtMost(most) => (format!("≤ {most}"), Some(String::new()), ours <= most),
+        Goal::OverDirect(more) => (format!("≤ direct + {more}"), direct.map(|d| format!("+ {:.1}", ours - d)), direct.is_some_and(|d| ours <= d + more)),
+        Goal::None => return (String::new(), String::new()),
+    };
+    let verdict = found.map_or_else(|| "no nginx here".to_owned(), |text| format!("{text} {}", met(good)));
+    (wanted, verdict)
+}
+
+fn met(good: bool) -> &'static str {
+    if good { "met" } else { "missed" }
+}
+
+fn number(row: Row, value: f64) -> String {
+    match row {
+        Row::Cpu => format!("{value:.3}"),
+        Row::Rate => format!("{value:.0}"),
+        Row::StreamGap | Row::StreamMemory | Row::IdleMemory | Row::Start | Row::FirstCall => format!("{value:.1}"),
+        Row::PacedP50 | Row::PacedP99 | Row::OneConnection | Row::FirstEvent | Row::Big => format!("{value:.0}"),
+    }
+}
+
+fn line(name: &str, cells: &[String; 4], wanted: &str, verdict: &str) -> String {
+    let [a, b, c, d] = cells;
+    format!("{name:<46} {a:>9} {b:>9} {c:>9} {d:>9}   {wanted:<16} {verdict}")
+}
