@@ -129,6 +129,7 @@ impl Fault {
     }
 
     /// The 429 that speaks of a limit of the account, where this is one.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each fault strikes at one place; elsewhere it changes nothing")]
     pub(crate) const fn limit(&self) -> Option<crate::limits::Measure> {
         use crate::limits::Measure;
         match self.kind {
@@ -144,6 +145,7 @@ impl Fault {
     }
 
     /// The answer in place of the real one, where this fault is such an answer.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each fault strikes at one place; elsewhere it changes nothing")]
     pub(crate) fn error(&self, model: &str) -> Option<ApiError> {
         Some(match self.kind {
             Kind::InvalidRequest => ApiError::invalid("messages: Input should be a valid array"),

@@ -23,6 +23,8 @@ mod limits;
 mod markers;
 mod messages;
 mod models;
+#[cfg(test)]
+mod over_http;
 mod pace;
 mod paging;
 mod play;

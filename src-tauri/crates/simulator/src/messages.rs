@@ -24,7 +24,7 @@ use crate::play::{self, Score};
 use crate::reel::{Event, Frame};
 use crate::reply;
 use crate::running::Running;
-use crate::server::{Caller, Stop};
+use crate::server::{Caller, Refusal, Stop};
 use crate::tokens;
 use crate::world::World;
 
@@ -60,11 +60,13 @@ pub(crate) async fn post(
 
 fn book_failure(world: &World, request_id: &str, model: &str, stop: &Stop) {
     let (status, outcome) = match stop {
-        Stop::Says { error, limited: Some(measure), .. } => {
-            world.state().books.refuse(*measure);
-            (error.status, Outcome::Refused)
-        }
-        Stop::Says { error, limited: None, .. } => (error.status, Outcome::Failed),
+        Stop::Says(refusal) => match refusal.limited {
+            Some(measure) => {
+                world.state().books.refuse(measure);
+                (refusal.error.status, Outcome::Refused)
+            }
+            None => (refusal.error.status, Outcome::Failed),
+        },
         Stop::Replaced(_) => (200, Outcome::Failed),
         Stop::Hangup => (0, Outcome::Failed),
     };
@@ -113,6 +115,7 @@ impl<'a> Call<'a> {
     }
 
     /// The faults in which the model never begins.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "each fault strikes at one place; elsewhere it changes nothing")]
     async fn fail_at_the_door(&self) -> Result<(), Stop> {
         let Some(fault) = &self.fault else { return Ok(()) };
         if let Some(measure) = fault.limit() {
@@ -123,7 +126,8 @@ impl<'a> Call<'a> {
         }
         match fault.kind {
             Kind::Hangup => Err(Stop::Hangup),
-            Kind::Html | Kind::Empty => Err(self.replaced(fault.kind)),
+            Kind::Html => Err(self.replaced("text/html", b"<!doctype html><title>Sign in</title>\n")),
+            Kind::Empty => Err(self.replaced("application/json", b"")),
             Kind::ErrorInStream if !self.ask.stream => Err(ApiError::overloaded().into()),
             Kind::StallHeaders => {
                 tokio::time::sleep(fault.stall()).await;
@@ -134,12 +138,8 @@ impl<'a> Call<'a> {
     }
 
     /// Something in between answered in place of the API.
-    fn replaced(&self, kind: Kind) -> Stop {
-        const PAGE: &[u8] = b"<!doctype html><title>Sign in</title><p>This is no API.</p>\n";
-        let (content_type, body) = match kind {
-            Kind::Html => (HeaderValue::from_static("text/html"), PAGE),
-            _ => (reply::JSON, &b""[..]),
-        };
+    fn replaced(&self, content_type: &'static str, body: &'static [u8]) -> Stop {
+        let content_type = HeaderValue::from_static(content_type);
         Stop::Replaced(Box::new(reply::with(self.world, self.request_id, content_type, Body::whole(body))))
     }
 
@@ -154,7 +154,7 @@ impl<'a> Call<'a> {
             Measure::OutputTokens => 8_000,
         };
         let limited = Limited { measure, limit: known.unwrap_or(usual), wait: fault.wait() };
-        Stop::Says { error: self.limit_error(&limited), limited: None, headers: self.limit_headers() }
+        self.refusal(&limited, None)
     }
 
     fn admit(&self) -> Result<Running, Stop> {
@@ -172,8 +172,7 @@ impl<'a> Call<'a> {
             }
             Err(limited) => {
                 drop(state);
-                let headers = self.limit_headers();
-                Err(Stop::Says { error: self.limit_error(&limited), limited: Some(limited.measure), headers })
+                Err(self.refusal(&limited, Some(limited.measure)))
             }
         }
     }
@@ -190,10 +189,12 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn limit_error(&self, limited: &Limited) -> ApiError {
+    /// `by` is the true limit behind it, where there is one.
+    fn refusal(&self, limited: &Limited, by: Option<Measure>) -> Stop {
         let of_2025 = self.world.state().limits.is_of_2025();
         let sentence = error::limit_sentence(limited, &self.world.org, &self.ask.model, of_2025);
-        ApiError::rate_limited(sentence, Some(limited.wait))
+        let error = ApiError::rate_limited(sentence, Some(limited.wait));
+        Stop::Says(Box::new(Refusal { error, limited: by, headers: self.limit_headers() }))
     }
 
     fn limit_headers(&self) -> HeaderMap {

@@ -33,21 +33,24 @@ pub(crate) struct Caller {
 
 /// No answer of the model.
 pub(crate) enum Stop {
-    Says {
-        error: ApiError,
-        /// The true limit that said so.
-        limited: Option<Measure>,
-        headers: HeaderMap,
-    },
+    Says(Box<Refusal>),
     /// Answered by something else than the API.
     Replaced(Box<Response<Body>>),
     /// Not a byte.
     Hangup,
 }
 
+pub(crate) struct Refusal {
+    pub(crate) error: ApiError,
+    /// The true limit that said so.
+    pub(crate) limited: Option<Measure>,
+    /// Those of the limits.
+    pub(crate) headers: HeaderMap,
+}
+
 impl From<ApiError> for Stop {
     fn from(error: ApiError) -> Stop {
-        Stop::Says { error, limited: None, headers: HeaderMap::new() }
+        Stop::Says(Box::new(Refusal { error, limited: None, headers: HeaderMap::new() }))
     }
 }
 
@@ -92,9 +95,9 @@ async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Respons
     let request_id = world.request_id();
     match api(&world, &request_id, request).await {
         Ok(response) => Ok(response),
-        Err(Stop::Says { error, headers, .. }) => {
-            let mut response = reply::error(&world, &request_id, &error);
-            response.headers_mut().extend(headers);
+        Err(Stop::Says(refusal)) => {
+            let mut response = reply::error(&world, &request_id, &refusal.error);
+            response.headers_mut().extend(refusal.headers);
             Ok(response)
         }
         Err(Stop::Replaced(response)) => Ok(*response),

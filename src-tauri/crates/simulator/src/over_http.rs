@@ -1,0 +1,477 @@
+//! The whole of it, over a socket and in virtual time.
+
+use std::io::Read;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::{Faults, Latency, Options, Outcome, Simulator, fixture};
+
+/// What came back, byte by byte.
+struct Reply {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+    /// The body ended as its framing said.
+    whole: bool,
+}
+
+impl Reply {
+    fn parse(bytes: &[u8]) -> Option<Reply> {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        let rest = &bytes[end + 4..];
+        let told = field(&head, "content-length").map(|text| text.parse::<usize>().expect("a length"));
+        let (body, whole) = match told {
+            Some(length) => (rest.to_vec(), rest.len() == length),
+            None => dechunked(rest),
+        };
+        Some(Reply { status, head, body, whole })
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        field(&self.head, name)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
+        let size = std::str::from_utf8(&rest[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let size = size.expect("a chunk's size");
+        if size == 0 {
+            return (body, true);
+        }
+        let data = &rest[end + 2..];
+        body.extend_from_slice(&data[..size.min(data.len())]);
+        rest = data.get(size + 2..).unwrap_or_default();
+    }
+    (body, false)
+}
+
+const KEY: &str = "x-api-key: sk-ant-test\r\nanthropic-version: 2023-06-01\r\n";
+
+async fn open(simulator: &Simulator, line: &str, headers: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(simulator.address()).await.expect("it listens");
+    let length = body.len();
+    let head =
+        format!("{line} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n");
+    stream.write_all((head + body).as_bytes()).await.expect("it reads");
+    stream
+}
+
+/// `None` where the connection closed without a byte.
+async fn send(simulator: &Simulator, line: &str, headers: &str, body: &str) -> Option<Reply> {
+    let mut bytes = Vec::new();
+    let mut stream = open(simulator, line, headers, body).await;
+    // A connection that is reset has said what it said.
+    let _ = stream.read_to_end(&mut bytes).await;
+    Reply::parse(&bytes)
+}
+
+async fn get(simulator: &Simulator, path: &str) -> Reply {
+    send(simulator, &format!("GET {path}"), KEY, "").await.expect("an answer")
+}
+
+async fn post(simulator: &Simulator, body: &Value) -> Reply {
+    send(simulator, "POST /v1/messages", KEY, &body.to_string()).await.expect("an answer")
+}
+
+fn says(text: &str) -> Value {
+    json!({"model": "claude-sonnet-4-5", "max_tokens": 1_000, "messages": [{"role": "user", "content": text}]})
+}
+
+fn streamed(text: &str) -> Value {
+    let mut body = says(text);
+    body["stream"] = json!(true);
+    body
+}
+
+fn priced() -> Options {
+    Options { catalog: fixture::catalog(), ..Options::default() }
+}
+
+fn of_tier_1() -> Options {
+    Options { scheme: Some((fixture::scheme("2025-09"), "1".into())), ..priced() }
+}
+
+async fn start(options: Options) -> Simulator {
+    Simulator::start(options).await.expect("a free port")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_says_what_it_used_and_the_books_agree() {
+    let simulator = start(priced()).await;
+    let reply = post(&simulator, &says("hello [[output 100]]")).await;
+    let answer = reply.json();
+    assert_eq!((reply.status, &answer["stop_reason"]), (200, &json!("end_turn")));
+    assert_eq!(answer["usage"]["input_tokens"], 3 + 4 + 5);
+    assert_eq!(answer["usage"]["output_tokens"], 100);
+    assert!(reply.header("request-id").is_some_and(|id| id.starts_with("req_01")));
+    assert!(!reply.head.contains("ratelimit"), "nothing limits: no headers say so");
+    let stats = simulator.stats();
+    assert_eq!((stats.calls, stats.completed, stats.running), (1, 1, 0));
+    // 12 × 3 and 100 × 15 micro-dollars
+    assert_eq!(stats.cost_usd, "0.001536000");
+    assert_eq!(serde_json::to_value(&stats).expect("JSON"), get(&simulator, "/simulator/stats").await.json());
+    let line: Value = get(&simulator, "/simulator/calls").await.json();
+    assert_eq!(line["request_id"], reply.header("request-id").expect("an id"));
+    assert_eq!((&line["cost_usd"], &line["output_tokens"]), (&json!("0.001536000"), &json!(100)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_is_booked_before_its_last_byte() {
+    let simulator = start(priced()).await;
+    let reply = post(&simulator, &streamed("hello [[output 100]]")).await;
+    assert_eq!(reply.header("content-type"), Some("text/event-stream; charset=utf-8"));
+    assert!(reply.whole && reply.text().ends_with("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"));
+    let stats = simulator.stats();
+    assert_eq!((stats.completed, stats.tokens.output_tokens, stats.running), (1, 100, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_refuses_in_the_real_words_and_with_the_real_headers() {
+    let simulator = start(of_tier_1()).await;
+    assert_eq!(post(&simulator, &says("one")).await.status, 200);
+    let refused = post(&simulator, &says("two")).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("2")));
+    assert_eq!(refused.header("x-should-retry"), Some("true"));
+    assert_eq!(refused.header("anthropic-ratelimit-requests-remaining"), Some("49"));
+    assert_eq!(refused.header("anthropic-ratelimit-tokens-limit"), Some("38000"));
+    let message = refused.json()["error"]["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains("the rate limit for your organization (") && message.contains("50 requests per minute"));
+    assert_eq!(refused.json()["request_id"], refused.header("request-id").expect("an id"));
+    tokio::time::sleep(Duration::from_millis(1_150)).await;
+    assert_eq!(post(&simulator, &says("three")).await.status, 200);
+    let stats = simulator.stats();
+    assert_eq!((stats.calls, stats.completed), (3, 2));
+    assert_eq!((stats.refused.requests, stats.refused.input_tokens, stats.admitted.requests), (1, 0, 2));
+    assert_eq!(stats.capacity.input_tokens, Some(30_575));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_calls_paced_by_the_limit_are_never_refused() {
+    let simulator = start(of_tier_1()).await;
+    for _ in 0..100 {
+        assert_eq!(post(&simulator, &says("hello [[output 20]]")).await.status, 200);
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+    }
+    let stats = simulator.stats();
+    assert_eq!((stats.completed, stats.refused.requests, stats.capacity.requests), (100, 0, Some(101)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_pays_for_what_was_produced() {
+    let simulator = start(Options { latency: Latency::REALISTIC, ..priced() }).await;
+    let mut stream = open(&simulator, "POST /v1/messages", KEY, &streamed("[[output 900]]").to_string()).await;
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("text_delta") {
+        let mut piece = [0; 4_096];
+        let read = stream.read(&mut piece).await.expect("it streams");
+        seen.extend_from_slice(&piece[..read]);
+    }
+    drop(stream);
+    while simulator.stats().running > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let stats = simulator.stats();
+    assert_eq!((stats.cancelled, stats.completed, stats.cut), (1, 0, 0));
+    assert!((5..900).contains(&stats.tokens.output_tokens), "{stats:?}");
+    assert_eq!(stats.admitted.output_tokens, stats.tokens.output_tokens);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_come_in_their_time() {
+    let latency = Latency { first_byte_ms: (400, 400), tokens_per_second: (100, 100) };
+    let simulator = start(Options { latency, ..priced() }).await;
+    for body in [says("[[output 100]]"), streamed("[[output 100]]")] {
+        let before = tokio::time::Instant::now();
+        assert_eq!(post(&simulator, &body).await.status, 200);
+        let took = before.elapsed().as_millis();
+        assert!((1_400..1_500).contains(&took), "{took} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_error_has_its_status_its_type_and_its_headers() {
+    let simulator = start(of_tier_1()).await;
+    for (fault, status, kind, retry_after, should_retry) in [
+        ("invalid_request", 400, "invalid_request_error", None, None),
+        ("credit_too_low", 400, "invalid_request_error", None, None),
+        ("spend_limit", 400, "invalid_request_error", None, None),
+        ("authentication", 401, "authentication_error", None, Some("false")),
+        ("permission", 403, "permission_error", None, None),
+        ("not_found", 404, "not_found_error", None, None),
+        ("request_too_large", 413, "request_too_large", None, None),
+        ("rate_requests", 429, "rate_limit_error", Some("7"), Some("true")),
+        ("rate_input; retry_after=60", 429, "rate_limit_error", Some("60"), Some("true")),
+        ("rate_output", 429, "rate_limit_error", Some("7"), Some("true")),
+        ("ramp", 429, "rate_limit_error", Some("7"), Some("true")),
+        ("spend_cap", 429, "rate_limit_error", None, None),
+        ("transient", 429, "rate_limit_error", None, Some("true")),
+        ("internal", 500, "api_error", None, Some("true")),
+        ("timeout", 504, "timeout_error", None, None),
+        ("overloaded", 529, "overloaded_error", None, Some("true")),
+    ] {
+        let headers = format!("{KEY}x-simulator-fault: {fault}\r\n");
+        let reply = send(&simulator, "POST /v1/messages", &headers, &says("x").to_string()).await.expect("an answer");
+        assert_eq!((reply.status, reply.json()["error"]["type"].as_str()), (status, Some(kind)), "{fault}");
+        assert_eq!(reply.header("retry-after"), retry_after, "{fault}");
+        assert_eq!(reply.header("x-should-retry"), should_retry, "{fault}");
+        assert_eq!(reply.head.contains("anthropic-ratelimit"), fault.starts_with("rate_"), "{fault}");
+    }
+    let stats = simulator.stats();
+    assert_eq!((stats.calls, stats.failed), (16, 16));
+    assert_eq!((stats.refused.requests, stats.admitted.requests, stats.tokens.output_tokens), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_break_where_a_fault_says() {
+    let simulator = start(priced()).await;
+    let hangup = send(&simulator, "POST /v1/messages", KEY, &says("[[fault hangup]]").to_string()).await;
+    assert!(hangup.is_none());
+    let cut = post(&simulator, &streamed("[[output 50]] [[fault cut; after_events=5]]")).await;
+    assert_eq!((cut.status, cut.whole, cut.text().matches("event: ").count()), (200, false, 5));
+    let cut = post(&simulator, &streamed("[[output 50]] [[fault cut; after_bytes=1000]]")).await;
+    assert_eq!((cut.whole, cut.body.len()), (false, 1_000));
+    let cut = post(&simulator, &says("[[output 50]] [[fault cut]]")).await;
+    assert!(!cut.whole && cut.json().is_null());
+    let short = post(&simulator, &says("[[output 50]] [[fault wrong_length]]")).await;
+    assert!(!short.whole && short.json()["usage"]["output_tokens"] == 50);
+    let stats = simulator.stats();
+    assert_eq!((stats.calls, stats.cut, stats.failed, stats.completed), (5, 4, 1, 0));
+    let outcomes: Vec<_> = simulator.calls().iter().map(|call| (call.outcome, call.tokens.output_tokens)).collect();
+    let cut = |tokens| (Outcome::Cut, tokens);
+    assert_eq!(outcomes, [(Outcome::Failed, 0), cut(10), cut(10), cut(50), cut(50)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_go_wrong_where_a_fault_says() {
+    let simulator = start(priced()).await;
+    let error = post(&simulator, &streamed("[[output 50]] [[fault error_in_stream; after_events=1]]")).await;
+    assert!(error.whole && error.text().ends_with("\"message\":\"Overloaded\"}}\n\n"));
+    let malformed = post(&simulator, &streamed("[[output 50]] [[fault malformed]]")).await;
+    assert!(malformed.text().contains("this line has no colon\n\n") && malformed.text().contains("message_stop"));
+    assert!(std::str::from_utf8(&malformed.body).is_err());
+    let huge = post(&simulator, &streamed("[[output 50]] [[fault huge; bytes=3000000]]")).await;
+    let longest = huge.body.split(|byte| *byte == b'\n').map(<[u8]>::len).max();
+    assert!(huge.whole && longest > Some(3_000_000));
+    let before = tokio::time::Instant::now();
+    let stalled = post(&simulator, &streamed("[[output 50]] [[fault stall; seconds=90]]")).await;
+    assert!(stalled.whole && before.elapsed() >= Duration::from_secs(90));
+    let drip = post(&simulator, &says("[[output 50]] [[fault drip; bytes=7; ms=1]]")).await;
+    assert_eq!(drip.json()["usage"]["output_tokens"], 50);
+    let stats = simulator.stats();
+    assert_eq!((stats.completed, stats.cut, stats.tokens.output_tokens), (4, 1, 200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn something_in_between_may_answer() {
+    let simulator = start(priced()).await;
+    let html = post(&simulator, &says("[[fault html]]")).await;
+    assert_eq!((html.status, html.header("content-type")), (200, Some("text/html")));
+    let empty = post(&simulator, &says("[[fault empty]]")).await;
+    assert_eq!((empty.status, empty.body.len()), (200, 0));
+    assert_eq!((simulator.stats().failed, simulator.stats().tokens.output_tokens), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_compressed_where_the_client_allows_it_or_when_forced() {
+    let simulator = start(priced()).await;
+    let accepts = format!("{KEY}accept-encoding: gzip, deflate\r\n");
+    let plain = post(&simulator, &streamed("hello [[fault gzip]]")).await;
+    assert_eq!(plain.header("content-encoding"), None);
+    for (headers, body) in [
+        (accepts.as_str(), streamed("hello [[fault gzip]]")),
+        (KEY, streamed("hello [[fault gzip_forced]]")),
+        (accepts.as_str(), says("hello [[fault gzip]]")),
+    ] {
+        let reply = send(&simulator, "POST /v1/messages", headers, &body.to_string()).await.expect("an answer");
+        assert_eq!(reply.header("content-encoding"), Some("gzip"));
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&reply.body[..]).read_to_string(&mut text).expect("gzip");
+        assert!(text.contains("\"stop_reason\":\"end_turn\""), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_script_strikes_the_call_it_names() {
+    let faults = Faults::from_toml("[[rule]]\nfault = \"overloaded\"\nnth = 2\n").expect("a script");
+    let simulator = start(Options { faults, ..priced() }).await;
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(post(&simulator, &says("x")).await.status);
+    }
+    assert_eq!(statuses, [200, 529, 200]);
+    let unknown = post(&simulator, &says("[[fault cute]]")).await;
+    assert_eq!((unknown.status, unknown.text().contains("cute")), (400, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_bytes() {
+    let one = start(priced()).await;
+    let same = start(priced()).await;
+    let other = start(Options { seed: 9, ..priced() }).await;
+    for body in [says("hello"), streamed("hello")] {
+        let first = post(&one, &body).await.body;
+        assert_eq!(first, post(&same, &body).await.body);
+        assert_eq!(first, post(&one, &body).await.body, "a second time too");
+        assert_ne!(first, post(&other, &body).await.body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_same_prefix_is_read_from_the_cache_and_costs_less() {
+    let simulator = start(priced()).await;
+    let mut body = says("hello [[output 20]]");
+    body["system"] =
+        json!([{"type": "text", "text": "s".repeat(8_000), "cache_control": {"type": "ephemeral", "ttl": "1h"}}]);
+    let usage = |reply: Reply| reply.json()["usage"].clone();
+    let first = usage(post(&simulator, &body).await);
+    assert_eq!(first["cache_creation"], json!({"ephemeral_1h_input_tokens": 2_003, "ephemeral_5m_input_tokens": 0}));
+    let second = usage(post(&simulator, &body).await);
+    assert_eq!(
+        (&second["cache_read_input_tokens"], &second["cache_creation_input_tokens"]),
+        (&json!(2_003), &json!(0))
+    );
+    let calls = simulator.calls();
+    // 9 × 3 + 2,003 × 6 + 20 × 15 micro-dollars, then 9 × 3 + 2,003 × 0.3 + 20 × 15
+    assert_eq!(calls[0].cost_usd.as_deref(), Some("0.012345000"));
+    assert_eq!(calls[1].cost_usd.as_deref(), Some("0.000927900"));
+    assert_eq!(simulator.stats().cost_usd, "0.013272900");
+}
+
+#[tokio::test(start_paused = true)]
+async fn speed_and_place_are_echoed_and_priced() {
+    let simulator = start(priced()).await;
+    let mut body = says("hello [[output 100]]");
+    (body["speed"], body["inference_geo"]) = (json!("fast"), json!("us"));
+    let usage = post(&simulator, &body).await.json()["usage"].clone();
+    assert_eq!((&usage["speed"], &usage["inference_geo"]), (&json!("fast"), &json!("us")));
+    assert_eq!(simulator.stats().cost_usd, "0.003379200", "1.536 m$ × 2 × 1.1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn count_tokens_counts_as_a_message_would_and_has_its_own_pool() {
+    let simulator = start(of_tier_1()).await;
+    let body = says("hello there").to_string();
+    let count = send(&simulator, "POST /v1/messages/count_tokens?beta=true", KEY, &body).await.expect("an answer");
+    assert_eq!(count.json(), json!({"input_tokens": 3 + 4 + 3}));
+    assert_eq!(post(&simulator, &says("hello there")).await.json()["usage"]["input_tokens"], 10);
+    for _ in 0..99 {
+        send(&simulator, "POST /v1/messages/count_tokens", KEY, &body).await;
+    }
+    let refused = send(&simulator, "POST /v1/messages/count_tokens", KEY, &body).await.expect("an answer");
+    assert_eq!(refused.status, 429);
+    assert_eq!((simulator.stats().calls, simulator.stats().count_tokens), (1, 101));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_requests_get_the_envelope() {
+    let simulator = start(priced()).await;
+    let unknown = says("x").to_string().replace("sonnet-4-5", "nonsense-9");
+    let large = format!("{KEY}content-length: 33554433\r\n");
+    for (line, headers, body, status, message) in [
+        ("POST /v1/messages", KEY, "{", 400, "The request body is not valid JSON"),
+        ("POST /v1/messages", KEY, &*unknown, 404, "model: claude-nonsense-9"),
+        ("POST /v1/messages", "", "{}", 401, "x-api-key header is required"),
+        ("GET /v1/models/claude-nonsense-9", KEY, "", 404, "model: claude-nonsense-9"),
+        ("GET /v1/nothing", KEY, "", 404, "Not found"),
+        ("GET /api/hello", "", "", 404, "Not found"),
+    ] {
+        let reply = send(&simulator, line, headers, body).await.expect("an answer");
+        assert_eq!(reply.status, status, "{line}");
+        assert!(reply.json()["error"]["message"].as_str().is_some_and(|text| text.starts_with(message)), "{line}");
+    }
+    let mut stream = TcpStream::connect(simulator.address()).await.expect("it listens");
+    let head = format!("POST /v1/messages HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{large}\r\n");
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.expect("an answer");
+    assert_eq!(Reply::parse(&bytes).map(|reply| reply.status), Some(413));
+}
+
+#[tokio::test(start_paused = true)]
+async fn models_come_by_pages() {
+    let simulator = start(priced()).await;
+    let mut seen = Vec::new();
+    let mut path = "/v1/models?limit=2".to_owned();
+    loop {
+        let page = get(&simulator, &path).await.json();
+        seen.extend(page["data"].as_array().expect("a list").iter().map(|model| model["id"].clone()));
+        if page["has_more"] == false {
+            break;
+        }
+        path = format!("/v1/models?limit=2&after_id={}", page["last_id"].as_str().expect("an id"));
+    }
+    assert_eq!(seen.len(), 5);
+    let one = get(&simulator, "/v1/models/claude-sonnet-4-5").await.json();
+    assert_eq!((&one["type"], &one["display_name"]), (&json!("model"), &json!("Claude Sonnet 4.5")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_ends_and_its_results_lie_at_an_absolute_address() {
+    let simulator = start(priced()).await;
+    let request = |id: &str, params: Value| json!({"custom_id": id, "params": params});
+    let body = json!({"requests": [request("a", says("hello [[output 30]]")), request("b", json!({"model": "x"}))]});
+    let made = send(&simulator, "POST /v1/messages/batches", KEY, &body.to_string()).await.expect("an answer").json();
+    assert_eq!((&made["processing_status"], &made["results_url"]), (&json!("in_progress"), &Value::Null));
+    let path = format!("/v1/messages/batches/{}", made["id"].as_str().expect("an id"));
+    let early = get(&simulator, &format!("{path}/results")).await;
+    assert_eq!((early.status, early.header("x-should-retry")), (404, Some("false")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let ended = get(&simulator, &path).await.json();
+    let results_path = format!("{path}/results");
+    assert_eq!(ended["results_url"], json!(format!("{}{results_path}", simulator.base_url())));
+    let results = get(&simulator, &results_path).await.text();
+    let lines: Vec<Value> = results.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines[0]["result"]["message"]["usage"]["service_tier"], "batch");
+    assert_eq!(lines[1]["result"]["error"]["error"]["message"], "max_tokens: Field required");
+    assert_eq!(get(&simulator, "/v1/messages/batches").await.json()["data"][0]["id"], made["id"]);
+    assert_eq!((simulator.stats().calls, simulator.stats().batch_results), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_stored_listed_and_deleted() {
+    let simulator = start(priced()).await;
+    let form = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.pdf\"\r\nContent-Type: application/pdf\r\n\r\n%PDF\r\n--b--\r\n";
+    let headers = format!("{KEY}content-type: multipart/form-data; boundary=b\r\n");
+    let file = send(&simulator, "POST /v1/files", &headers, form).await.expect("an answer").json();
+    assert_eq!((&file["filename"], &file["mime_type"]), (&json!("a.pdf"), &json!("application/pdf")));
+    assert_eq!(get(&simulator, "/v1/files").await.json()["data"][0]["id"], file["id"]);
+    let path = format!("/v1/files/{}", file["id"].as_str().expect("an id"));
+    let gone = send(&simulator, &format!("DELETE {path}"), KEY, "").await.expect("an answer").json();
+    assert_eq!(gone["type"], "file_deleted");
+    assert_eq!(get(&simulator, &path).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_simulator_is_gone_and_its_calls_are_booked() {
+    let simulator = start(Options { latency: Latency::REALISTIC, ..priced() }).await;
+    let world = simulator.world.clone();
+    let address = simulator.address();
+    let stream = open(&simulator, "POST /v1/messages", KEY, &streamed("[[output 900]]").to_string()).await;
+    while world.stats().running == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    simulator.stop().await;
+    assert!(TcpStream::connect(address).await.is_err());
+    drop(stream);
+    assert_eq!((world.stats().running, world.stats().cancelled), (0, 1));
+}
