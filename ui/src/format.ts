@@ -39,7 +39,7 @@ export function duration(ms: number): string {
 
 /** Whole seconds: an age that flickers in tenths says nothing. */
 export function age(ms: number): string {
-  return ms < 1_000 ? 'now' : ms < 100_000 ? `${Math.floor(ms / 1_000)} s ago` : `${duration(ms)} ago`
+  return ms < 100_000 ? `${Math.max(0, Math.floor(ms / 1_000))} s` : duration(ms)
 }
 
 /** `42 %`. */

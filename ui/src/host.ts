@@ -1,13 +1,9 @@
 // The one port through which the UI reaches the application. A view never asks anything else.
 
+import type { ClientView } from './bindings/ClientView'
 import type { StatusView } from './bindings/StatusView'
 
 export type Class = 'critical' | 'normal' | 'background'
-
-export interface ClientView {
-  name: string
-  priority: string
-}
 
 export interface Host {
   /** Tells each new state, and why none comes while none comes. Returns what ends it. */
@@ -29,7 +25,6 @@ export interface Setup {
   setKey(secret: string): Promise<void>
   /** Listens on a port that is free; answers the address. */
   listenElsewhere(): Promise<string>
-  copy(text: string): Promise<void>
 }
 
 export async function connect(): Promise<Host> {

@@ -2,8 +2,9 @@
 
 import type { LimitView } from '../bindings/LimitView'
 import type { LiveCallView } from '../bindings/LiveCallView'
+import type { ClientView } from '../bindings/ClientView'
 import type { StatusView } from '../bindings/StatusView'
-import type { Class, ClientView, Host } from '../host'
+import type { Class, Host } from '../host'
 
 export type Pretence = 'busy' | 'empty' | 'first' | 'shut' | 'lost' | 'hostile' | 'quiet'
 
@@ -32,7 +33,6 @@ export function fakeHost(pretence: string): Host {
       stopDemo: () => Promise.resolve(void (world.state = 'open')),
       setKey: (secret) => (secret.startsWith('sk-') ? Promise.resolve(world.connect()) : Promise.reject('a key begins with sk-ant-; copy it from console.anthropic.com')),
       listenElsewhere: () => Promise.resolve((world.address = 'http://127.0.0.1:43210')),
-      copy: () => Promise.resolve(),
     },
   }
 }
@@ -42,8 +42,8 @@ class World {
   address: string | null = 'http://127.0.0.1:8432'
   upstreams = ['anthropic']
   clients: ClientView[] = [
-    { name: 'ci', priority: 'normal' },
-    { name: 'nightly', priority: 'background' },
+    client('ci', 'normal'),
+    client('nightly', 'background'),
   ]
   paused = new Set<Class>()
   calls: LiveCallView[] = []
@@ -57,7 +57,7 @@ class World {
     if (['first', 'empty', 'shut'].includes(pretence)) this.spent = 0
     this.traffic = ['busy', 'hostile', 'lost', 'quiet'].includes(pretence)
     if (!this.traffic) this.clients = []
-    if (pretence === 'hostile') this.clients = [{ name: HOSTILE, priority: HOSTILE }]
+    if (pretence === 'hostile') this.clients = [client(HOSTILE, HOSTILE)]
     if (this.traffic) for (let n = 0; n < 60; n++) this.tick()
   }
 
@@ -73,7 +73,7 @@ class World {
   }
   add(name: string, priority: Class): Promise<string> {
     if (this.clients.some((one) => one.name === name)) return Promise.reject(`there is already a client named ${name}; choose another name`)
-    this.clients = [...this.clients, { name, priority }]
+    this.clients = [...this.clients, client(name, priority)]
     return Promise.resolve(`tg-${'0123456789abcdef'.repeat(4)}`)
   }
 
@@ -149,6 +149,11 @@ class World {
       live: this.calls,
     }
   }
+}
+
+function client(name: string, priority: string): ClientView {
+  const none = { person: null, project: null, daily_usd: null, weekly_usd: null, monthly_usd: null, max_share: null }
+  return { name, priority, weight: 1, ...none }
 }
 
 function limits(ticks: number, pretence: Pretence, hostile: string | null): LimitView[] {

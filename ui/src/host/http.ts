@@ -1,7 +1,8 @@
 // A running `tidegate serve --api`, through Vite's proxy.
 
+import type { ClientView } from '../bindings/ClientView'
 import type { StatusView } from '../bindings/StatusView'
-import type { ClientView, Host } from '../host'
+import type { Host } from '../host'
 
 const ASK_EVERY_MS = 500
 

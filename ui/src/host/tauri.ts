@@ -2,8 +2,9 @@
 
 import { invoke } from '@tauri-apps/api/core'
 import { listen } from '@tauri-apps/api/event'
+import type { ClientView } from '../bindings/ClientView'
 import type { StatusView } from '../bindings/StatusView'
-import type { ClientView, Host } from '../host'
+import type { Host } from '../host'
 
 export function tauriHost(): Host {
   return {
@@ -22,7 +23,6 @@ export function tauriHost(): Host {
       stopDemo: () => invoke('stop_demo'),
       setKey: (secret) => invoke('set_key', { secret }),
       listenElsewhere: () => invoke<string>('listen_elsewhere'),
-      copy: (text) => navigator.clipboard.writeText(text),
     },
   }
 }

@@ -1,0 +1,166 @@
+// The UI in a real browser, over an application that is not there.
+
+import assert from 'node:assert/strict'
+import { after, afterEach, before, test } from 'node:test'
+import { axeSource, open, stage } from './support.mjs'
+
+let ui, page
+before(async () => (ui = await stage()))
+after(() => ui?.strike())
+afterEach(async () => {
+  assert.deepEqual(page?.faults, [], 'no error, no violation of the content policy')
+  await page?.close()
+})
+
+const fact = (name) => page.locator(`[data-fact="${name}"]`)
+const button = (name) => page.getByRole('button', { name })
+
+test('the first line says in words what binds', async () => {
+  page = await open(ui)
+  await page.getByRole('heading', { level: 1, name: /calls wait for Sonnet 4 input tokens/ }).waitFor()
+  const rows = await page.getByRole('region', { name: /Headroom/ }).getByRole('row').allInnerTexts()
+  assert.match(rows.find((row) => row.includes('Sonnet')), /Sonnet 4 input tokens/, 'the binding limit comes first')
+})
+
+test('numbers move, but no faster than a person can read', async () => {
+  page = await open(ui)
+  await fact('spend-today').waitFor()
+  const changes = await page.evaluate(
+    () =>
+      new Promise((resolve) => {
+        let seen = 0
+        const today = document.querySelector('[data-fact="spend-today"]')
+        new MutationObserver(() => seen++).observe(today, { characterData: true, childList: true, subtree: true })
+        setTimeout(() => resolve(seen), 3_000)
+      }),
+  )
+  assert.ok(changes > 0 && changes <= 13, `${changes} changes in 3 s`)
+})
+
+test('nothing jumps while numbers move', async () => {
+  page = await open(ui)
+  const place = () => page.getByRole('region', { name: 'Queue' }).boundingBox()
+  const at = await place()
+  await page.waitForTimeout(2_000)
+  assert.deepEqual(await place(), at)
+})
+
+test('pausing the background is one press and shows in the queue', async () => {
+  page = await open(ui)
+  await button('Pause background').click()
+  await page.getByRole('region', { name: 'Queue' }).getByText('paused').waitFor()
+  await button('Resume background').click()
+  await button('Pause background').waitFor()
+})
+
+test('everything is within reach of the keyboard', async () => {
+  page = await open(ui)
+  await button('Pause background').waitFor()
+  await page.keyboard.press('2')
+  await page.getByRole('heading', { level: 1, name: '2 programs may call.' }).waitFor()
+  await page.keyboard.press('1')
+  await page.getByRole('heading', { level: 1, name: /calls wait/ }).waitFor()
+  const reached = []
+  for (let n = 0; n < 6; n++) {
+    await page.keyboard.press('Tab')
+    reached.push(await page.evaluate(() => document.activeElement.innerText.split('\n')[0]))
+  }
+  for (const name of ['Overview', 'Clients', 'Pause background']) assert.ok(reached.includes(name), `${name} in ${reached}`)
+  const outline = await page.evaluate(() => {
+    document.querySelector('nav button').focus()
+    return getComputedStyle(document.activeElement).outlineStyle
+  })
+  assert.equal(outline, 'solid', 'the focus is seen')
+})
+
+test('a number typed into a field changes no view', async () => {
+  page = await open(ui)
+  await button('Pause background').waitFor()
+  await page.keyboard.press('2')
+  await page.getByLabel('Name').pressSequentially('a1')
+  await page.getByRole('heading', { level: 1, name: '2 programs may call.' }).waitFor()
+})
+
+test('the first start offers the simulator, and its choice goes live', async () => {
+  page = await open(ui, '?fake=first')
+  await button(/Connect my key/).waitFor()
+  await button(/Try it with the simulator/).click()
+  await page.getByText('These calls are a simulation').waitFor()
+  await page.getByRole('table').getByText('completed').first().waitFor()
+})
+
+test('connecting a key ends on the line to paste', async () => {
+  page = await open(ui, '?fake=first')
+  await button(/Connect my key/).click()
+  await page.getByLabel('API key').fill('wrong')
+  await button('Store it').click()
+  await page.getByRole('alert').getByText('a key begins with sk-ant-').waitFor()
+  await page.getByLabel('API key').fill('sk-ant-secret-canary')
+  await button('Store it').click()
+  await button('Make its token').click()
+  await page.getByText('Waiting for your first call…').waitFor()
+  assert.match(await fact('token').innerText(), /^tg-[0-9a-f]{64}$/)
+  for (const [tab, line] of [['Claude Code', 'ANTHROPIC_AUTH_TOKEN=tg-'], ['Python', 'base_url="http://127.0.0.1:8432"'], ['TypeScript', "apiKey: 'tg-"], ['curl', "-H 'x-api-key: tg-"]]) {
+    await page.getByRole('tab', { name: tab }).click()
+    await page.getByRole('tabpanel').getByText(line).waitFor()
+  }
+  assert.ok(!(await page.content()).includes('canary'), 'the key is shown nowhere')
+})
+
+test('a client is made, told its token once, and revoked after a second press', async () => {
+  page = await open(ui, '?fake=empty')
+  await button('Make a token').click()
+  await page.getByRole('heading', { name: 'No program may call yet.' }).waitFor()
+  await page.getByLabel('Name').fill('ci')
+  await page.keyboard.press('Enter')
+  await fact('token').waitFor()
+  await page.keyboard.press('Escape')
+  await page.getByRole('heading', { name: '1 program may call.' }).waitFor()
+  await button('Revoke').click()
+  await button('Its token stops working: revoke').click()
+  await page.getByRole('heading', { name: 'No program may call yet.' }).waitFor()
+  assert.equal(await fact('token').count(), 0)
+})
+
+test('a taken port is named, and another is offered', async () => {
+  page = await open(ui, '?fake=shut')
+  await page.getByRole('heading', { name: /Port 8432 is taken by another program/ }).waitFor()
+  await button('Listen on a free port').click()
+  await page.getByText('127.0.0.1:43210').first().waitFor()
+})
+
+test('old news stays, dimmed, with its age', async () => {
+  page = await open(ui, '?fake=lost')
+  await page.getByText(/The gateway does not answer\. This is from \d+ s ago\./).waitFor({ timeout: 6_000 })
+  assert.ok(await page.locator('.stale').isVisible())
+  assert.match(await fact('today').innerText(), /^\$/)
+})
+
+test('markup in any text stays text', async () => {
+  page = await open(ui, '?fake=hostile')
+  await page.getByRole('region', { name: /Calls/ }).getByText('<img src=x').first().waitFor()
+  await page.keyboard.press('2')
+  await page.getByRole('cell', { name: /<img src=x/ }).first().waitFor()
+  assert.equal(await page.title(), 'Tidegate')
+  assert.equal(await page.locator('#app img, #app script').count(), 0)
+})
+
+test('a narrow window keeps every view within reach and scrolls in one direction only', async () => {
+  page = await open(ui, '?fake=busy', { viewport: { width: 480, height: 640 } })
+  await button('Clients').waitFor()
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+  assert.ok(overflow <= 0, `${overflow} px too wide`)
+  assert.ok((await page.locator('nav').boundingBox()).width <= 48)
+})
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const [where, ready] of [['?fake=busy', 'Headroom'], ['?fake=first', 'Connect my key'], ['?fake=shut', 'Listen on a free port']]) {
+    test(`axe finds nothing to object to: ${where}, ${colorScheme}`, async () => {
+      page = await open(ui, where, { colorScheme, reducedMotion: 'reduce', bypassCSP: true })
+      await page.getByText(ready).first().waitFor()
+      await page.addScriptTag({ path: axeSource })
+      const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }))
+      assert.deepEqual(violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target.join(' ')).join(', ')}`), [])
+    })
+  }
+}
