@@ -3,18 +3,111 @@
 //! Read `pipeline.rs` first. Nothing here knows SQL, a keychain, a settings file or a window:
 //! what it needs of them it asks through four ports, which `app` implements and tests fake.
 
+#![forbid(unsafe_code)]
+
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use domain::call::{Call, CallId, Entry, Opening};
+use domain::catalog::Catalog;
+use domain::config::Pacing;
 use domain::time::Now;
 use domain::usage::Usage;
+use http::{Request, Response};
 use thiserror::Error;
 
+mod answers;
+mod bodies;
+mod connection;
+mod door;
+mod entry;
+mod error;
+mod guard;
+mod headers;
+mod live;
+mod meter;
+mod passing;
+mod pipeline;
 pub mod secret;
+mod server;
+mod upstream;
+mod wire;
+
+pub use live::{LiveCall, LiveState};
+pub use server::{Gateway, StartError};
+pub use upstream::{BadUpstream, ProxyUse};
 
 use secret::Secret;
+
+/// What the settings say of the gateway, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    /// Needed beside an address that is not loopback.
+    pub allow_remote: bool,
+    pub max_wait: Duration,
+    pub queue_max: usize,
+    /// Further names in `Host`; loopback names are always in.
+    pub host_names: Vec<String>,
+    /// Exact origins that get CORS answers.
+    pub allowed_origins: Vec<String>,
+    /// Bytes of bodies held at once; over it reading stops.
+    pub body_budget: u64,
+    pub timeouts: Timeouts,
+    pub proxy: ProxyUse,
+    pub upstreams: Vec<Upstream>,
+    pub catalog: Arc<Catalog>,
+}
+
+/// Three clocks; a stream is never cut for its length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub first_byte: Duration,
+    /// Of silence between bytes.
+    pub idle: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(10),
+            first_byte: Duration::from_secs(600),
+            idle: Duration::from_secs(300),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub name: String,
+    /// May carry a path; the request's path is appended.
+    pub base_url: String,
+    /// How the settings name the key: `keychain:anthropic`. `None` shows none.
+    pub key: Option<String>,
+    pub pacing: Pacing,
+}
+
+/// What the gateway needs of the world.
+#[derive(Clone)]
+pub struct Ports {
+    pub books: Arc<dyn Books>,
+    pub secrets: Arc<dyn Secrets>,
+    pub clock: Arc<dyn Clock>,
+    pub answers: Arc<dyn AnswerStore>,
+}
+
+/// A handler of paths that are not the Messages API, behind the same guard: Host and Origin are checked, the token is its own affair.
+pub trait Mount: Send + Sync + 'static {
+    fn owns(&self, path: &str) -> bool;
+
+    /// The body is here in whole, 4 MiB at most.
+    fn handle(&self, request: Request<Bytes>, peer: SocketAddr) -> BoxFuture<Response<Bytes>>;
+}
 
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

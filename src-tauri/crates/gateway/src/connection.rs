@@ -1,0 +1,213 @@
+//! One client's socket: its bytes are judged before the HTTP library reads them, and each silence has an end.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep};
+
+use crate::error::Error;
+use crate::guard::framing::{Scanner, Violation};
+
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A client that takes no byte for so long is gone.
+const WRITE_STALL: Duration = Duration::from_secs(300);
+
+/// What others may know and ask of a connection.
+pub(crate) struct Handle {
+    opened: Instant,
+    busy: AtomicBool,
+    /// Milliseconds after `opened`.
+    idle_since: AtomicU64,
+    pub(crate) close: Notify,
+}
+
+impl Handle {
+    pub(crate) fn new() -> Arc<Handle> {
+        let (busy, idle_since) = (AtomicBool::new(false), AtomicU64::new(0));
+        Arc::new(Handle { opened: Instant::now(), busy, idle_since, close: Notify::new() })
+    }
+
+    /// Since when nothing is asked of it; `None` while it is in use.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        if self.busy.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(self.opened + Duration::from_millis(self.idle_since.load(Ordering::Relaxed)))
+    }
+}
+
+/// A request is being answered over the connection, until this is dropped.
+pub(crate) struct Busy(Arc<Handle>);
+
+impl Busy {
+    pub(crate) fn with(handle: &Arc<Handle>) -> Busy {
+        handle.busy.store(true, Ordering::Release);
+        Busy(handle.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.idle_since.store(crate::live::millis(self.0.opened.elapsed()), Ordering::Relaxed);
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+/// The socket as the HTTP library sees it.
+pub(crate) struct Judged<S> {
+    socket: S,
+    scanner: Scanner,
+    refusal: Option<Bytes>,
+    handle: Arc<Handle>,
+    head_since: Option<Instant>,
+    silence: Option<Pin<Box<Sleep>>>,
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Judged<S> {
+    pub(crate) fn new(socket: S, handle: Arc<Handle>) -> Judged<S> {
+        Judged {
+            socket,
+            scanner: Scanner::default(),
+            refusal: None,
+            handle,
+            head_since: None,
+            silence: None,
+            stall: None,
+        }
+    }
+
+    /// Ends when the silence has lasted too long. Pending while a request is being answered.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some(end) = self.silence_end() else { return Poll::Pending };
+            let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
+            // The alarm is set anew only when it rings: a call costs no timer.
+            if silence.deadline() > end {
+                silence.as_mut().reset(end);
+            }
+            ready!(silence.as_mut().poll(cx));
+            if end <= Instant::now() {
+                return Poll::Ready(());
+            }
+            silence.as_mut().reset(end);
+        }
+    }
+
+    fn silence_end(&self) -> Option<Instant> {
+        match self.head_since {
+            Some(since) => Some(since + HEAD_TIME),
+            None => self.handle.idle_since().map(|since| since + KEEP_ALIVE),
+        }
+    }
+
+    fn judge(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        self.scanner.scan(bytes)?;
+        if self.scanner.in_head() {
+            self.head_since.get_or_insert_with(Instant::now);
+        } else {
+            self.head_since = None;
+        }
+        Ok(())
+    }
+
+    /// Writes what is wrong and ends the connection; the library sees nothing but its end.
+    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(refusal) = self.refusal.as_mut().filter(|refusal| !refusal.is_empty()) {
+            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, refusal))?;
+            if written == 0 {
+                break;
+            }
+            bytes::Buf::advance(refusal, written);
+        }
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Judged<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.refusal.is_some() {
+            return this.poll_refuse(cx);
+        }
+        let before = buf.filled().len();
+        let Poll::Ready(read) = Pin::new(&mut this.socket).poll_read(cx, buf) else {
+            // At the end of its silence the connection looks closed by the client.
+            return this.poll_silence(cx).map(Ok);
+        };
+        read?;
+        if let Err(violation) = this.judge(&buf.filled()[before..]) {
+            buf.set_filled(before);
+            this.refusal = Some(refusal(violation));
+            return this.poll_refuse(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Judged<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write(cx, bytes);
+        this.bound_stall(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.socket).poll_write_vectored(cx, slices);
+        this.bound_stall(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+impl<S> Judged<S> {
+    fn bound_stall(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+fn refusal(violation: Violation) -> Bytes {
+    let (status, what) = match violation {
+        Violation::Malformed(what) => ("400 Bad Request", what),
+        Violation::Version => ("400 Bad Request", "only HTTP/1.1 is spoken here"),
+        Violation::HeadTooLarge => {
+            ("431 Request Header Fields Too Large", "the headers are larger than 64 KiB or more than 100")
+        }
+        Violation::TargetTooLong => ("414 URI Too Long", "the address is longer than 8 KiB"),
+    };
+    let body = Error::BadRequest { what }.response("").into_body();
+    let length = body.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    [head.as_bytes(), &body].concat().into()
+}

@@ -1,0 +1,205 @@
+//! Where calls wait to be let through: one lock around `Admission`, never held across an await.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::admission::{
+    AccountId, Admission, ClassQueue, Demand, Level, Readings, Refusal, Ticket, Verdict, WaiterId,
+};
+use domain::call::Class;
+use domain::time::Instant;
+use domain::usage::Usage;
+use tokio::sync::{Notify, oneshot};
+
+use crate::Clock;
+
+pub(crate) struct Door {
+    inside: Mutex<Inside>,
+    /// Something may have to happen earlier than the task that sleeps thinks.
+    earlier: Notify,
+    clock: Arc<dyn Clock>,
+}
+
+struct Inside {
+    admission: Admission,
+    waiting: HashMap<WaiterId, oneshot::Sender<Result<Pass, Refusal>>>,
+    /// When `keep` wakes up next.
+    armed: Option<Instant>,
+}
+
+/// A ticket that settles itself: on what it was told last, or on nothing where the call never left.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    ticket: Option<Ticket>,
+    door: DoorHandle,
+}
+
+#[derive(Clone)]
+struct DoorHandle(Arc<Door>);
+
+impl std::fmt::Debug for DoorHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Door")
+    }
+}
+
+/// A place in the queue; given up when dropped.
+struct Waiting {
+    id: WaiterId,
+    decided: oneshot::Receiver<Result<Pass, Refusal>>,
+    door: DoorHandle,
+}
+
+/// After a sleep of the machine every wait is judged again within this.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+
+impl Door {
+    pub(crate) fn new(queue_max: usize, clock: Arc<dyn Clock>) -> Door {
+        let inside = Inside { admission: Admission::new(queue_max), waiting: HashMap::new(), armed: None };
+        Door { inside: Mutex::new(inside), earlier: Notify::new(), clock }
+    }
+
+    pub(crate) fn add_account(&self, pacing: domain::config::Pacing) -> AccountId {
+        self.lock().admission.add_account(pacing)
+    }
+
+    /// Waits until the call may go. Dropping the future leaves the queue.
+    pub(crate) async fn enter(self: &Arc<Door>, demand: Demand) -> Result<Pass, Refusal> {
+        let handle = DoorHandle(self.clone());
+        let waiting = {
+            let mut inside = self.lock();
+            match inside.admission.offer(demand, self.clock.now().instant)? {
+                Verdict::Go(ticket) => return Ok(Pass { ticket: Some(ticket), door: handle }),
+                Verdict::Wait(id) => {
+                    let (tell, decided) = oneshot::channel();
+                    inside.waiting.insert(id, tell);
+                    Waiting { id, decided, door: handle }
+                }
+            }
+        };
+        self.turn();
+        waiting.end().await
+    }
+
+    pub(crate) fn observe(self: &Arc<Door>, account: AccountId, model: &str, readings: &Readings) {
+        self.lock().admission.observe(account, model, readings, self.clock.now().instant);
+        self.turn();
+    }
+
+    pub(crate) fn pause(self: &Arc<Door>, class: Class) {
+        self.lock().admission.pause(class);
+        self.turn();
+    }
+
+    pub(crate) fn resume(self: &Arc<Door>, class: Class) {
+        self.lock().admission.resume(class);
+        self.turn();
+    }
+
+    pub(crate) fn levels(&self) -> Vec<Level> {
+        self.lock().admission.levels(self.clock.now().instant)
+    }
+
+    pub(crate) fn queue(&self, class: Class) -> ClassQueue {
+        self.lock().admission.queue(class, self.clock.now().instant)
+    }
+
+    /// Lets through whom time lets through. Runs as long as the gateway does.
+    pub(crate) async fn keep(self: Arc<Door>) {
+        loop {
+            self.turn();
+            let armed = self.lock().armed;
+            let sleep = armed.map_or(Duration::MAX, |at| at.since(self.clock.now().instant).min(SLEEP_MAX));
+            tokio::select! {
+                () = self.earlier.notified() => {}
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Tells every caller whose wait has ended.
+    fn turn(self: &Arc<Door>) {
+        let mut ended = Vec::new();
+        {
+            let now = self.clock.now().instant;
+            let mut inside = self.lock();
+            if inside.waiting.is_empty() {
+                inside.armed = None;
+                return;
+            }
+            for (id, decision) in inside.admission.decide(now) {
+                let pass = |ticket| Pass { ticket: Some(ticket), door: DoorHandle(self.clone()) };
+                ended.push((inside.waiting.remove(&id), decision.map(pass)));
+            }
+            let next = inside.admission.next_wake(now);
+            let sooner = next.is_some_and(|next| inside.armed.is_none_or(|armed| next < armed || armed <= now));
+            inside.armed = next;
+            if sooner {
+                self.earlier.notify_one();
+            }
+        }
+        // Outside the lock: a pass whose caller has gone settles when it is dropped here.
+        for (caller, decision) in ended {
+            if let Some(caller) = caller {
+                let _ = caller.send(decision);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pass {
+    pub(crate) fn reserved(&self) -> Usage {
+        self.ticket.as_ref().map(Ticket::reserved).unwrap_or_default()
+    }
+
+    /// The truth about the call. `None` where it never reached the upstream.
+    pub(crate) fn settle(mut self, usage: Option<&Usage>) {
+        self.give_back(usage);
+    }
+
+    fn give_back(&mut self, usage: Option<&Usage>) {
+        if let Some(ticket) = self.ticket.take() {
+            let door = &self.door.0;
+            door.lock().admission.settle(ticket, usage, door.clock.now().instant);
+            door.turn();
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.give_back(None);
+    }
+}
+
+impl Waiting {
+    async fn end(mut self) -> Result<Pass, Refusal> {
+        match (&mut self.decided).await {
+            Ok(decision) => decision,
+            // The door drops no caller without telling it.
+            Err(_) => Err(Refusal::QueueFull { waiting: 0 }),
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let door = &self.door.0;
+        let left = {
+            let mut inside = door.lock();
+            let waited = inside.waiting.remove(&self.id);
+            if waited.is_some() {
+                inside.admission.cancel(self.id);
+            }
+            waited.is_some()
+        };
+        if left {
+            door.turn();
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The entry of a call that has not ended: closed exactly once, at the latest when it is dropped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening, Outcome, Source};
+use domain::config::Client;
+use domain::time::Instant;
+use domain::usage::Usage;
+use http::{HeaderMap, StatusCode};
+
+use crate::door::Pass;
+use crate::error::Error;
+use crate::headers;
+use crate::live::{Progress, millis};
+use crate::pipeline::Pipeline;
+use crate::wire::anthropic::{Peek, Tally};
+use crate::{BooksClosed, BoxFuture};
+
+pub(crate) struct OpenEntry {
+    pipeline: Arc<Pipeline>,
+    call: Call,
+    attempts: Vec<Attempt>,
+    started: Instant,
+    waiting_since: Instant,
+    waited: Duration,
+    first_byte: Option<Duration>,
+    pass: Option<Pass>,
+    reserved: Usage,
+    /// What the answer has shown so far.
+    tally: Tally,
+    checkpointed: Option<Instant>,
+    progress: Option<Arc<Progress>>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The request has not come in whole: a caller that leaves now makes no entry.
+    Arriving,
+    Waiting,
+    /// An attempt is on its way and may be billed.
+    Sent,
+    Closed,
+}
+
+/// How a call ended.
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    /// What the client got; 0 where it got nothing.
+    pub(crate) status: u16,
+    pub(crate) error: Option<Arc<str>>,
+}
+
+/// Progress is written down at most this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+impl OpenEntry {
+    pub(crate) fn begin(pipeline: Arc<Pipeline>, client: &Client, headers: &HeaderMap) -> OpenEntry {
+        let now = pipeline.now();
+        let call = Call {
+            id: CallId::new(now.timestamp, pipeline.chance()),
+            started_at: now.timestamp,
+            class: headers::class(headers, client.class),
+            who: headers::attribution(headers, client),
+            model: "".into(),
+            max_tokens: None,
+            stream: false,
+            body_bytes: 0,
+        };
+        OpenEntry {
+            pipeline,
+            call,
+            attempts: Vec::new(),
+            started: now.instant,
+            waiting_since: now.instant,
+            waited: Duration::ZERO,
+            first_byte: None,
+            pass: None,
+            reserved: Usage::default(),
+            tally: Tally::default(),
+            checkpointed: None,
+            progress: None,
+            stage: Stage::Arriving,
+        }
+    }
+
+    pub(crate) fn call(&self) -> &Call {
+        &self.call
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// In the queue so far, all attempts together.
+    pub(crate) fn waited(&self) -> Duration {
+        if self.stage == Stage::Waiting && self.pass.is_none() {
+            self.waited + self.pipeline.now().instant.since(self.waiting_since)
+        } else {
+            self.waited
+        }
+    }
+
+    pub(crate) fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// The request is here and says what it wants.
+    pub(crate) fn arrived(&mut self, peek: Peek<'_>, body_bytes: usize) {
+        self.call.model = peek.model.into();
+        self.call.max_tokens = peek.max_tokens;
+        self.call.stream = peek.stream;
+        self.call.body_bytes = body_bytes as u64;
+        let Attribution { tenant, .. } = &mut self.call.who;
+        if tenant.is_none() {
+            *tenant = peek.user_id.map(Arc::from);
+        }
+        self.progress = Some(self.pipeline.live.enter(&self.call));
+        self.stage = Stage::Waiting;
+    }
+
+    /// Its wait is over: it holds the proof until it ends.
+    pub(crate) fn admitted(&mut self, pass: Pass) {
+        self.waited += self.pipeline.now().instant.since(self.waiting_since);
+        self.reserved = pass.reserved();
+        self.pass = Some(pass);
+        if let Some(progress) = &self.progress {
+            progress.runs(self.waited);
+        }
+    }
+
+    /// Written down before it leaves.
+    pub(crate) fn leaves(&mut self, upstream: &Arc<str>) -> Result<(), BooksClosed> {
+        let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let at = self.pipeline.now().timestamp;
+        let opening = Opening { number, upstream: upstream.clone(), at, reserved: self.reserved };
+        self.pipeline.books.open(&self.call, &opening)?;
+        self.attempts.push(Attempt {
+            number,
+            upstream: upstream.clone(),
+            opened_at: at,
+            status: None,
+            request_id: None,
+            error: None,
+            maybe_billed: false,
+        });
+        self.stage = Stage::Sent;
+        Ok(())
+    }
+
+    /// The head of an answer has come.
+    pub(crate) fn answered(&mut self, status: StatusCode, request_id: Option<Arc<str>>) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(self.pipeline.now().instant.since(self.started));
+        }
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.status = Some(status.as_u16());
+            attempt.request_id = request_id;
+        }
+    }
+
+    /// The attempt is over and the call goes back to the queue. `billed`: what it may have used.
+    pub(crate) fn again(&mut self, error: &str, maybe_billed: bool) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.error = Some(error.into());
+            attempt.maybe_billed = maybe_billed;
+        }
+        let used = if maybe_billed { self.reserved } else { Usage::default() };
+        if let Some(pass) = self.pass.take() {
+            pass.settle(Some(&used));
+        }
+        if let Some(progress) = &self.progress {
+            progress.waits();
+        }
+        self.waiting_since = self.pipeline.now().instant;
+        self.stage = Stage::Waiting;
+    }
+
+    /// The connection could not be made: nothing left, nothing is owed.
+    pub(crate) fn never_left(&mut self) {
+        self.pass = None;
+        self.stage = Stage::Waiting;
+    }
+
+    /// The answer has shown more of what it uses.
+    pub(crate) fn metered(&mut self, tally: &Tally) {
+        let fresh = self.tally.prompt_known != tally.prompt_known;
+        self.tally.clone_from(tally);
+        if let Some(progress) = &self.progress {
+            progress.used(&tally.usage, tally.output_so_far());
+        }
+        let now = self.pipeline.now().instant;
+        if tally.prompt_known && (fresh || self.checkpointed.is_none_or(|last| now.since(last) >= CHECKPOINT_EVERY)) {
+            self.checkpointed = Some(now);
+            let (usage, _) = tally.settled(&self.reserved, self.call.max_tokens);
+            self.pipeline.books.checkpoint(self.call.id, &usage);
+        }
+    }
+
+    /// Ends the call: gives the ticket back and writes the entry. The future ends when the entry is as durable as asked.
+    pub(crate) fn close(&mut self, ending: Ending) -> BoxFuture<Result<(), BooksClosed>> {
+        let entry = self.entry(ending);
+        self.stage = Stage::Closed;
+        if let Some(pass) = self.pass.take() {
+            pass.settle((!entry.attempts.is_empty()).then_some(&entry.usage));
+        }
+        let settled = self.pipeline.books.settle(&entry);
+        self.pipeline.live.leave(&entry);
+        settled
+    }
+
+    /// The caller goes without an entry: its request never came in whole.
+    pub(crate) fn vanish(&mut self) {
+        self.stage = Stage::Closed;
+    }
+
+    /// What the call came to when we answer in the upstream's place.
+    pub(crate) fn ending(&self, error: &Error) -> Ending {
+        let outcome = if self.attempts.is_empty() { Outcome::Refused } else { Outcome::Failed };
+        Ending { outcome, status: error.status().as_u16(), error: Some(error.code().into()) }
+    }
+
+    fn entry(&mut self, ending: Ending) -> Entry {
+        let now = self.pipeline.now();
+        let (usage, estimated) = self.usage(ending.outcome);
+        let model = self.tally.model.as_deref().unwrap_or(&self.call.model);
+        let charge = self.pipeline.catalog.charge(model, &usage, self.call.started_at);
+        let waited = self.waited();
+        if let Some(attempt) = self.attempts.last_mut()
+            && attempt.error.is_none()
+        {
+            attempt.error.clone_from(&ending.error);
+        }
+        Entry {
+            call: self.call.clone(),
+            ended_at: now.timestamp,
+            attempts: std::mem::take(&mut self.attempts),
+            status: ending.status,
+            outcome: ending.outcome,
+            usage,
+            cost: charge.cost,
+            price_id: charge.price_id,
+            estimated,
+            source: Source::Gateway,
+            waited_ms: millis(waited),
+            first_byte_ms: self.first_byte.map(millis),
+            total_ms: millis(now.instant.since(self.started)),
+            cache: CacheUse::Off,
+            error: ending.error,
+        }
+    }
+
+    /// What never left used nothing, nor does what the upstream refused; the rest is what was metered.
+    fn usage(&self, outcome: Outcome) -> (Usage, bool) {
+        let refused = outcome == Outcome::Failed && self.first_byte.is_some() && !self.tally.prompt_known;
+        if self.stage != Stage::Sent || refused {
+            return (Usage::default(), false);
+        }
+        self.tally.settled(&self.reserved, self.call.max_tokens)
+    }
+}
+
+/// A caller that hung up, a gateway that ends, a panic: whoever vanishes half-way is put to rest here.
+impl Drop for OpenEntry {
+    fn drop(&mut self) {
+        if matches!(self.stage, Stage::Closed | Stage::Arriving) {
+            return;
+        }
+        let panicked = std::thread::panicking();
+        let ours = panicked || self.pipeline.has_stopped();
+        let outcome = if ours { Outcome::Interrupted } else { Outcome::Cancelled };
+        let status = if self.first_byte.is_some() {
+            self.attempts.last().and_then(|attempt| attempt.status).unwrap_or(0)
+        } else {
+            0
+        };
+        let error = panicked.then(|| "panic".into());
+        // The entry is written when this returns; nobody is left to wait until it is durable.
+        drop(self.close(Ending { outcome, status, error }));
+    }
+}

@@ -1,0 +1,143 @@
+//! What a client tells us in headers: whose call it is, how urgent, how long it may wait.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::call::{Attribution, Class};
+use domain::config::Client;
+use http::HeaderMap;
+
+/// No name or tag is kept longer.
+const TEXT_CHARS_MAX: usize = 256;
+const TAGS_MAX: usize = 16;
+
+/// The client's class, or a lower one that the call asks for.
+pub(crate) fn class(headers: &HeaderMap, client: Class) -> Class {
+    let asked = text(headers, "x-tidegate-priority").and_then(|name| Class::named(&name));
+    asked.map_or(client, |asked| asked.max(client))
+}
+
+pub(crate) fn attribution(headers: &HeaderMap, client: &Client) -> Attribution {
+    Attribution {
+        client: client.name.clone(),
+        person: client.person.clone(),
+        project: text(headers, "x-tidegate-project").or_else(|| client.project.clone()),
+        tenant: text(headers, "x-tidegate-tenant"),
+        session: text(headers, "x-claude-code-session-id"),
+        agent: text(headers, "x-claude-code-agent-id"),
+        tags: tags(headers),
+    }
+}
+
+/// How long the call may stand in the queue.
+pub(crate) fn max_wait(headers: &HeaderMap, settings: Duration) -> Duration {
+    let asked = text(headers, "x-tidegate-max-wait").and_then(|value| seconds(&value));
+    let patience = ["x-stainless-timeout", "x-stainless-read-timeout"]
+        .into_iter()
+        .filter_map(|name| text(headers, name).and_then(|value| seconds(&value)))
+        .map(|patience| patience.saturating_sub(time_to_answer(patience)));
+    patience.chain(asked).fold(settings, Duration::min)
+}
+
+/// Of a client's patience, what is left for the answer itself: a tenth, from half a second to half a minute.
+fn time_to_answer(patience: Duration) -> Duration {
+    (patience / 10).clamp(Duration::from_millis(500), Duration::from_secs(30))
+}
+
+fn tags(headers: &HeaderMap) -> Vec<(Arc<str>, Arc<str>)> {
+    headers
+        .get_all("x-tidegate-tag")
+        .iter()
+        .filter_map(|value| std::str::from_utf8(value.as_bytes()).ok())
+        .filter_map(|tag| tag.split_once('='))
+        .map(|(key, value)| (short(key.trim()), short(value.trim())))
+        .filter(|(key, _)| !key.is_empty())
+        .take(TAGS_MAX)
+        .collect()
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<Arc<str>> {
+    let value = std::str::from_utf8(headers.get(name)?.as_bytes()).ok()?.trim();
+    (!value.is_empty()).then(|| short(value))
+}
+
+fn short(text: &str) -> Arc<str> {
+    match text.char_indices().nth(TEXT_CHARS_MAX) {
+        Some((end, _)) => text[..end].into(),
+        None => text.into(),
+    }
+}
+
+fn seconds(value: &str) -> Option<Duration> {
+    let number: f64 = value.parse().ok()?;
+    Duration::try_from_secs_f64(number).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+        }
+        map
+    }
+
+    #[test]
+    fn a_call_may_lower_its_class_and_never_raise_it() {
+        for (client, asked, expected) in [
+            (Class::Normal, "background", Class::Background),
+            (Class::Normal, "critical", Class::Normal),
+            (Class::Critical, "normal", Class::Normal),
+            (Class::Background, "normal", Class::Background),
+            (Class::Normal, "urgent", Class::Normal),
+        ] {
+            assert_eq!(class(&headers(&[("x-tidegate-priority", asked)]), client), expected, "{asked}");
+        }
+    }
+
+    #[test]
+    fn the_wait_is_the_smallest_of_all_that_bound_it() {
+        let wait = |pairs: &[(&'static str, &str)]| max_wait(&headers(pairs), Duration::from_secs(600)).as_millis();
+        assert_eq!(wait(&[]), 600_000);
+        assert_eq!(wait(&[("x-tidegate-max-wait", "0")]), 0);
+        assert_eq!(wait(&[("x-tidegate-max-wait", "2.5")]), 2_500);
+        assert_eq!(wait(&[("x-tidegate-max-wait", "9999")]), 600_000);
+        assert_eq!(wait(&[("x-stainless-timeout", "600")]), 570_000);
+        assert_eq!(wait(&[("x-stainless-read-timeout", "2")]), 1_500);
+        assert_eq!(wait(&[("x-stainless-read-timeout", "NOT_GIVEN")]), 600_000);
+        assert_eq!(wait(&[("x-stainless-read-timeout", "-1")]), 600_000);
+        assert_eq!(wait(&[("x-stainless-timeout", "10"), ("x-tidegate-max-wait", "3")]), 3_000);
+    }
+
+    #[test]
+    fn attribution_comes_from_headers_and_else_from_the_client() {
+        let client = Client {
+            name: "ci".into(),
+            class: Class::Normal,
+            weight: 1,
+            person: Some("ann".into()),
+            project: Some("shop".into()),
+            daily: None,
+            weekly: None,
+            monthly: None,
+            max_share: None,
+        };
+        let who = attribution(
+            &headers(&[
+                ("x-tidegate-tag", "team=küche"),
+                ("x-tidegate-tag", "nonsense"),
+                ("x-tidegate-tag", "pr = 7=8"),
+                ("x-tidegate-tenant", &"x".repeat(300)),
+                ("x-claude-code-session-id", "s1"),
+            ]),
+            &client,
+        );
+        let pair = |key: &str, value: &str| (Arc::from(key), Arc::from(value));
+        assert_eq!(who.tags, [pair("team", "küche"), pair("pr", "7=8")]);
+        assert_eq!((who.project.as_deref(), who.session.as_deref()), (Some("shop"), Some("s1")));
+        assert_eq!(who.tenant.map(|tenant| tenant.len()), Some(256));
+    }
+}

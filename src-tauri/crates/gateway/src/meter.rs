@@ -1,0 +1,193 @@
+//! Counts what an answer used from the bytes that pass. It changes none of them and holds none back.
+
+use std::io::{self, Write};
+
+use http::HeaderMap;
+
+use crate::wire::anthropic::{self, Tally};
+use crate::wire::sse::Sse;
+
+/// A whole answer larger than this is not read.
+const DOCUMENT_BYTES_MAX: usize = 8 << 20;
+
+pub(crate) struct Meter {
+    unpack: Option<Unpacker>,
+    reader: Reader,
+    tally: Tally,
+}
+
+enum Reader {
+    Events(Sse),
+    Document(Vec<u8>),
+    /// Something can't be read; the bytes pass uncounted.
+    Blind,
+}
+
+/// What one piece showed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Seen {
+    More,
+    /// The last event is complete; its first byte lies at this place of the piece, or before the piece (0).
+    Last {
+        at: usize,
+    },
+}
+
+impl Meter {
+    pub(crate) fn for_answer(headers: &HeaderMap) -> Meter {
+        let reader = if anthropic::is_event_stream(headers) {
+            Reader::Events(Sse::default())
+        } else {
+            Reader::Document(Vec::new())
+        };
+        let (unpack, reader) = match Unpacker::for_answer(headers) {
+            Ok(unpack) => (unpack, reader),
+            Err(UnknownEncoding) => (None, Reader::Blind),
+        };
+        Meter { unpack, reader, tally: Tally::default() }
+    }
+
+    /// Will `feed` say which event is the last?
+    pub(crate) fn reads_events(&self) -> bool {
+        matches!(self.reader, Reader::Events(_))
+    }
+
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(crate) fn feed(&mut self, piece: &[u8]) -> Seen {
+        let Some(mut unpack) = self.unpack.take() else { return self.read(piece) };
+        match unpack.unpack(piece) {
+            Ok(()) => {
+                let seen = self.read(unpack.unpacked());
+                unpack.clear();
+                self.unpack = Some(unpack);
+                // Where in the packed bytes an event starts nobody can say: the whole piece is its end.
+                if seen == Seen::More { Seen::More } else { Seen::Last { at: 0 } }
+            }
+            Err(_) => {
+                self.reader = Reader::Blind;
+                Seen::More
+            }
+        }
+    }
+
+    /// The answer is whole: what can only be read then, is.
+    pub(crate) fn finish(&mut self) {
+        if let Reader::Document(body) = &self.reader {
+            self.tally.document(body);
+        }
+    }
+
+    fn read(&mut self, piece: &[u8]) -> Seen {
+        let mut seen = Seen::More;
+        let tally = &mut self.tally;
+        let fits = match &mut self.reader {
+            Reader::Events(sse) => sse
+                .feed(piece, |event| {
+                    let had_ended = tally.ended.is_some();
+                    tally.event(event.name, event.data);
+                    if tally.ended.is_some() && !had_ended {
+                        seen = Seen::Last { at: event.starts };
+                    }
+                })
+                .is_ok(),
+            Reader::Document(body) => {
+                body.extend_from_slice(piece);
+                body.len() <= DOCUMENT_BYTES_MAX
+            }
+            Reader::Blind => true,
+        };
+        if !fits {
+            tracing::warn!("an event or answer is larger than 8 MiB: it passes, its usage is estimated");
+            self.reader = Reader::Blind;
+        }
+        seen
+    }
+}
+
+struct UnknownEncoding;
+
+/// Unpacks a copy of a packed answer, within bounds.
+enum Unpacker {
+    Gzip(flate2::write::MultiGzDecoder<Bounded>),
+    Deflate(flate2::write::ZlibDecoder<Bounded>),
+    Brotli(Box<brotli::DecompressorWriter<Bounded>>),
+    Zstd(zstd::stream::write::Decoder<'static, Bounded>),
+}
+
+impl Unpacker {
+    fn for_answer(headers: &HeaderMap) -> Result<Option<Unpacker>, UnknownEncoding> {
+        let Some(encoding) = headers.get(http::header::CONTENT_ENCODING) else { return Ok(None) };
+        match encoding.as_bytes() {
+            b"identity" | b"" => Ok(None),
+            b"gzip" | b"x-gzip" => Ok(Some(Unpacker::Gzip(flate2::write::MultiGzDecoder::new(Bounded::default())))),
+            b"deflate" => Ok(Some(Unpacker::Deflate(flate2::write::ZlibDecoder::new(Bounded::default())))),
+            b"br" => Ok(Some(Unpacker::Brotli(Box::new(brotli::DecompressorWriter::new(Bounded::default(), 4_096))))),
+            b"zstd" => match zstd::stream::write::Decoder::new(Bounded::default()) {
+                Ok(decoder) => Ok(Some(Unpacker::Zstd(decoder))),
+                Err(_) => Err(UnknownEncoding),
+            },
+            _ => Err(UnknownEncoding),
+        }
+    }
+
+    fn unpack(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.bounds().packed += piece.len();
+        let writer: &mut dyn Write = match self {
+            Unpacker::Gzip(decoder) => decoder,
+            Unpacker::Deflate(decoder) => decoder,
+            Unpacker::Brotli(decoder) => decoder,
+            Unpacker::Zstd(decoder) => decoder,
+        };
+        writer.write_all(piece)?;
+        writer.flush()
+    }
+
+    fn unpacked(&mut self) -> &[u8] {
+        &self.bounds().out
+    }
+
+    fn clear(&mut self) {
+        self.bounds().out.clear();
+    }
+
+    fn bounds(&mut self) -> &mut Bounded {
+        match self {
+            Unpacker::Gzip(decoder) => decoder.get_mut(),
+            Unpacker::Deflate(decoder) => decoder.get_mut(),
+            Unpacker::Brotli(decoder) => decoder.get_mut(),
+            Unpacker::Zstd(decoder) => decoder.get_mut(),
+        }
+    }
+}
+
+/// Takes what a decoder gives, unless it gives more than an honest answer would.
+#[derive(Default)]
+struct Bounded {
+    packed: usize,
+    total: usize,
+    out: Vec<u8>,
+}
+
+const UNPACKED_BYTES_MAX: usize = 64 << 20;
+const RATIO_MAX: usize = 100;
+/// Below this the ratio says nothing.
+const RATIO_FROM_BYTES: usize = 1 << 20;
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.total += bytes.len();
+        let bomb = self.total > RATIO_FROM_BYTES && self.total / RATIO_MAX > self.packed;
+        if bomb || self.total > UNPACKED_BYTES_MAX {
+            return Err(io::Error::other("unpacks to more than an answer holds"));
+        }
+        self.out.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,331 @@
+//! The life of a call, from the request to the answer. Read this first.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::admission::Demand;
+use domain::call::{CacheUse, Outcome};
+use domain::catalog::Catalog;
+use domain::config::Client;
+use domain::time::Now;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::watch;
+
+use crate::answers::{Answer, Metered};
+use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
+use crate::door::{Door, Pass};
+use crate::entry::{Ending, OpenEntry};
+use crate::error::Error;
+use crate::live::Live;
+use crate::upstream::{self, NoAnswer, Upstream};
+use crate::wire::anthropic::{self, NotACall};
+use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers};
+
+/// Everything a call meets on its way.
+pub(crate) struct Pipeline {
+    pub(crate) books: Arc<dyn Books>,
+    pub(crate) secrets: Arc<dyn Secrets>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) answers: Arc<dyn AnswerStore>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) bodies: Bodies,
+    pub(crate) live: Live,
+    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) clients: RwLock<Arc<HashMap<[u8; 32], Arc<Client>>>>,
+    pub(crate) max_wait: Duration,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) trouble: Trouble,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Phase {
+    Open,
+    /// What runs may finish; nothing new is taken.
+    Draining,
+    Stopped,
+}
+
+/// After so many answers 429 the client gets the last.
+const LIMITED_MAX: u32 = 3;
+/// A refusal's body is small; a larger one is passed on instead of kept.
+const REFUSAL_BYTES_MAX: u64 = 64 << 10;
+
+impl Pipeline {
+    /// One call, whole. Whatever happens in it, its entry is closed exactly once.
+    pub(crate) async fn call(self: &Arc<Self>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
+        let mut entry = OpenEntry::begin(self.clone(), client, request.headers());
+        match self.answer(&mut entry, client, request).await {
+            Ok(answer) => self.through(answer, entry).await,
+            Err(error) => refuse(&error, entry).await,
+        }
+    }
+
+    async fn answer(
+        &self,
+        entry: &mut OpenEntry,
+        client: &Client,
+        request: Request<Incoming>,
+    ) -> Result<Response<reqwest::Body>, Error> {
+        let (head, body) = request.into_parts();
+        let body = self.hold(entry, body).await?;
+        entry.arrived(parse(&body.bytes)?, body.bytes.len());
+        if let Some(stored) = self.answers.fresh(entry.call(), &body.bytes, self.now()) {
+            return Ok(answer_of(stored.status, stored.headers, stored.body));
+        }
+        let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
+        let target = head.uri.path_and_query().map_or("/v1/messages", |target| target.as_str());
+        let demand = self.demand(entry, client, upstream, &head.headers);
+        let headers = self.outgoing(upstream, head.headers).await?;
+        self.send_until_answered(entry, upstream, &demand, |entry| {
+            entry.leaves(&upstream.name).map_err(|closed| Error::Ledger { reason: closed.reason })?;
+            Ok(upstream.send(Method::POST, target, headers.clone(), body.bytes.clone()))
+        })
+        .await
+    }
+
+    /// Attempt after attempt, each through the door, until one has an answer worth giving.
+    async fn send_until_answered<F>(
+        &self,
+        entry: &mut OpenEntry,
+        upstream: &Upstream,
+        demand: &Demand,
+        send: impl Fn(&mut OpenEntry) -> Result<F, Error>,
+    ) -> Result<Response<reqwest::Body>, Error>
+    where
+        F: Future<Output = Result<Response<reqwest::Body>, NoAnswer>>,
+    {
+        let mut limited = 0;
+        let mut lost = false;
+        // What the client gets where the next attempt doesn't fit its wait.
+        let mut last: Option<Result<Response<reqwest::Body>, Error>> = None;
+        loop {
+            match self.enter(demand.clone()).await {
+                Ok(pass) => entry.admitted(pass),
+                Err(refusal) => return last.unwrap_or(Err(refusal)),
+            }
+            match send(entry)?.await {
+                Ok(response) => {
+                    self.heed(entry, upstream, demand, &response);
+                    limited += 1;
+                    if limited >= LIMITED_MAX || !self.waiting_helps(&response) {
+                        return Ok(response);
+                    }
+                    last = Some(Ok(keep(response, upstream).await?));
+                    entry.again("rate_limit_error", false);
+                }
+                Err(NoAnswer::Lost) if !lost => {
+                    lost = true;
+                    entry.again("connection_lost", true);
+                    last = Some(Err(Error::Lost { upstream: upstream.name.to_string() }));
+                }
+                Err(why) => return Err(no_answer(entry, upstream, why)),
+            }
+        }
+    }
+
+    /// The answer on its way to the client, with the entry that it closes.
+    async fn through(&self, answer: Response<reqwest::Body>, mut entry: OpenEntry) -> Response<Answer> {
+        let (mut head, body) = answer.into_parts();
+        upstream::incoming(&mut head.headers);
+        mark(&mut head.headers, &entry);
+        let body = if http_body::Body::is_end_stream(&body) {
+            let error = Some("not_an_api_answer".into());
+            let ending = Ending { outcome: Outcome::Failed, status: head.status.as_u16(), error };
+            let _ = entry.close(ending).await;
+            Answer::empty()
+        } else {
+            Answer::metered(Metered::new(head.status, &head.headers, body, self.timeouts.idle, entry))
+        };
+        Response::from_parts(head, body)
+    }
+
+    async fn hold(&self, entry: &mut OpenEntry, body: Incoming) -> Result<Held, Error> {
+        match self.bodies.hold(body, MESSAGES_BYTES_MAX).await {
+            Ok(held) => Ok(held),
+            Err(NotHeld::Refused(error)) => Err(error),
+            Err(NotHeld::Gone) => {
+                entry.vanish();
+                Err(Error::BodyStopped)
+            }
+        }
+    }
+
+    fn demand(&self, entry: &OpenEntry, client: &Client, upstream: &Upstream, request: &HeaderMap) -> Demand {
+        let call = entry.call();
+        Demand {
+            account: upstream.account,
+            model: call.model.clone(),
+            class: call.class,
+            client: call.who.client.clone(),
+            weight: client.weight,
+            tenant: call.who.tenant.clone(),
+            body_bytes: call.body_bytes,
+            max_tokens: call.max_tokens,
+            deadline: entry.started().after(headers::max_wait(request, self.max_wait)),
+        }
+    }
+
+    /// What goes out beside the body: the client's headers without its credential, and the real key.
+    pub(crate) async fn outgoing(&self, upstream: &Upstream, headers: HeaderMap) -> Result<HeaderMap, Error> {
+        let mut headers = upstream::outgoing(headers);
+        if let Some(reference) = &upstream.key {
+            let key = self.secrets.key(reference, &upstream.origin).await;
+            let key = key.map_err(|unavailable| self.trouble.says(Error::Key { reason: unavailable.reason }))?;
+            upstream::show_key(&mut headers, &key).map_err(|_| {
+                let reason = format!("the key {reference} holds characters that no header can carry; set it again");
+                self.trouble.says(Error::Key { reason })
+            })?;
+        }
+        Ok(headers)
+    }
+
+    async fn enter(&self, demand: Demand) -> Result<Pass, Error> {
+        let mut phase = self.phase.subscribe();
+        let model = demand.model.clone();
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase != Phase::Open) => Err(Error::Draining),
+            entered = self.door.enter(demand) => {
+                entered.map_err(|refusal| Error::paced(&refusal, &model, self.now().instant))
+            }
+        }
+    }
+
+    /// Tells the entry and the buckets what the head of an answer says.
+    fn heed(&self, entry: &mut OpenEntry, upstream: &Upstream, demand: &Demand, response: &Response<reqwest::Body>) {
+        let headers = response.headers();
+        let request_id = headers.get("request-id").and_then(|id| id.to_str().ok()).map(Arc::from);
+        entry.answered(response.status(), request_id);
+        let now = self.now().timestamp;
+        let mut readings = anthropic::readings(headers, now);
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            readings.retry_after = anthropic::retry_after(headers, now);
+        }
+        if !readings.limits.is_empty() || readings.retry_after.is_some() {
+            self.door.observe(upstream.account, &demand.model, &readings);
+        }
+        self.trouble.passed();
+    }
+
+    /// A spend cap names no `retry-after`, and some refusals say that coming again is useless.
+    fn waiting_helps(&self, response: &Response<reqwest::Body>) -> bool {
+        let headers = response.headers();
+        response.status() == StatusCode::TOO_MANY_REQUESTS
+            && anthropic::should_retry(headers) != Some(false)
+            && anthropic::retry_after(headers, self.now().timestamp).is_some()
+            && http_body::Body::size_hint(response.body()).lower() <= REFUSAL_BYTES_MAX
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        *self.phase.borrow() == Phase::Stopped
+    }
+
+    /// 128 bits that nobody can guess.
+    pub(crate) fn chance(&self) -> u128 {
+        let mut bytes = [0; 16];
+        // Without a source of chance ids still differ by time.
+        let _ = getrandom::fill(&mut bytes);
+        u128::from_ne_bytes(bytes)
+    }
+}
+
+fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {
+    anthropic::peek(body).map_err(|why| match why {
+        NotACall::NoObject => Error::NoObject,
+        NotACall::NoModel => Error::NoModel,
+    })
+}
+
+/// Our own answer, once the entry says so too.
+async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
+    let mut response = error.response(&entry.call().id.to_string()).map(Answer::whole);
+    mark(response.headers_mut(), &entry);
+    let _ = entry.close(entry.ending(error)).await;
+    response
+}
+
+/// Keeps a refusal in memory, so that its connection is free while the call waits.
+async fn keep(response: Response<reqwest::Body>, upstream: &Upstream) -> Result<Response<reqwest::Body>, Error> {
+    let (head, body) = response.into_parts();
+    let lost = |_| Error::Lost { upstream: upstream.name.to_string() };
+    let body = http_body_util::Limited::new(body, REFUSAL_BYTES_MAX as usize).collect().await.map_err(lost)?;
+    Ok(answer_of(head.status, head.headers, body.to_bytes()))
+}
+
+fn answer_of(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<reqwest::Body> {
+    let mut response = Response::new(reqwest::Body::from(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn no_answer(entry: &mut OpenEntry, upstream: &Upstream, why: NoAnswer) -> Error {
+    let upstream = upstream.name.to_string();
+    match why {
+        NoAnswer::Unreachable(reason) => {
+            entry.never_left();
+            Error::Unreachable { upstream, reason }
+        }
+        NoAnswer::Lost => Error::Lost { upstream },
+        NoAnswer::Silent(after) => Error::Silent { upstream, after },
+    }
+}
+
+const CALL: HeaderName = HeaderName::from_static("x-tidegate-call");
+const WAITED: HeaderName = HeaderName::from_static("x-tidegate-waited-ms");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tidegate-attempts");
+const UPSTREAM: HeaderName = HeaderName::from_static("x-tidegate-upstream");
+const CACHE: HeaderName = HeaderName::from_static("x-tidegate-cache");
+
+/// Says what happened to the call.
+fn mark(headers: &mut HeaderMap, entry: &OpenEntry) {
+    let mut set = |name, text: String| {
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(name, value);
+        }
+    };
+    set(CALL, entry.call().id.to_string());
+    set(WAITED, entry.waited().as_millis().to_string());
+    set(ATTEMPTS, entry.attempts().len().to_string());
+    if let Some(attempt) = entry.attempts().last() {
+        set(UPSTREAM, attempt.upstream.to_string());
+    }
+    headers.insert(CACHE, HeaderValue::from_static(CacheUse::Off.name()));
+}
+
+/// What keeps calls from leaving, until one leaves.
+#[derive(Default)]
+pub(crate) struct Trouble {
+    is: AtomicBool,
+    sentence: Mutex<String>,
+}
+
+impl Trouble {
+    pub(crate) fn says(&self, error: Error) -> Error {
+        *self.sentence.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+        self.is.store(true, Ordering::Relaxed);
+        error
+    }
+
+    pub(crate) fn passed(&self) {
+        self.is.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now(&self) -> Option<String> {
+        let sentence = || self.sentence.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.is.load(Ordering::Relaxed).then(sentence)
+    }
+}

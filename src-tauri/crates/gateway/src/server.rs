@@ -1,0 +1,404 @@
+//! Listens, hands each request to where it belongs, and stops in good order.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::admission::{ClassQueue, Level};
+use domain::call::{CallId, Class};
+use domain::config::Client;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use thiserror::Error as ThisError;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::answers::Answer;
+use crate::bodies::{Bodies, NotHeld};
+use crate::connection::{Busy, Handle, Judged};
+use crate::door::Door;
+use crate::error::Error;
+use crate::guard::{self, Browser, Guard};
+use crate::live::{Live, LiveCall};
+use crate::pipeline::{Phase, Pipeline, Trouble};
+use crate::upstream::Upstream;
+use crate::{BadUpstream, Config, Mount, Ports};
+
+/// A gateway that runs until it is drained or dropped.
+pub struct Gateway {
+    server: Arc<Server>,
+    address: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Why the gateway can't start.
+#[derive(Debug, ThisError)]
+pub enum StartError {
+    #[error("{0} is in use by another program; end that one or set another `listen` address")]
+    InUse(SocketAddr),
+    #[error("{0} is open to other machines; set allow_remote = true if that is meant, or listen on 127.0.0.1")]
+    Remote(SocketAddr),
+    #[error("can't listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Upstream(#[from] BadUpstream),
+}
+
+struct Server {
+    pipeline: Arc<Pipeline>,
+    guard: Guard,
+    mounts: Vec<Arc<dyn Mount>>,
+    connections: Mutex<HashMap<u64, Arc<Handle>>>,
+    connections_max: usize,
+    next_connection: AtomicU64,
+    http: http1::Builder,
+}
+
+/// Beside as many as may wait.
+const CONNECTIONS_SPARE: usize = 2_048;
+const MOUNT_BYTES_MAX: u64 = 4 << 20;
+const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
+
+impl Gateway {
+    /// Binds and takes calls when it returns.
+    pub async fn start(config: Config, ports: Ports, mounts: Vec<Arc<dyn Mount>>) -> Result<Gateway, StartError> {
+        if !guard::may_listen(config.listen, config.allow_remote) {
+            return Err(StartError::Remote(config.listen));
+        }
+        let pipeline = Arc::new(pipeline(&config, ports)?);
+        let listener = listen(config.listen)?;
+        let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let server = Arc::new(Server {
+            guard: Guard::new(address, &config.host_names, &config.allowed_origins),
+            pipeline,
+            mounts,
+            connections: Mutex::default(),
+            connections_max: config.queue_max + CONNECTIONS_SPARE,
+            next_connection: AtomicU64::new(0),
+            http: http(),
+        });
+        let tasks =
+            vec![tokio::spawn(server.pipeline.door.clone().keep()), tokio::spawn(server.clone().accept(listener))];
+        Ok(Gateway { server, address, tasks })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Who may call, by the SHA-256 of their tokens. In force for the next request.
+    pub fn set_clients(&self, clients: Vec<([u8; 32], Arc<Client>)>) {
+        let clients = Arc::new(clients.into_iter().collect());
+        *self.pipeline().clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
+    }
+
+    pub fn pause(&self, class: Class) {
+        self.pipeline().door.pause(class);
+    }
+
+    pub fn resume(&self, class: Class) {
+        self.pipeline().door.resume(class);
+    }
+
+    pub fn levels(&self) -> Vec<Level> {
+        self.pipeline().door.levels()
+    }
+
+    pub fn queue(&self, class: Class) -> ClassQueue {
+        self.pipeline().door.queue(class)
+    }
+
+    /// Newest first: calls that wait or run, then the last 50 that ended.
+    pub fn live(&self) -> Vec<LiveCall> {
+        self.pipeline().live.calls(self.pipeline().now().timestamp)
+    }
+
+    /// One sentence where something keeps calls from leaving, such as a locked keychain.
+    pub fn trouble(&self) -> Option<String> {
+        self.pipeline().trouble.now()
+    }
+
+    pub fn is_draining(&self) -> bool {
+        *self.pipeline().phase.borrow() != Phase::Open
+    }
+
+    /// Takes nothing new, lets what runs finish for at most `patience`, and stops. What still runs then is settled as interrupted.
+    pub async fn drain(&self, patience: Duration) {
+        self.pipeline().phase.send_replace(Phase::Draining);
+        let _ = tokio::time::timeout(patience, self.pipeline().live.empty()).await;
+        self.pipeline().phase.send_replace(Phase::Stopped);
+        // Connections drop their calls, which settle in dropping.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.pipeline().live.empty()).await;
+    }
+
+    fn pipeline(&self) -> &Pipeline {
+        &self.server.pipeline
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.pipeline().phase.send_replace(Phase::Stopped);
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
+    let door = Arc::new(Door::new(config.queue_max, ports.clock.clone()));
+    let upstreams = config
+        .upstreams
+        .iter()
+        .map(|settings| {
+            let account = door.add_account(settings.pacing.clone());
+            Upstream::new(settings, account, &config.timeouts, &config.proxy)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Pipeline {
+        books: ports.books,
+        secrets: ports.secrets,
+        clock: ports.clock,
+        answers: ports.answers,
+        catalog: config.catalog.clone(),
+        door,
+        bodies: Bodies::new(config.body_budget),
+        live: Live::default(),
+        upstreams,
+        clients: RwLock::default(),
+        max_wait: config.max_wait,
+        timeouts: config.timeouts,
+        phase: watch::Sender::new(Phase::Open),
+        trouble: Trouble::default(),
+    })
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Without it a restart would wait for old connections to be forgotten.
+        #[cfg(unix)]
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(4_096)
+    };
+    bound().map_err(|source| match source.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::InUse(address),
+        _ => StartError::Listen { address, source },
+    })
+}
+
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // Times and bounds of heads are kept by `connection` and `guard::framing`, which see the bytes first.
+    http.max_headers(guard::framing::HEADERS_MAX + 1).max_buf_size(READ_BUFFER_BYTES_MAX).pipeline_flush(true);
+    http
+}
+
+impl Server {
+    async fn accept(self: Arc<Server>, listener: TcpListener) {
+        let mut phase = self.pipeline.phase.subscribe();
+        loop {
+            let accepted = tokio::select! {
+                _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, peer)) => {
+                    tokio::spawn(self.clone().connection(socket, peer));
+                }
+                Err(error) => {
+                    // Out of file handles: the next attempt would fail too.
+                    tracing::warn!(%error, "can't accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self: Arc<Server>, socket: TcpStream, peer: SocketAddr) {
+        let _ = socket.set_nodelay(true);
+        let handle = Handle::new();
+        let (number, over) = self.enlist(&handle);
+        let _leave = Leave { server: &self, number };
+        let service = service_fn(|request| {
+            let (server, busy) = (self.clone(), Busy::with(&handle));
+            async move {
+                let response = if over { server.turned_away() } else { server.respond(request, peer).await };
+                Ok::<_, Infallible>(response.map(|answer| answer.keeps(busy)))
+            }
+        });
+        let io = TokioIo::new(Judged::new(socket, handle.clone()));
+        let mut connection = pin!(self.http.serve_connection(io, service));
+        let mut phase = self.pipeline.phase.subscribe();
+        let mut closing = false;
+        loop {
+            let ends = if closing { Phase::Stopped } else { Phase::Draining };
+            tokio::select! {
+                _ = connection.as_mut() => return,
+                () = handle.close.notified(), if !closing => closing = true,
+                _ = phase.wait_for(|phase| *phase >= ends) => {
+                    if closing {
+                        return;
+                    }
+                    closing = true;
+                }
+            }
+            connection.as_mut().graceful_shutdown();
+        }
+    }
+
+    /// Counts the connection in. `true`: there are too many and none is idle.
+    fn enlist(&self, handle: &Arc<Handle>) -> (u64, bool) {
+        let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut over = connections.len() >= self.connections_max;
+        if over {
+            let longest =
+                connections.values().filter_map(|other| Some((other.idle_since()?, other))).min_by_key(|idle| idle.0);
+            if let Some((_, idle)) = longest {
+                idle.close.notify_one();
+                over = false;
+            }
+        }
+        connections.insert(number, handle.clone());
+        (number, over)
+    }
+
+    fn turned_away(&self) -> Response<Answer> {
+        Error::Connections.response(&self.fresh_id()).map(Answer::whole)
+    }
+
+    async fn respond(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Answer> {
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let (mut response, browser) = match self.admit(&request) {
+            Ok((_, Browser::Preflight(origin))) => (preflight(), Browser::Page(origin)),
+            Ok((own, browser)) => (self.route(request, &own, peer).await, browser),
+            Err(error) => (self.refused(&error), Browser::Absent),
+        };
+        protect(&mut response, &browser);
+        if chunked {
+            // Nobody has judged what follows a chunked body.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// Rules 5 and 6. Gives the address that the caller knows us by.
+    fn admit(&self, request: &Request<Incoming>) -> Result<(String, Browser), Error> {
+        let host = self.guard.host(request.headers())?;
+        let browser = self.guard.browser(request.method(), request.headers(), host)?;
+        Ok((format!("http://{host}"), browser))
+    }
+
+    async fn route(&self, request: Request<Incoming>, own: &str, peer: SocketAddr) -> Response<Answer> {
+        let path = request.uri().path();
+        match (request.method(), path) {
+            (&Method::GET | &Method::HEAD, "/healthz") => word(StatusCode::OK, "ok"),
+            (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
+            (_, path) if path.starts_with("/v1/") => self.upstream_path(request, own).await,
+            (_, path) => match self.mounts.iter().find(|mount| mount.owns(path)) {
+                Some(mount) if guard::may_reach_mounts(peer) => self.mounted(mount.as_ref(), request, peer).await,
+                Some(_) | None => self.refused(&Error::NotFound),
+            },
+        }
+    }
+
+    async fn upstream_path(&self, request: Request<Incoming>, own: &str) -> Response<Answer> {
+        let client = match self.client(&request) {
+            Ok(client) => client,
+            Err(error) => return self.refused(&error),
+        };
+        let path = request.uri().path();
+        if request.method() == Method::POST && path == "/v1/messages" {
+            return self.pipeline.call(&client, request).await;
+        }
+        // No second spelling of a path may lead past the entry that the first would make.
+        if path.contains("//") || path.contains('%') || path.ends_with('/') {
+            return self.refused(&Error::NotFound);
+        }
+        self.pipeline.pass(request, own).await.unwrap_or_else(|error| self.refused(&error))
+    }
+
+    fn client(&self, request: &Request<Incoming>) -> Result<Arc<Client>, Error> {
+        let clients = self.pipeline.clients.read().unwrap_or_else(PoisonError::into_inner).clone();
+        self.guard.token(request.headers(), &clients, self.pipeline.now().instant)
+    }
+
+    async fn mounted(&self, mount: &dyn Mount, request: Request<Incoming>, peer: SocketAddr) -> Response<Answer> {
+        let (head, body) = request.into_parts();
+        match self.pipeline.bodies.hold(body, MOUNT_BYTES_MAX).await {
+            Ok(held) => mount.handle(Request::from_parts(head, held.bytes), peer).await.map(Answer::whole),
+            Err(NotHeld::Refused(error)) => self.refused(&error),
+            Err(NotHeld::Gone) => self.refused(&Error::BodyStopped),
+        }
+    }
+
+    fn ready(&self) -> Response<Answer> {
+        match *self.pipeline.phase.borrow() {
+            Phase::Open => word(StatusCode::OK, "ready"),
+            Phase::Draining | Phase::Stopped => word(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        }
+    }
+
+    fn refused(&self, error: &Error) -> Response<Answer> {
+        error.response(&self.fresh_id()).map(Answer::whole)
+    }
+
+    fn fresh_id(&self) -> String {
+        CallId::new(self.pipeline.now().timestamp, self.pipeline.chance()).to_string()
+    }
+}
+
+/// Takes its connection off the list.
+struct Leave<'a> {
+    server: &'a Server,
+    number: u64,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        self.server.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+    }
+}
+
+fn word(status: StatusCode, word: &'static str) -> Response<Answer> {
+    let mut response = Response::new(Answer::whole(Bytes::from_static(word.as_bytes())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+fn preflight() -> Response<Answer> {
+    let mut response = Response::new(Answer::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*, authorization"));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    response
+}
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What every answer says to browsers.
+fn protect(response: &mut Response<Answer>, browser: &Browser) {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    if let Browser::Page(origin) | Browser::Preflight(origin) = browser {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+}

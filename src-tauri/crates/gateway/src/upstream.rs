@@ -1,0 +1,221 @@
+//! The way to an upstream: our own small type around the HTTP client, and what never crosses it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::admission::AccountId;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response};
+use reqwest::{Body, Client, Proxy, Url};
+use thiserror::Error as ThisError;
+
+use crate::Timeouts;
+use crate::secret::Secret;
+
+/// How to get out of the house. Loopback is never behind a proxy.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum ProxyUse {
+    #[default]
+    Env,
+    None,
+    Url(String),
+}
+
+pub(crate) struct Upstream {
+    pub(crate) name: Arc<str>,
+    pub(crate) account: AccountId,
+    /// How the settings name its key; `None` needs none.
+    pub(crate) key: Option<String>,
+    /// Scheme, host and port: whom the key may be shown to.
+    pub(crate) origin: String,
+    base: String,
+    client: Client,
+    first_byte: Duration,
+}
+
+/// Why an upstream can't be used as the settings name it.
+#[derive(Clone, PartialEq, Eq, Debug, ThisError)]
+pub enum BadUpstream {
+    #[error(
+        "base_url \"{0}\" of an upstream is no http or https address; write one such as \"https://api.anthropic.com\""
+    )]
+    Address(String),
+    #[error("base_url \"{0}\" of an upstream is plain http; that is fine on loopback only, use https")]
+    Plain(String),
+    #[error("the proxy \"{0}\" can't be used; write \"env\", \"none\" or an address such as \"http://10.0.0.1:3128\"")]
+    Proxy(String),
+    #[error("the HTTP client can't be set up: {0}")]
+    Client(String),
+}
+
+/// Why a request got no answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum NoAnswer {
+    /// It never left.
+    Unreachable(String),
+    /// It left, and the connection ended without a byte of an answer.
+    Lost,
+    /// It left, and nothing came for so long.
+    Silent(Duration),
+}
+
+/// Idle connections are closed before upstreams do it themselves under a request.
+const POOL_IDLE: Duration = Duration::from_secs(45);
+
+impl Upstream {
+    pub(crate) fn new(
+        settings: &crate::Upstream,
+        account: AccountId,
+        timeouts: &Timeouts,
+        proxy: &ProxyUse,
+    ) -> Result<Upstream, BadUpstream> {
+        let address = || BadUpstream::Address(settings.base_url.clone());
+        let url = Url::parse(&settings.base_url).map_err(|_| address())?;
+        let host = url.host_str().filter(|_| url.query().is_none() && url.username().is_empty()).ok_or_else(address)?;
+        let loopback = is_loopback(host);
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback => {}
+            "http" => return Err(BadUpstream::Plain(settings.base_url.clone())),
+            _ => return Err(address()),
+        }
+        Ok(Upstream {
+            name: settings.name.as_str().into(),
+            account,
+            key: settings.key.clone(),
+            origin: url.origin().ascii_serialization(),
+            base: url.as_str().trim_end_matches('/').to_owned(),
+            client: client(timeouts, if loopback { &ProxyUse::None } else { proxy })?,
+            first_byte: timeouts.first_byte,
+        })
+    }
+
+    /// Sends one request and waits for the head of the answer. `target` is a path with its query.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        headers: HeaderMap,
+        body: impl Into<Body>,
+    ) -> Result<Response<Body>, NoAnswer> {
+        let url = Url::parse(&format!("{}{target}", self.base)).map_err(|e| NoAnswer::Unreachable(e.to_string()))?;
+        let request = self.client.request(method, url).headers(headers).body(body);
+        match tokio::time::timeout(self.first_byte, request.send()).await {
+            Ok(Ok(response)) => Ok(response.into()),
+            Ok(Err(error)) if error.is_connect() => Err(NoAnswer::Unreachable(root_cause(&error))),
+            Ok(Err(_)) => Err(NoAnswer::Lost),
+            Err(_) => Err(NoAnswer::Silent(self.first_byte)),
+        }
+    }
+}
+
+fn client(timeouts: &Timeouts, proxy: &ProxyUse) -> Result<Client, BadUpstream> {
+    let builder = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(timeouts.connect)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(1_024)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30));
+    let builder = match proxy {
+        ProxyUse::Env => builder,
+        ProxyUse::None => builder.no_proxy(),
+        ProxyUse::Url(url) => builder.no_proxy().proxy(Proxy::all(url).map_err(|_| BadUpstream::Proxy(url.clone()))?),
+    };
+    builder.build().map_err(|error| BadUpstream::Client(root_cause(&error)))
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The innermost sentence: it names the cause and holds no address with a query.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Headers that speak of one connection only.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What a client says to us and not to the upstream.
+const FOR_US: [HeaderName; 7] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::ORIGIN,
+    HeaderName::from_static("x-api-key"),
+];
+
+/// What an upstream says of itself that would be untrue of us.
+const OF_THEM: [HeaderName; 7] = [
+    header::SET_COOKIE,
+    header::ALT_SVC,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS,
+];
+
+/// The client's headers without what must not cross.
+pub(crate) fn outgoing(mut headers: HeaderMap) -> HeaderMap {
+    strip_hop_by_hop(&mut headers);
+    for name in &FOR_US {
+        headers.remove(name);
+    }
+    let ours: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with("x-tidegate-")).cloned().collect();
+    for name in ours {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// The upstream's headers without what must not cross.
+pub(crate) fn incoming(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    for name in &OF_THEM {
+        headers.remove(name);
+    }
+}
+
+/// Nothing that prints headers prints the key.
+pub(crate) fn show_key(headers: &mut HeaderMap, key: &Secret) -> Result<(), header::InvalidHeaderValue> {
+    let mut value = HeaderValue::from_str(key.expose())?;
+    value.set_sensitive(true);
+    headers.insert(HeaderName::from_static("x-api-key"), value);
+    Ok(())
+}
+
+fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,497 @@
+//! The Messages API: what a request asks for, what an answer used, what its headers tell of limits.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::admission::{Measure, Reading, Readings};
+use domain::time::Timestamp;
+use domain::usage::Usage;
+use http::{HeaderMap, HeaderValue};
+use memchr::memmem;
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+
+/// What a decision needs of a request's body, and no more.
+#[derive(PartialEq, Eq, Debug, Default)]
+pub(crate) struct Peek<'a> {
+    pub(crate) model: Cow<'a, str>,
+    pub(crate) max_tokens: Option<u64>,
+    pub(crate) stream: bool,
+    /// `metadata.user_id`.
+    pub(crate) user_id: Option<String>,
+}
+
+/// Why a body is not forwarded. Everything else is the upstream's to judge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NotACall {
+    NoObject,
+    NoModel,
+}
+
+pub(crate) fn peek(body: &[u8]) -> Result<Peek<'_>, NotACall> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let peek = deserializer.deserialize_map(PeekVisitor).map_err(|_| NotACall::NoObject)?;
+    deserializer.end().map_err(|_| NotACall::NoObject)?;
+    if peek.model.is_empty() { Err(NotACall::NoModel) } else { Ok(peek) }
+}
+
+struct PeekVisitor;
+
+impl<'de> Visitor<'de> for PeekVisitor {
+    type Value = Peek<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Peek<'de>, A::Error> {
+        let mut peek = Peek::default();
+        // Where a key comes twice the last one counts, as it does for the upstream.
+        while let Some(key) = map.next_key::<Text<'_>>()? {
+            match &*key.0 {
+                "model" => peek.model = map.next_value::<Any<'_>>()?.text().unwrap_or_default(),
+                "max_tokens" => peek.max_tokens = map.next_value::<Value>()?.as_u64(),
+                "stream" => peek.stream = map.next_value::<Value>()?.as_bool().unwrap_or(false),
+                "metadata" => {
+                    peek.user_id = map.next_value::<Value>()?.get("user_id").and_then(Value::as_str).map(str::to_owned);
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(peek)
+    }
+}
+
+/// A string, borrowed where it has no escapes.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Any<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Other(IgnoredAny),
+}
+
+impl<'a> Any<'a> {
+    fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Any::Text(text) => Some(text),
+            Any::Other(_) => None,
+        }
+    }
+}
+
+/// What has been read of an answer so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) usage: Usage,
+    /// The model that answered.
+    pub(crate) model: Option<Arc<str>>,
+    /// The upstream has said what the prompt was.
+    pub(crate) prompt_known: bool,
+    /// The upstream has said what the whole answer used.
+    pub(crate) whole_known: bool,
+    /// Something it said can't be true.
+    pub(crate) insane: bool,
+    /// Bytes of text, thinking and tool input that have passed.
+    pub(crate) text_bytes: u64,
+    /// The type of the error it reported.
+    pub(crate) error: Option<Arc<str>>,
+    pub(crate) ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    Whole,
+    Error,
+}
+
+/// No answer uses as many; larger counts are lies.
+const TOKENS_MAX: u64 = 1_000_000_000;
+/// Of text, about; only used where the upstream never said.
+const BYTES_PER_TOKEN: u64 = 4;
+
+impl Tally {
+    /// Reads one event of a stream.
+    pub(crate) fn event(&mut self, name: &[u8], data: &[u8]) {
+        let name = if name.is_empty() { type_of(data) } else { Cow::Borrowed(name) };
+        match &*name {
+            b"content_block_delta" => self.text_bytes += delta_bytes(data),
+            b"message_start" => self.message_start(data),
+            b"message_delta" => self.message_delta(data),
+            b"message_stop" => self.ended = Some(Ended::Whole),
+            b"error" => {
+                self.error = Some(error_type(data));
+                self.ended = Some(Ended::Error);
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads a whole answer that is no stream.
+    pub(crate) fn document(&mut self, body: &[u8]) {
+        let Ok(value) = serde_json::from_slice::<Value>(body) else { return };
+        if let Some(error) = value.get("error") {
+            self.error = Some(error.get("type").and_then(Value::as_str).unwrap_or("error").into());
+            return;
+        }
+        self.text_bytes = body.len() as u64;
+        self.message(&value);
+        self.whole_known = self.prompt_known;
+    }
+
+    /// The usage to settle on, and whether it is an estimate. `reserved` stands in for what was never said.
+    pub(crate) fn settled(&self, reserved: &Usage, max_tokens: Option<u64>) -> (Usage, bool) {
+        if self.whole_known {
+            return (self.usage, self.insane);
+        }
+        let mut usage = self.usage;
+        if !self.prompt_known {
+            usage.tokens.input = reserved.tokens.input;
+        }
+        usage.tokens.output = self.output_so_far().min(max_tokens.unwrap_or(u64::MAX));
+        (usage, true)
+    }
+
+    /// Output tokens: reported, or guessed from the text that has passed.
+    pub(crate) fn output_so_far(&self) -> u64 {
+        self.usage.tokens.output.max(self.text_bytes / BYTES_PER_TOKEN)
+    }
+
+    fn message_start(&mut self, data: &[u8]) {
+        let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
+        self.message(&value["message"]);
+    }
+
+    fn message_delta(&mut self, data: &[u8]) {
+        let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
+        if self.overlay(&value["usage"]) {
+            self.whole_known = true;
+        }
+    }
+
+    fn message(&mut self, message: &Value) {
+        self.model = message["model"].as_str().map(Arc::from);
+        self.prompt_known = self.overlay(&message["usage"]);
+    }
+
+    /// Each field that says something replaces what was said before. `true` where any did.
+    fn overlay(&mut self, usage: &Value) -> bool {
+        let tokens = &mut self.usage.tokens;
+        let mut fields = Fields { usage, said: false, insane: false };
+        fields.read("input_tokens", &mut tokens.input);
+        fields.read("output_tokens", &mut tokens.output);
+        fields.read("cache_read_input_tokens", &mut tokens.cache_read);
+        let mut written = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
+        fields.read("cache_creation_input_tokens", &mut written);
+        let mut split = Fields { usage: &usage["cache_creation"], said: false, insane: false };
+        split.read("ephemeral_5m_input_tokens", &mut tokens.cache_write_5m);
+        split.read("ephemeral_1h_input_tokens", &mut tokens.cache_write_1h);
+        // Without a split all of it counts as written for five minutes.
+        tokens.cache_write_5m = written.saturating_sub(tokens.cache_write_1h).max(tokens.cache_write_5m);
+        let mut tools = Fields { usage: &usage["server_tool_use"], said: false, insane: false };
+        tools.read("web_search_requests", &mut self.usage.web_searches);
+        self.insane |= fields.insane | split.insane | tools.insane;
+        let said = fields.said;
+        self.read_terms(usage);
+        said
+    }
+
+    fn read_terms(&mut self, usage: &Value) {
+        if let Some(tier) = usage["service_tier"].as_str() {
+            self.usage.batch = tier == "batch";
+        }
+        if let Some(speed) = usage["speed"].as_str() {
+            self.usage.fast = speed == "fast";
+        }
+        if let Some(geo) = usage["inference_geo"].as_str() {
+            self.usage.us_only = geo == "us";
+        }
+    }
+}
+
+struct Fields<'a> {
+    usage: &'a Value,
+    said: bool,
+    insane: bool,
+}
+
+impl Fields<'_> {
+    fn read(&mut self, name: &str, count: &mut u64) {
+        match &self.usage[name] {
+            Value::Null => {}
+            value => match value.as_u64() {
+                Some(sane) if sane <= TOKENS_MAX => {
+                    *count = sane;
+                    self.said = true;
+                }
+                Some(_) | None => self.insane = true,
+            },
+        }
+    }
+}
+
+fn type_of(data: &[u8]) -> Cow<'static, [u8]> {
+    let value = serde_json::from_slice::<Value>(data).unwrap_or_default();
+    Cow::Owned(value["type"].as_str().unwrap_or_default().as_bytes().to_vec())
+}
+
+fn error_type(data: &[u8]) -> Arc<str> {
+    let value = serde_json::from_slice::<Value>(data).unwrap_or_default();
+    value["error"]["type"].as_str().unwrap_or("error").into()
+}
+
+/// How many bytes of an event `content_block_delta` are the model's words: its last string, unless that is a signature.
+fn delta_bytes(data: &[u8]) -> u64 {
+    let Some(opens) = memmem::rfind(data, br#"":""#) else { return 0 };
+    let key = &data[..opens];
+    let counts = key.ends_with(b"text") || key.ends_with(b"thinking") || key.ends_with(b"partial_json");
+    if counts { data.len().saturating_sub(opens + 3 + 3) as u64 } else { 0 }
+}
+
+/// The sign of an answer that the Messages API never gives: a captive portal, a proxy's page.
+pub(crate) fn is_api_answer(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.starts_with("application/json") || kind.starts_with("text/event-stream")
+}
+
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
+const LIMITS: [(Measure, [&str; 3]); 3] = [
+    (
+        Measure::Requests,
+        [
+            "anthropic-ratelimit-requests-limit",
+            "anthropic-ratelimit-requests-remaining",
+            "anthropic-ratelimit-requests-reset",
+        ],
+    ),
+    (
+        Measure::InputTokens,
+        [
+            "anthropic-ratelimit-input-tokens-limit",
+            "anthropic-ratelimit-input-tokens-remaining",
+            "anthropic-ratelimit-input-tokens-reset",
+        ],
+    ),
+    (
+        Measure::OutputTokens,
+        [
+            "anthropic-ratelimit-output-tokens-limit",
+            "anthropic-ratelimit-output-tokens-remaining",
+            "anthropic-ratelimit-output-tokens-reset",
+        ],
+    ),
+];
+
+pub(crate) fn readings(headers: &HeaderMap, now: Timestamp) -> Readings {
+    let limits = LIMITS
+        .iter()
+        .filter_map(|(measure, [limit, remaining, reset])| {
+            Some(Reading {
+                measure: *measure,
+                limit: whole(headers.get(*limit))?,
+                remaining: whole(headers.get(*remaining)),
+                full_in: text(headers.get(*reset)).and_then(Timestamp::parse).map(|reset| reset.since(now)),
+            })
+        })
+        .collect();
+    Readings { limits, retry_after: None }
+}
+
+/// No wait is longer, whatever a header says.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(366 * 86_400);
+
+/// `retry-after-ms`, else `retry-after` in seconds, with a fraction or as an HTTP date.
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    if let Some(millis) = text(headers.get("retry-after-ms")).and_then(number) {
+        return Some(seconds(millis / 1_000.0));
+    }
+    let value = text(headers.get(http::header::RETRY_AFTER))?;
+    match number(value) {
+        Some(number) => Some(seconds(number)),
+        None => http_date(value).map(|date| date.since(now).min(RETRY_AFTER_MAX)),
+    }
+}
+
+/// May waiting help? `None` where the upstream doesn't say.
+pub(crate) fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    text(headers.get("x-should-retry")).map(|value| value == "true")
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value?.to_str().ok().map(str::trim)
+}
+
+fn whole(value: Option<&HeaderValue>) -> Option<u64> {
+    text(value)?.parse().ok()
+}
+
+fn number(value: &str) -> Option<f64> {
+    value.parse().ok().filter(|number: &f64| !number.is_nan() && *number >= 0.0)
+}
+
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or(RETRY_AFTER_MAX).min(RETRY_AFTER_MAX)
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(value: &str) -> Option<Timestamp> {
+    let parts: Vec<&str> = value.split([' ', ',']).filter(|part| !part.is_empty()).collect();
+    let [_, day, month, year, time, "GMT"] = parts[..] else { return None };
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    Timestamp::parse(&format!("{year}-{month:02}-{day:0>2}T{time}Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(body: &str) -> Result<(String, Option<u64>, bool, Option<String>), NotACall> {
+        peek(body.as_bytes()).map(|p| (p.model.into_owned(), p.max_tokens, p.stream, p.user_id))
+    }
+
+    #[test]
+    fn a_request_is_read_for_what_a_decision_needs() {
+        let body = r#"{"mod\u0065l":"claude-x","max_tokens":7,"stream":true,"messages":[{"model":"no"}],"metadata":{"user_id":"u\n"}}"#;
+        assert_eq!(asked(body), Ok(("claude-x".into(), Some(7), true, Some("u\n".into()))));
+        assert_eq!(
+            asked(r#" {"model":"a","model":"b","max_tokens":-1,"stream":null} "#),
+            Ok(("b".into(), None, false, None))
+        );
+        for (wrong, why) in [
+            ("", NotACall::NoObject),
+            ("[]", NotACall::NoObject),
+            ("nonsense", NotACall::NoObject),
+            (r#"{"model":"a""#, NotACall::NoObject),
+            (r#"{"model":"a"} x"#, NotACall::NoObject),
+            (r#"{"model":"a",}"#, NotACall::NoObject),
+            ("{}", NotACall::NoModel),
+            (r#"{"model":7}"#, NotACall::NoModel),
+            (r#"{"model":""}"#, NotACall::NoModel),
+        ] {
+            assert_eq!(asked(wrong), Err(why), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_no_reason_to_refuse() {
+        let body = format!(r#"{{"model":"a","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(peek(body.as_bytes()).is_ok());
+    }
+
+    fn stream(events: &[(&str, &str)]) -> Tally {
+        let mut tally = Tally::default();
+        for (name, data) in events {
+            tally.event(name.as_bytes(), data.as_bytes());
+        }
+        tally
+    }
+
+    const START: &str = r#"{"type":"message_start","message":{"model":"claude-y","usage":{"input_tokens":10,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4},"cache_read_input_tokens":5,"output_tokens":1,"service_tier":"batch","inference_geo":"us"}}}"#;
+
+    #[test]
+    fn the_last_word_on_each_field_counts_and_null_says_nothing() {
+        let delta = r#"{"usage":{"input_tokens":null,"output_tokens":42,"speed":"fast","server_tool_use":{"web_search_requests":2}}}"#;
+        let tally = stream(&[("message_start", START), ("message_delta", delta), ("message_stop", "{}")]);
+        let tokens = tally.usage.tokens;
+        assert_eq!((tokens.input, tokens.cache_write_5m, tokens.cache_write_1h), (10, 3, 4));
+        assert_eq!((tokens.cache_read, tokens.output, tally.usage.web_searches), (5, 42, 2));
+        assert!(tally.usage.batch && tally.usage.fast && tally.usage.us_only);
+        assert_eq!(tally.settled(&Usage::default(), None), (tally.usage, false));
+        assert_eq!((tally.model.as_deref(), tally.ended), (Some("claude-y"), Some(Ended::Whole)));
+    }
+
+    #[test]
+    fn insane_numbers_are_ignored_and_mark_the_entry() {
+        for wrong in ["-3", "1.5", "1180591620717411303424", "\"9\"", "{}", "true"] {
+            let delta = format!(r#"{{"usage":{{"input_tokens":{wrong},"output_tokens":42}}}}"#);
+            let tally = stream(&[("message_start", START), ("message_delta", &delta)]);
+            let (usage, estimated) = tally.settled(&Usage::default(), None);
+            assert_eq!((usage.tokens.input, usage.tokens.output, estimated), (10, 42, true), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cut_stream_is_estimated_from_the_words_that_passed() {
+        let words = format!(
+            r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"text_delta","text":"{}"}}}}"#,
+            "w".repeat(400)
+        );
+        let sign = words.replace("\"text\":", "\"signature\":");
+        let tally =
+            stream(&[("message_start", START), ("content_block_delta", &words), ("content_block_delta", &sign)]);
+        assert_eq!(tally.settled(&Usage::default(), None).0.tokens.output, 100);
+        assert_eq!(tally.settled(&Usage::default(), Some(30)).0.tokens.output, 30);
+    }
+
+    #[test]
+    fn writes_without_a_split_count_as_five_minutes() {
+        let mut tally = Tally::default();
+        tally
+            .document(br#"{"model":"m","usage":{"input_tokens":1,"output_tokens":2,"cache_creation_input_tokens":9}}"#);
+        assert_eq!(tally.usage.tokens.cache_write_5m, 9);
+    }
+
+    #[test]
+    fn an_event_without_a_name_is_known_by_its_type() {
+        let tally = stream(&[("", r#"{"type":"error","error":{"type":"overloaded_error"}}"#)]);
+        assert_eq!((tally.error.as_deref(), tally.ended), (Some("overloaded_error"), Some(Ended::Error)));
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value")))
+            .collect()
+    }
+
+    #[test]
+    fn limits_are_read_where_they_make_sense() {
+        let now = Timestamp::parse("2026-01-01T00:00:00Z").expect("a time");
+        let read = readings(
+            &headers(&[
+                ("anthropic-ratelimit-requests-limit", "50"),
+                ("anthropic-ratelimit-requests-remaining", "48"),
+                ("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:02Z"),
+                ("anthropic-ratelimit-input-tokens-limit", "30000"),
+                ("anthropic-ratelimit-input-tokens-reset", "soon"),
+                ("anthropic-ratelimit-output-tokens-limit", "-1"),
+            ]),
+            now,
+        );
+        let second = Duration::from_secs(2);
+        assert_eq!(
+            read.limits,
+            [
+                Reading { measure: Measure::Requests, limit: 50, remaining: Some(48), full_in: Some(second) },
+                Reading { measure: Measure::InputTokens, limit: 30_000, remaining: None, full_in: None },
+            ]
+        );
+    }
+
+    #[test]
+    fn every_form_of_retry_after_is_understood() {
+        let now = Timestamp::parse("1994-11-06T08:49:00Z").expect("a time");
+        let of = |name, value| retry_after(&headers(&[(name, value)]), now).map(|wait| wait.as_millis());
+        assert_eq!(of("retry-after", "7"), Some(7_000));
+        assert_eq!(of("retry-after", "0.25"), Some(250));
+        assert_eq!(of("retry-after-ms", "90"), Some(90));
+        assert_eq!(of("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"), Some(37_000));
+        assert_eq!(of("retry-after", "Sun, 06 Nov 1994 08:48:00 GMT"), Some(0));
+        for absurd in ["99999999999999999999", "inf", "1e300"] {
+            assert_eq!(of("retry-after", absurd), Some(RETRY_AFTER_MAX.as_millis()), "{absurd}");
+        }
+        for nonsense in ["", "-5", "soon", "NaN"] {
+            assert_eq!(of("retry-after", nonsense), None, "{nonsense}");
+        }
+    }
+}

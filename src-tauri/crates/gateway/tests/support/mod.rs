@@ -1,0 +1,476 @@
+//! A gateway over real loopback sockets, between a scripted upstream and a client that sees every byte.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::call::{Call, CallId, Class, Entry, Opening};
+use domain::catalog::Catalog;
+use domain::config::{Client, Pacing};
+use domain::time::{Instant, Now, Timestamp};
+use domain::usage::Usage;
+use gateway::secret::Secret;
+use gateway::{
+    AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Gateway, KeyUnavailable, Mount, Ports, ProxyUse,
+    Secrets, Timeouts, Upstream,
+};
+use http::{Request, Response};
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc, watch};
+
+pub const TOKEN: &str = "tg-test";
+pub const KEY: &str = "sk-real-key";
+/// Nothing in a test takes as long.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// What the ledger was told, in order.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Opened(Opening),
+    Checkpoint(Usage),
+    Settled(Box<Entry>),
+}
+
+pub struct FakeBooks {
+    pub told: Mutex<Vec<Told>>,
+    changed: Notify,
+    /// Settles become durable while this is `true`.
+    pub durable: watch::Sender<bool>,
+    pub refuses_to_open: Mutex<bool>,
+    pub refuses_to_settle: Mutex<bool>,
+}
+
+impl Default for FakeBooks {
+    fn default() -> FakeBooks {
+        FakeBooks {
+            told: Mutex::default(),
+            changed: Notify::new(),
+            durable: watch::Sender::new(true),
+            refuses_to_open: Mutex::new(false),
+            refuses_to_settle: Mutex::new(false),
+        }
+    }
+}
+
+impl FakeBooks {
+    fn tell(&self, told: Told) {
+        self.told.lock().expect("books").push(told);
+        self.changed.notify_waiters();
+    }
+
+    pub fn entries(&self) -> Vec<Entry> {
+        let told = self.told.lock().expect("books");
+        told.iter()
+            .filter_map(|told| if let Told::Settled(entry) = told { Some((**entry).clone()) } else { None })
+            .collect()
+    }
+
+    pub fn checkpoints(&self) -> Vec<Usage> {
+        let told = self.told.lock().expect("books");
+        told.iter().filter_map(|told| if let Told::Checkpoint(usage) = told { Some(*usage) } else { None }).collect()
+    }
+
+    pub fn openings(&self) -> Vec<Opening> {
+        let told = self.told.lock().expect("books");
+        told.iter().filter_map(|told| if let Told::Opened(o) = told { Some(o.clone()) } else { None }).collect()
+    }
+
+    /// The only entry, once it is there.
+    pub async fn entry(&self) -> Entry {
+        let entries = self.until(|books| !books.entries().is_empty()).await.entries();
+        assert_eq!(entries.len(), 1, "one call makes one entry");
+        entries.into_iter().next().expect("an entry")
+    }
+
+    pub async fn until(&self, holds: impl Fn(&FakeBooks) -> bool) -> &FakeBooks {
+        let wait = async {
+            loop {
+                let changed = self.changed.notified();
+                if holds(self) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(SOON, wait).await.expect("the ledger is told");
+        self
+    }
+}
+
+impl Books for FakeBooks {
+    fn open(&self, _call: &Call, opening: &Opening) -> Result<(), BooksClosed> {
+        if *self.refuses_to_open.lock().expect("books") {
+            return Err(BooksClosed { reason: "the disk is full".into() });
+        }
+        self.tell(Told::Opened(opening.clone()));
+        Ok(())
+    }
+
+    fn checkpoint(&self, _call: CallId, usage: &Usage) {
+        self.tell(Told::Checkpoint(*usage));
+    }
+
+    fn settle(&self, entry: &Entry) -> BoxFuture<Result<(), BooksClosed>> {
+        self.tell(Told::Settled(Box::new(entry.clone())));
+        let refused = *self.refuses_to_settle.lock().expect("books");
+        let mut durable = self.durable.subscribe();
+        Box::pin(async move {
+            let _ = durable.wait_for(|durable| *durable).await;
+            if refused { Err(BooksClosed { reason: "the disk is full".into() }) } else { Ok(()) }
+        })
+    }
+}
+
+#[derive(Default)]
+pub struct FakeSecrets {
+    pub missing: Mutex<bool>,
+}
+
+impl Secrets for FakeSecrets {
+    fn key(&self, reference: &str, origin: &str) -> BoxFuture<Result<Arc<Secret>, KeyUnavailable>> {
+        assert_eq!(reference, "keychain:test");
+        assert!(origin.starts_with("http://127.0.0.1:"), "{origin}");
+        let missing = *self.missing.lock().expect("secrets");
+        Box::pin(async move {
+            if missing {
+                return Err(KeyUnavailable { reason: "the keychain is locked; unlock it".into() });
+            }
+            Ok(Arc::new(Secret::new(KEY.to_owned())))
+        })
+    }
+}
+
+struct RealClock(std::time::Instant);
+
+impl Clock for RealClock {
+    fn now(&self) -> Now {
+        let nanos = u64::try_from(self.0.elapsed().as_nanos()).expect("a short test");
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        Now {
+            instant: Instant::from_nanos(nanos + 1_000_000_000_000),
+            timestamp: Timestamp::from_millis(i64::try_from(wall.as_millis()).expect("before 292 million")),
+        }
+    }
+}
+
+struct NoAnswers;
+impl AnswerStore for NoAnswers {}
+
+/// Answers its own path with what it was asked.
+struct Echo;
+
+impl Mount for Echo {
+    fn owns(&self, path: &str) -> bool {
+        path.starts_with("/tidegate/")
+    }
+
+    fn handle(&self, request: Request<Bytes>, _peer: SocketAddr) -> BoxFuture<Response<Bytes>> {
+        Box::pin(async move { Response::new(request.into_body()) })
+    }
+}
+
+pub struct World {
+    pub gateway: Gateway,
+    pub books: Arc<FakeBooks>,
+    pub secrets: Arc<FakeSecrets>,
+    pub upstream: FakeUpstream,
+}
+
+pub fn pacing() -> Pacing {
+    Pacing {
+        presumed: None,
+        written: Vec::new(),
+        guard_requests_permille: 960,
+        guard_tokens_permille: 930,
+        retry_after_buffer: Duration::ZERO,
+    }
+}
+
+impl World {
+    pub async fn new() -> World {
+        World::with(|_| ()).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Config)) -> World {
+        let upstream = FakeUpstream::start().await;
+        let mut config = Config {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            allow_remote: false,
+            max_wait: Duration::from_secs(600),
+            queue_max: 100,
+            host_names: Vec::new(),
+            allowed_origins: vec!["app://one".into()],
+            body_budget: 512 << 20,
+            timeouts: Timeouts::default(),
+            proxy: ProxyUse::None,
+            upstreams: vec![Upstream {
+                name: "fake".into(),
+                base_url: format!("http://{}/base", upstream.address),
+                key: Some("keychain:test".into()),
+                pacing: pacing(),
+            }],
+            catalog: Arc::new(Catalog::default()),
+        };
+        change(&mut config);
+        let (books, secrets) = (Arc::new(FakeBooks::default()), Arc::new(FakeSecrets::default()));
+        let ports = Ports {
+            books: books.clone(),
+            secrets: secrets.clone(),
+            clock: Arc::new(RealClock(std::time::Instant::now())),
+            answers: Arc::new(NoAnswers),
+        };
+        let gateway = Gateway::start(config, ports, vec![Arc::new(Echo)]).await.expect("it starts");
+        gateway.set_clients(vec![(Sha256::digest(TOKEN).into(), Arc::new(client()))]);
+        World { gateway, books, secrets, upstream }
+    }
+
+    pub async fn connect(&self) -> Peer {
+        let socket = TcpStream::connect(self.gateway.address()).await.expect("it listens");
+        Peer { socket, read: Vec::new() }
+    }
+
+    /// Sends a call and hands over the connection.
+    pub async fn call(&self, extra_headers: &str, body: &str) -> Peer {
+        let mut peer = self.connect().await;
+        peer.send(&self.request("POST", "/v1/messages?beta=true", extra_headers, body)).await;
+        peer
+    }
+
+    pub fn request(&self, method: &str, target: &str, extra_headers: &str, body: &str) -> String {
+        let (host, length) = (self.gateway.address(), body.len());
+        format!(
+            "{method} {target} HTTP/1.1\r\nhost: {host}\r\nx-api-key: {TOKEN}\r\ncontent-length: {length}\r\n{extra_headers}\r\n{body}"
+        )
+    }
+}
+
+pub fn client() -> Client {
+    Client {
+        name: "ci".into(),
+        class: Class::Normal,
+        weight: 1,
+        person: None,
+        project: None,
+        daily: None,
+        weekly: None,
+        monthly: None,
+        max_share: None,
+    }
+}
+
+/// A client's end of a connection.
+pub struct Peer {
+    pub socket: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Peer {
+    pub async fn send(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).await.expect("the gateway reads");
+    }
+
+    /// Everything up to and with `end`.
+    pub async fn read_until(&mut self, end: &str) -> String {
+        let wait = async {
+            loop {
+                if let Some(at) = memchr::memmem::find(&self.read, end.as_bytes()) {
+                    let rest = self.read.split_off(at + end.len());
+                    let head = std::mem::replace(&mut self.read, rest);
+                    return String::from_utf8_lossy(&head).into_owned();
+                }
+                if self.socket.read_buf(&mut self.read).await.unwrap_or(0) == 0 {
+                    panic!("ended before {end:?}: {}", String::from_utf8_lossy(&self.read));
+                }
+            }
+        };
+        tokio::time::timeout(SOON, wait).await.unwrap_or_else(|_| panic!("no {end:?} in time"))
+    }
+
+    /// Nothing more has come a moment from now.
+    pub async fn is_silent(&mut self) -> bool {
+        let moment = Duration::from_millis(50);
+        self.read.is_empty() && tokio::time::timeout(moment, self.socket.read_buf(&mut self.read)).await.is_err()
+    }
+
+    pub async fn answer(&mut self) -> Answer {
+        let head = self.read_until("\r\n\r\n").await;
+        let mut answer = Answer::parse(&head);
+        let length = answer.header("content-length").map(|length| length.parse().expect("a length"));
+        match length {
+            Some(length) => answer.body = self.read_bytes(length).await,
+            None => answer.body = self.read_chunks().await,
+        }
+        answer
+    }
+
+    async fn read_bytes(&mut self, length: usize) -> Vec<u8> {
+        let wait = async {
+            while self.read.len() < length {
+                if self.socket.read_buf(&mut self.read).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(SOON, wait).await.expect("a body in time");
+        let rest = self.read.split_off(length.min(self.read.len()));
+        std::mem::replace(&mut self.read, rest)
+    }
+
+    async fn read_chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.read_until("\r\n").await;
+            let size = usize::from_str_radix(size.trim(), 16).expect("a chunk's size");
+            let chunk = self.read_bytes(size + 2).await;
+            if size == 0 {
+                return body;
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    /// What still comes until the connection ends.
+    pub async fn rest(&mut self) -> String {
+        let wait = async { while self.socket.read_buf(&mut self.read).await.unwrap_or(0) > 0 {} };
+        tokio::time::timeout(SOON, wait).await.expect("the connection ends");
+        String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn parse(head: &str) -> Answer {
+        let mut lines = head.split("\r\n");
+        let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
+        let headers = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        Answer { status: status.parse().expect("a status"), headers, body: Vec::new() }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn error_code(&self) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&self.body).expect("an envelope");
+        assert_eq!(body["type"], "error");
+        body["error"]["details"]["error_code"].as_str().expect("a code").to_owned()
+    }
+}
+
+/// Hands each request to the test, which answers it byte by byte.
+pub struct FakeUpstream {
+    pub address: SocketAddr,
+    asked: tokio::sync::Mutex<mpsc::UnboundedReceiver<Asked>>,
+}
+
+/// A request that has arrived at the upstream, and its connection.
+pub struct Asked {
+    pub head: String,
+    pub body: Vec<u8>,
+    pub socket: TcpStream,
+}
+
+impl FakeUpstream {
+    async fn start() -> FakeUpstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (tell, asked) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let tell = tell.clone();
+                tokio::spawn(async move {
+                    if let Some(asked) = Asked::read(socket).await {
+                        let _ = tell.send(asked);
+                    }
+                });
+            }
+        });
+        FakeUpstream { address, asked: tokio::sync::Mutex::new(asked) }
+    }
+
+    pub async fn asked(&self) -> Asked {
+        let mut asked = self.asked.lock().await;
+        tokio::time::timeout(SOON, asked.recv()).await.expect("a request in time").expect("the upstream runs")
+    }
+
+    /// Nothing has been asked a moment from now.
+    pub async fn is_idle(&self) -> bool {
+        let mut asked = self.asked.lock().await;
+        tokio::time::timeout(Duration::from_millis(50), asked.recv()).await.is_err()
+    }
+}
+
+impl Asked {
+    async fn read(mut socket: TcpStream) -> Option<Asked> {
+        let mut read = Vec::new();
+        let end = loop {
+            if let Some(at) = memchr::memmem::find(&read, b"\r\n\r\n") {
+                break at + 4;
+            }
+            if socket.read_buf(&mut read).await.ok()? == 0 {
+                return None;
+            }
+        };
+        let mut body = read.split_off(end);
+        let head = String::from_utf8(read).ok()?;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        while body.len() < length {
+            if socket.read_buf(&mut body).await.ok()? == 0 {
+                return None;
+            }
+        }
+        Some(Asked { head, body, socket })
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        self.socket.write_all(text.as_bytes()).await.expect("the gateway reads");
+    }
+
+    /// A whole answer of a known length.
+    pub async fn answer(&mut self, status: u16, headers: &str, body: &str) {
+        self.answer_bytes(status, headers, body.as_bytes()).await;
+    }
+
+    pub async fn answer_bytes(&mut self, status: u16, headers: &str, body: &[u8]) {
+        let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
+        self.socket.write_all(&[head.as_bytes(), body].concat()).await.expect("the gateway reads");
+    }
+
+    pub async fn start_stream(&mut self) {
+        self.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nrequest-id: req_1\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    }
+
+    pub async fn chunk(&mut self, text: &str) {
+        self.send(&format!("{:x}\r\n{text}\r\n", text.len())).await;
+    }
+
+    /// The next request on the same connection.
+    pub async fn again(self) -> Asked {
+        let next = Asked::read(self.socket);
+        tokio::time::timeout(SOON, next).await.expect("a request in time").expect("a request")
+    }
+
+    /// Has the gateway closed the connection?
+    pub async fn is_closed(&mut self) -> bool {
+        let mut byte = [0];
+        let read = tokio::time::timeout(SOON, self.socket.read(&mut byte)).await;
+        matches!(read, Ok(Ok(0) | Err(_)))
+    }
+}
