@@ -22,6 +22,8 @@ pub(crate) struct Answer {
     kind: Kind,
     /// Its connection is in use until it is dropped.
     busy: Option<Busy>,
+    /// How it must end once what was sent before has gone out.
+    broken: Option<Broken>,
 }
 
 enum Kind {
@@ -34,19 +36,19 @@ enum Kind {
 
 impl Answer {
     pub(crate) fn whole(bytes: Bytes) -> Answer {
-        Answer { kind: Kind::Whole((!bytes.is_empty()).then_some(bytes)), busy: None }
+        Answer { kind: Kind::Whole((!bytes.is_empty()).then_some(bytes)), busy: None, broken: None }
     }
 
     pub(crate) fn empty() -> Answer {
-        Answer { kind: Kind::Whole(None), busy: None }
+        Answer { kind: Kind::Whole(None), busy: None, broken: None }
     }
 
     pub(crate) fn passing(passing: Passing) -> Answer {
-        Answer { kind: Kind::Passing(passing), busy: None }
+        Answer { kind: Kind::Passing(passing), busy: None, broken: None }
     }
 
     pub(crate) fn metered(metered: Metered) -> Answer {
-        Answer { kind: Kind::Metered(Box::new(metered)), busy: None }
+        Answer { kind: Kind::Metered(Box::new(metered)), busy: None, broken: None }
     }
 
     pub(crate) fn keeps(mut self, busy: Busy) -> Answer {
@@ -72,12 +74,24 @@ impl Body for Answer {
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let piece = match &mut self.get_mut().kind {
-            Kind::Whole(bytes) => return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        let this = self.get_mut();
+        if let Some(broken) = this.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        let piece = match &mut this.kind {
+            Kind::Whole(bytes) => bytes.take().map(Ok),
             Kind::Passing(passing) => ready!(passing.poll(cx)),
             Kind::Metered(metered) => ready!(metered.poll(cx)),
         };
-        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+        match piece {
+            Some(Err(broken)) => {
+                // The library drops what it has buffered when a body fails: one turn later it is on the wire.
+                this.broken = Some(broken);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            piece => Poll::Ready(piece.map(|piece| piece.map(Frame::data))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -221,7 +221,7 @@ fn deadline_sentence(binding: Option<&Binding>, model: &str, wait: Option<Durati
 
 /// Rounded up, and at least 1: a client that comes a moment too early has waited for nothing.
 fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX).max(1)
+    wait.as_nanos().div_ceil(1_000_000_000).try_into().unwrap_or(u64::MAX).max(1)
 }
 
 #[cfg(test)]

@@ -71,6 +71,7 @@ const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
 
 impl Gateway {
     /// Binds and takes calls when it returns.
+    #[expect(clippy::unused_async, reason = "it starts tasks, and only an async caller has a runtime for them")]
     pub async fn start(config: Config, ports: Ports, mounts: Vec<Arc<dyn Mount>>) -> Result<Gateway, StartError> {
         if !guard::may_listen(config.listen, config.allow_remote) {
             return Err(StartError::Remote(config.listen));
@@ -192,9 +193,12 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         socket.bind(address)?;
         socket.listen(4_096)
     };
-    bound().map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => StartError::InUse(address),
-        _ => StartError::Listen { address, source },
+    bound().map_err(|source| {
+        if source.kind() == std::io::ErrorKind::AddrInUse {
+            StartError::InUse(address)
+        } else {
+            StartError::Listen { address, source }
+        }
     })
 }
 

@@ -223,15 +223,16 @@ struct Fields<'a> {
 
 impl Fields<'_> {
     fn read(&mut self, name: &str, count: &mut u64) {
-        match &self.usage[name] {
-            Value::Null => {}
-            value => match value.as_u64() {
-                Some(sane) if sane <= TOKENS_MAX => {
-                    *count = sane;
-                    self.said = true;
-                }
-                Some(_) | None => self.insane = true,
-            },
+        let value = &self.usage[name];
+        if value.is_null() {
+            return;
+        }
+        match value.as_u64() {
+            Some(sane) if sane <= TOKENS_MAX => {
+                *count = sane;
+                self.said = true;
+            }
+            Some(_) | None => self.insane = true,
         }
     }
 }

@@ -22,26 +22,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 
-pub const TOKEN: &str = "tg-test";
-pub const KEY: &str = "sk-real-key";
+pub(crate) const TOKEN: &str = "tg-test";
+pub(crate) const KEY: &str = "sk-real-key";
 /// Nothing in a test takes as long.
-pub const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// What the ledger was told, in order.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub(crate) enum Told {
     Opened(Opening),
     Checkpoint(Usage),
     Settled(Box<Entry>),
 }
 
-pub struct FakeBooks {
-    pub told: Mutex<Vec<Told>>,
+pub(crate) struct FakeBooks {
+    pub(crate) told: Mutex<Vec<Told>>,
     changed: Notify,
     /// Settles become durable while this is `true`.
-    pub durable: watch::Sender<bool>,
-    pub refuses_to_open: Mutex<bool>,
-    pub refuses_to_settle: Mutex<bool>,
+    pub(crate) durable: watch::Sender<bool>,
+    pub(crate) refuses_to_open: Mutex<bool>,
+    pub(crate) refuses_to_settle: Mutex<bool>,
 }
 
 impl Default for FakeBooks {
@@ -62,31 +62,31 @@ impl FakeBooks {
         self.changed.notify_waiters();
     }
 
-    pub fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         let told = self.told.lock().expect("books");
         told.iter()
             .filter_map(|told| if let Told::Settled(entry) = told { Some((**entry).clone()) } else { None })
             .collect()
     }
 
-    pub fn checkpoints(&self) -> Vec<Usage> {
+    pub(crate) fn checkpoints(&self) -> Vec<Usage> {
         let told = self.told.lock().expect("books");
         told.iter().filter_map(|told| if let Told::Checkpoint(usage) = told { Some(*usage) } else { None }).collect()
     }
 
-    pub fn openings(&self) -> Vec<Opening> {
+    pub(crate) fn openings(&self) -> Vec<Opening> {
         let told = self.told.lock().expect("books");
         told.iter().filter_map(|told| if let Told::Opened(o) = told { Some(o.clone()) } else { None }).collect()
     }
 
     /// The only entry, once it is there.
-    pub async fn entry(&self) -> Entry {
+    pub(crate) async fn entry(&self) -> Entry {
         let entries = self.until(|books| !books.entries().is_empty()).await.entries();
         assert_eq!(entries.len(), 1, "one call makes one entry");
         entries.into_iter().next().expect("an entry")
     }
 
-    pub async fn until(&self, holds: impl Fn(&FakeBooks) -> bool) -> &FakeBooks {
+    pub(crate) async fn until(&self, holds: impl Fn(&FakeBooks) -> bool) -> &FakeBooks {
         let wait = async {
             loop {
                 let changed = self.changed.notified();
@@ -126,8 +126,8 @@ impl Books for FakeBooks {
 }
 
 #[derive(Default)]
-pub struct FakeSecrets {
-    pub missing: Mutex<bool>,
+pub(crate) struct FakeSecrets {
+    pub(crate) missing: Mutex<bool>,
 }
 
 impl Secrets for FakeSecrets {
@@ -173,14 +173,14 @@ impl Mount for Echo {
     }
 }
 
-pub struct World {
-    pub gateway: Gateway,
-    pub books: Arc<FakeBooks>,
-    pub secrets: Arc<FakeSecrets>,
-    pub upstream: FakeUpstream,
+pub(crate) struct World {
+    pub(crate) gateway: Gateway,
+    pub(crate) books: Arc<FakeBooks>,
+    pub(crate) secrets: Arc<FakeSecrets>,
+    pub(crate) upstream: FakeUpstream,
 }
 
-pub fn pacing() -> Pacing {
+pub(crate) fn pacing() -> Pacing {
     Pacing {
         presumed: None,
         written: Vec::new(),
@@ -191,11 +191,11 @@ pub fn pacing() -> Pacing {
 }
 
 impl World {
-    pub async fn new() -> World {
+    pub(crate) async fn new() -> World {
         World::with(|_| ()).await
     }
 
-    pub async fn with(change: impl FnOnce(&mut Config)) -> World {
+    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> World {
         let upstream = FakeUpstream::start().await;
         let mut config = Config {
             listen: "127.0.0.1:0".parse().expect("an address"),
@@ -228,19 +228,19 @@ impl World {
         World { gateway, books, secrets, upstream }
     }
 
-    pub async fn connect(&self) -> Peer {
+    pub(crate) async fn connect(&self) -> Peer {
         let socket = TcpStream::connect(self.gateway.address()).await.expect("it listens");
         Peer { socket, read: Vec::new() }
     }
 
     /// Sends a call and hands over the connection.
-    pub async fn call(&self, extra_headers: &str, body: &str) -> Peer {
+    pub(crate) async fn call(&self, extra_headers: &str, body: &str) -> Peer {
         let mut peer = self.connect().await;
         peer.send(&self.request("POST", "/v1/messages?beta=true", extra_headers, body)).await;
         peer
     }
 
-    pub fn request(&self, method: &str, target: &str, extra_headers: &str, body: &str) -> String {
+    pub(crate) fn request(&self, method: &str, target: &str, extra_headers: &str, body: &str) -> String {
         let (host, length) = (self.gateway.address(), body.len());
         format!(
             "{method} {target} HTTP/1.1\r\nhost: {host}\r\nx-api-key: {TOKEN}\r\ncontent-length: {length}\r\n{extra_headers}\r\n{body}"
@@ -248,7 +248,7 @@ impl World {
     }
 }
 
-pub fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client {
         name: "ci".into(),
         class: Class::Normal,
@@ -263,18 +263,18 @@ pub fn client() -> Client {
 }
 
 /// A client's end of a connection.
-pub struct Peer {
-    pub socket: TcpStream,
+pub(crate) struct Peer {
+    pub(crate) socket: TcpStream,
     read: Vec<u8>,
 }
 
 impl Peer {
-    pub async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.socket.write_all(text.as_bytes()).await.expect("the gateway reads");
     }
 
     /// Everything up to and with `end`.
-    pub async fn read_until(&mut self, end: &str) -> String {
+    pub(crate) async fn read_until(&mut self, end: &str) -> String {
         let wait = async {
             loop {
                 if let Some(at) = memchr::memmem::find(&self.read, end.as_bytes()) {
@@ -291,12 +291,12 @@ impl Peer {
     }
 
     /// Nothing more has come a moment from now.
-    pub async fn is_silent(&mut self) -> bool {
+    pub(crate) async fn is_silent(&mut self) -> bool {
         let moment = Duration::from_millis(50);
         self.read.is_empty() && tokio::time::timeout(moment, self.socket.read_buf(&mut self.read)).await.is_err()
     }
 
-    pub async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         let head = self.read_until("\r\n\r\n").await;
         let mut answer = Answer::parse(&head);
         let length = answer.header("content-length").map(|length| length.parse().expect("a length"));
@@ -334,7 +334,7 @@ impl Peer {
     }
 
     /// What still comes until the connection ends.
-    pub async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         let wait = async { while self.socket.read_buf(&mut self.read).await.unwrap_or(0) > 0 {} };
         tokio::time::timeout(SOON, wait).await.expect("the connection ends");
         String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()
@@ -342,14 +342,14 @@ impl Peer {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn parse(head: &str) -> Answer {
+    pub(crate) fn parse(head: &str) -> Answer {
         let mut lines = head.split("\r\n");
         let status = lines.next().and_then(|line| line.split(' ').nth(1)).expect("a status line");
         let headers = lines
@@ -359,15 +359,15 @@ impl Answer {
         Answer { status: status.parse().expect("a status"), headers, body: Vec::new() }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(String::as_str)
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn error_code(&self) -> String {
+    pub(crate) fn error_code(&self) -> String {
         let body: serde_json::Value = serde_json::from_slice(&self.body).expect("an envelope");
         assert_eq!(body["type"], "error");
         body["error"]["details"]["error_code"].as_str().expect("a code").to_owned()
@@ -375,16 +375,16 @@ impl Answer {
 }
 
 /// Hands each request to the test, which answers it byte by byte.
-pub struct FakeUpstream {
-    pub address: SocketAddr,
+pub(crate) struct FakeUpstream {
+    pub(crate) address: SocketAddr,
     asked: tokio::sync::Mutex<mpsc::UnboundedReceiver<Asked>>,
 }
 
 /// A request that has arrived at the upstream, and its connection.
-pub struct Asked {
-    pub head: String,
-    pub body: Vec<u8>,
-    pub socket: TcpStream,
+pub(crate) struct Asked {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+    pub(crate) socket: TcpStream,
 }
 
 impl FakeUpstream {
@@ -405,13 +405,13 @@ impl FakeUpstream {
         FakeUpstream { address, asked: tokio::sync::Mutex::new(asked) }
     }
 
-    pub async fn asked(&self) -> Asked {
+    pub(crate) async fn asked(&self) -> Asked {
         let mut asked = self.asked.lock().await;
         tokio::time::timeout(SOON, asked.recv()).await.expect("a request in time").expect("the upstream runs")
     }
 
     /// Nothing has been asked a moment from now.
-    pub async fn is_idle(&self) -> bool {
+    pub(crate) async fn is_idle(&self) -> bool {
         let mut asked = self.asked.lock().await;
         tokio::time::timeout(Duration::from_millis(50), asked.recv()).await.is_err()
     }
@@ -439,36 +439,36 @@ impl Asked {
         Some(Asked { head, body, socket })
     }
 
-    pub async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.socket.write_all(text.as_bytes()).await.expect("the gateway reads");
     }
 
     /// A whole answer of a known length.
-    pub async fn answer(&mut self, status: u16, headers: &str, body: &str) {
+    pub(crate) async fn answer(&mut self, status: u16, headers: &str, body: &str) {
         self.answer_bytes(status, headers, body.as_bytes()).await;
     }
 
-    pub async fn answer_bytes(&mut self, status: u16, headers: &str, body: &[u8]) {
+    pub(crate) async fn answer_bytes(&mut self, status: u16, headers: &str, body: &[u8]) {
         let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
         self.socket.write_all(&[head.as_bytes(), body].concat()).await.expect("the gateway reads");
     }
 
-    pub async fn start_stream(&mut self) {
+    pub(crate) async fn start_stream(&mut self) {
         self.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nrequest-id: req_1\r\ntransfer-encoding: chunked\r\n\r\n").await;
     }
 
-    pub async fn chunk(&mut self, text: &str) {
+    pub(crate) async fn chunk(&mut self, text: &str) {
         self.send(&format!("{:x}\r\n{text}\r\n", text.len())).await;
     }
 
     /// The next request on the same connection.
-    pub async fn again(self) -> Asked {
+    pub(crate) async fn again(self) -> Asked {
         let next = Asked::read(self.socket);
         tokio::time::timeout(SOON, next).await.expect("a request in time").expect("a request")
     }
 
     /// Has the gateway closed the connection?
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         let read = tokio::time::timeout(SOON, self.socket.read(&mut byte)).await;
         matches!(read, Ok(Ok(0) | Err(_)))
