@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use sqlx::{Column, Connection, Executor, SqliteConnection, Statement, TypeInfo};
+use sqlx::{Column, Connection, Executor, SqlSafeStr, SqliteConnection, Statement};
 use ts_rs::TS;
 
 /// What each crate may know of the others.
@@ -217,8 +217,6 @@ async fn query_descriptions_are_current() {
         let now: Vec<_> = statement.columns().iter().map(|c| c.name().to_owned()).collect();
         let then: Vec<_> = list(&kept["describe"]["columns"]).iter().map(|c| c["name"].as_str().unwrap_or("").to_owned()).collect();
         assert_eq!(now, then, "{name} describes other columns");
-        let types: Vec<_> = statement.columns().iter().map(|c| c.type_info().name().to_lowercase()).collect();
-        assert_eq!(types.len(), then.len());
     }
 }
 
@@ -228,7 +226,7 @@ fn export_views(config: &ts_rs::Config) {
 }
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).other_options(["--offline".to_owned()]).exec().expect("cargo metadata")
+    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().expect("cargo metadata")
 }
 
 /// What a crate depends on by its manifest, its tests aside.

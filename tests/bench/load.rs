@@ -23,9 +23,14 @@ impl Load {
         Load::new(stream, 256, &format!("{} [[output 100]]", "The tide comes in and goes out again. ".repeat(22)))
     }
 
-    /// 1 MB out, little back.
+    /// An image of 1 MB out, little back.
     pub(crate) fn big() -> Load {
-        Load::new(false, 16, &format!("{} [[output 5]]", "All work and no tide makes a dull sea. ".repeat(26_000)))
+        let image = "iVBORw0KGgo".repeat(95_000);
+        Load {
+            body: format!(
+                r#"{{"model":"claude-sonnet-4-5","max_tokens":16,"messages":[{{"role":"user","content":[{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{image}A"}}}},{{"type":"text","text":"What is this? [[output 5]]"}}]}}]}}"#
+            ),
+        }
     }
 
     pub(crate) fn long_stream(tokens: usize) -> Load {

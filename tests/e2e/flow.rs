@@ -127,9 +127,9 @@ async fn the_api_tells_the_same_as_the_command_line() {
 async fn a_drained_gateway_ends_what_runs_and_says_goodbye() {
     let mut lab = Lab::start();
     let address = lab.gateway.address().to_owned();
-    let request = lab.message(body(true));
+    let request = lab.message(body(true).replace("tides.", "tides. [[output 60]] [[fault drip; bytes=20; ms=5]]"));
     let running = tokio::spawn(async move { support::http::call(&address, &request).await });
-    Lab::until(std::time::Duration::from_secs(5), async || simulator_sums(&lab.simulator).await.calls == 1).await.expect("it runs");
+    Lab::until(std::time::Duration::from_secs(5), async || simulator(&lab.simulator, "/simulator/stats").await["running"] == 1).await.expect("it runs");
     let code = tokio::task::block_in_place(|| lab.gateway.terminate(std::time::Duration::from_secs(35)));
     assert_eq!(code, Some(0));
     assert!(running.await.expect("no panic").expect("an answer").whole);

@@ -12,10 +12,27 @@ use crate::process::Server;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sums {
     pub calls: u64,
-    pub input_tokens: u64,
-    pub output_tokens: u64,
+    /// In the order of `CLASSES`.
+    pub tokens: [u64; 5],
     /// Nano-dollars.
     pub cost: i128,
+}
+
+const CLASSES: [&str; 5] = ["input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens", "output_tokens"];
+
+impl Sums {
+    fn of(book: &Value) -> Sums {
+        Sums { calls: count(&book["calls"]), tokens: CLASSES.map(|class| count(&book[class])), cost: nano_dollars(&book["cost_usd"]) }
+    }
+
+    /// All classes but the last.
+    pub fn input_tokens(&self) -> u64 {
+        self.tokens[..4].iter().sum()
+    }
+
+    pub fn output_tokens(&self) -> u64 {
+        self.tokens[4]
+    }
 }
 
 /// The ledger, asked through the command line.
@@ -39,14 +56,7 @@ impl Books<'_> {
     }
 
     pub fn sums(&self) -> Sums {
-        let total = self.usage()["total"].clone();
-        let input = ["input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens"];
-        Sums {
-            calls: count(&total["calls"]),
-            input_tokens: input.iter().map(|class| count(&total[*class])).sum(),
-            output_tokens: count(&total["output_tokens"]),
-            cost: nano_dollars(&total["cost_usd"]),
-        }
+        Sums::of(&self.usage()["total"])
     }
 
     /// The rows of `export calls`, each as column → cell.
@@ -70,13 +80,7 @@ pub async fn simulator(server: &Server, path: &str) -> Value {
 }
 
 pub async fn simulator_sums(server: &Server) -> Sums {
-    let stats = simulator(server, "/simulator/stats").await;
-    Sums {
-        calls: count(&stats["calls"]),
-        input_tokens: count(&stats["input_tokens"]),
-        output_tokens: count(&stats["output_tokens"]),
-        cost: nano_dollars(&stats["cost_usd"]),
-    }
+    Sums::of(&simulator(server, "/simulator/stats").await)
 }
 
 pub fn count(value: &Value) -> u64 {
