@@ -29,6 +29,15 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    const fn reached_the_model(self) -> bool {
+        match self {
+            Outcome::Completed | Outcome::Cut | Outcome::Cancelled => true,
+            Outcome::Refused | Outcome::Failed => false,
+        }
+    }
+}
+
 /// A call that has ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Record {
@@ -92,11 +101,12 @@ pub struct Stats {
     pub cancelled: u64,
     pub failed: u64,
     pub running: u64,
-    /// Calls of models without a price that used tokens.
+    /// Calls of models without a price.
     pub unpriced: u64,
     pub count_tokens: u64,
     /// Results of batches are no calls: they stand outside all figures above.
     pub batch_results: u64,
+    /// Calls that reached the model.
     pub models: BTreeMap<String, ModelStats>,
 }
 
@@ -115,6 +125,17 @@ struct ModelSums {
     cost: Usd,
 }
 
+/// A call as it is kept; texts are made when someone asks.
+struct Kept {
+    request_id: String,
+    model: Arc<str>,
+    status: u16,
+    outcome: Outcome,
+    ended_at: Timestamp,
+    tokens: Tokens,
+    cost: Option<Usd>,
+}
+
 pub(crate) struct Books {
     catalog: Arc<Catalog>,
     calls: u64,
@@ -125,13 +146,13 @@ pub(crate) struct Books {
     unpriced: u64,
     pub(crate) count_tokens: u64,
     pub(crate) batch_results: u64,
-    models: BTreeMap<String, ModelSums>,
-    records: VecDeque<Record>,
+    models: BTreeMap<Arc<str>, ModelSums>,
+    kept: VecDeque<Kept>,
 }
 
 /// A call that ends now.
 pub(crate) struct Ending<'a> {
-    pub(crate) request_id: &'a str,
+    pub(crate) request_id: String,
     pub(crate) model: &'a str,
     pub(crate) status: u16,
     pub(crate) outcome: Outcome,
@@ -152,7 +173,7 @@ impl Books {
             count_tokens: 0,
             batch_results: 0,
             models: BTreeMap::new(),
-            records: VecDeque::new(),
+            kept: VecDeque::new(),
         }
     }
 
@@ -184,38 +205,38 @@ impl Books {
         self.running -= 1;
     }
 
-    pub(crate) fn end(&mut self, ending: &Ending<'_>) {
+    pub(crate) fn end(&mut self, ending: Ending<'_>) {
         let cost = self.catalog.charge(ending.model, &ending.usage, ending.at).cost;
         self.ended[ending.outcome as usize] += 1;
-        self.unpriced += u64::from(cost.is_none() && ending.usage != Usage::default());
-        if !self.models.contains_key(ending.model) {
-            self.models.insert(ending.model.to_owned(), ModelSums::default());
+        let model = if ending.outcome.reached_the_model() { self.sum(&ending, cost) } else { ending.model.into() };
+        if self.kept.len() == CALLS_KEPT_MAX {
+            self.kept.pop_front();
         }
-        if let Some(sums) = self.models.get_mut(ending.model) {
-            sums.calls += 1;
-            sums.tokens += ending.usage.tokens;
-            sums.cost += cost.unwrap_or_default();
-        }
-        self.keep(ending, cost);
-    }
-
-    fn keep(&mut self, ending: &Ending<'_>, cost: Option<Usd>) {
-        if self.records.len() == CALLS_KEPT_MAX {
-            self.records.pop_front();
-        }
-        self.records.push_back(Record {
-            request_id: ending.request_id.to_owned(),
-            model: ending.model.to_owned(),
+        self.kept.push_back(Kept {
+            request_id: ending.request_id,
+            model,
             status: ending.status,
             outcome: ending.outcome,
-            ended_at: ending.at.to_string(),
-            tokens: ending.usage.tokens.into(),
-            cost_usd: cost.map(|cost| cost.to_string()),
+            ended_at: ending.at,
+            tokens: ending.usage.tokens,
+            cost,
         });
     }
 
-    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter()
+    /// Gives back the name of the model, shared.
+    fn sum(&mut self, ending: &Ending<'_>, cost: Option<Usd>) -> Arc<str> {
+        self.unpriced += u64::from(cost.is_none());
+        let known = self.models.get_key_value(ending.model).map(|(model, _)| model.clone());
+        let model = known.unwrap_or_else(|| ending.model.into());
+        let sums = self.models.entry(model.clone()).or_default();
+        sums.calls += 1;
+        sums.tokens += ending.usage.tokens;
+        sums.cost += cost.unwrap_or_default();
+        model
+    }
+
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record> {
+        self.kept.iter().map(Kept::record)
     }
 
     pub(crate) fn stats(&self, offered: [Option<u64>; 3]) -> Stats {
@@ -238,7 +259,21 @@ impl Books {
             unpriced: self.unpriced,
             count_tokens: self.count_tokens,
             batch_results: self.batch_results,
-            models: self.models.iter().map(|(name, sums)| (name.clone(), sums.stats())).collect(),
+            models: self.models.iter().map(|(name, sums)| (name.to_string(), sums.stats())).collect(),
+        }
+    }
+}
+
+impl Kept {
+    fn record(&self) -> Record {
+        Record {
+            request_id: self.request_id.clone(),
+            model: self.model.to_string(),
+            status: self.status,
+            outcome: self.outcome,
+            ended_at: self.ended_at.to_string(),
+            tokens: self.tokens.into(),
+            cost_usd: self.cost.map(|cost| cost.to_string()),
         }
     }
 }

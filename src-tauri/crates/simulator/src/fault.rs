@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use domain::catalog;
+use domain::time::{Calendar, Timestamp};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as NameError;
@@ -146,16 +147,17 @@ impl Fault {
 
     /// The answer in place of the real one, where this fault is such an answer.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each fault strikes at one place; elsewhere it changes nothing")]
-    pub(crate) fn error(&self, model: &str) -> Option<ApiError> {
+    pub(crate) fn error(&self, model: &str, now: Timestamp) -> Option<ApiError> {
         Some(match self.kind {
             Kind::InvalidRequest => ApiError::invalid("messages: Input should be a valid array"),
             Kind::CreditTooLow => ApiError::invalid(
                 "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade \
                  or purchase credits.",
             ),
-            Kind::SpendLimit => ApiError::invalid(
-                "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
-            ),
+            Kind::SpendLimit => ApiError::invalid(format!(
+                "You have reached your specified API usage limits. You will regain access on {} at 00:00 UTC.",
+                next_month(now)
+            )),
             Kind::Authentication => ApiError::unauthorized("invalid x-api-key"),
             Kind::Permission => {
                 ApiError::new(403, "permission_error", "Your API key does not have permission to use this model.")
@@ -170,9 +172,12 @@ impl Fault {
                 code: Some("enforced_spend_limit_reached"),
                 should_retry: None,
                 ..ApiError::rate_limited(
-                    "You have reached your API usage limits: your organization has crossed its monthly API usage \
-                     threshold, set based on your organization's API tier. You will regain access on 2026-12-01 at \
-                     00:00 UTC.",
+                    format!(
+                        "You have reached your API usage limits: your organization has crossed its monthly API usage \
+                         threshold, set based on your organization's API tier. You will regain access on {} at 00:00 \
+                         UTC.",
+                        next_month(now)
+                    ),
                     None,
                 )
             },
@@ -185,6 +190,12 @@ impl Fault {
             _ => return None,
         })
     }
+}
+
+/// Its first day: `2026-12-01`.
+fn next_month(now: Timestamp) -> String {
+    let calendar = Calendar::UTC;
+    calendar.day(calendar.end_of_month(now)).to_string()
 }
 
 /// When faults happen. The first rule whose conditions all hold decides.

@@ -72,7 +72,8 @@ fn book_failure(world: &World, request_id: &str, model: &str, stop: &Stop) {
     };
     let at = world.clock.now().timestamp;
     let usage = Usage::default();
-    world.state().books.end(&Ending { request_id, model, status, outcome, usage, at });
+    let request_id = request_id.to_owned();
+    world.state().books.end(Ending { request_id, model, status, outcome, usage, at });
 }
 
 impl<'a> Call<'a> {
@@ -108,7 +109,7 @@ impl<'a> Call<'a> {
         self.fail_at_the_door().await?;
         let running = self.admit()?;
         let limits = self.limit_headers();
-        tokio::time::sleep(self.pace.first_byte).await;
+        self.pace.wait_for_the_first_byte().await;
         let mut response = if self.ask.stream { self.stream(running) } else { self.whole(running).await? };
         response.headers_mut().extend(limits);
         Ok(response)
@@ -121,7 +122,7 @@ impl<'a> Call<'a> {
         if let Some(measure) = fault.limit() {
             return Err(self.invented_limit(fault, measure));
         }
-        if let Some(error) = fault.error(&self.ask.model) {
+        if let Some(error) = fault.error(&self.ask.model, self.world.clock.now().timestamp) {
             return Err(error.into());
         }
         match fault.kind {
@@ -282,10 +283,19 @@ impl<'a> Call<'a> {
 
 /// The header goes before the marker, and both before the script.
 fn wished_fault(headers: &HeaderMap, markers: &Markers) -> Result<Option<Fault>, ApiError> {
+    match (header_fault(headers)?, &markers.fault) {
+        (None, Some(marker)) => named_fault(marker).map(Some),
+        (fault, _) => Ok(fault),
+    }
+}
+
+pub(crate) fn header_fault(headers: &HeaderMap) -> Result<Option<Fault>, ApiError> {
     let header = headers.get("x-simulator-fault").map(|value| value.to_str().unwrap_or_default());
-    let Some(text) = header.or(markers.fault.as_deref()) else { return Ok(None) };
-    let unknown = || ApiError::invalid(format!("the simulator knows no fault {text:?}"));
-    Fault::parse(text).ok_or_else(unknown).map(Some)
+    header.map(named_fault).transpose()
+}
+
+fn named_fault(text: &str) -> Result<Fault, ApiError> {
+    Fault::parse(text).ok_or_else(|| ApiError::invalid(format!("the simulator knows no fault {text:?}")))
 }
 
 pub(crate) fn count(

@@ -386,6 +386,7 @@ async fn count_tokens_counts_as_a_message_would_and_has_its_own_pool() {
 async fn wrong_requests_get_the_envelope() {
     let simulator = start(priced()).await;
     let unknown = says("x").to_string().replace("sonnet-4-5", "nonsense-9");
+    let broken = format!("{KEY}x-simulator-fault: internal\r\n");
     let large = format!("{KEY}content-length: 33554433\r\n");
     for (line, headers, body, status, message) in [
         ("POST /v1/messages", KEY, "{", 400, "The request body is not valid JSON"),
@@ -393,6 +394,7 @@ async fn wrong_requests_get_the_envelope() {
         ("POST /v1/messages", "", "{}", 401, "x-api-key header is required"),
         ("GET /v1/models/claude-nonsense-9", KEY, "", 404, "model: claude-nonsense-9"),
         ("GET /v1/nothing", KEY, "", 404, "Not found"),
+        ("GET /v1/models", &*broken, "", 500, "Internal server error"),
         ("GET /api/hello", "", "", 404, "Not found"),
     ] {
         let reply = send(&simulator, line, headers, body).await.expect("an answer");

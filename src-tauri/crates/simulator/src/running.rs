@@ -43,8 +43,8 @@ impl Drop for Running {
         let mut state = self.world.state();
         state.limits.end(&self.grant, self.usage.tokens.output, now.instant);
         state.books.leave();
-        state.books.end(&Ending {
-            request_id: &self.request_id,
+        state.books.end(Ending {
+            request_id: std::mem::take(&mut self.request_id),
             model: &self.model,
             status: 200,
             outcome: self.outcome,

@@ -12,11 +12,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::ask::Version;
 use crate::body::Body;
 use crate::error::ApiError;
+use crate::fault::Kind;
 use crate::limits::Measure;
 use crate::world::World;
 use crate::{batches, files, messages, models, reply};
@@ -65,8 +67,8 @@ impl std::fmt::Display for Hangup {
 
 impl std::error::Error for Hangup {}
 
-/// Accepts until it is dropped; with it go its connections.
-pub(crate) async fn serve(world: Arc<World>, listener: TcpListener) -> Infallible {
+/// Accepts until it is told to stop; with it go its connections.
+pub(crate) async fn serve(world: Arc<World>, listener: TcpListener, mut stop: oneshot::Receiver<Infallible>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -76,8 +78,11 @@ pub(crate) async fn serve(world: Arc<World>, listener: TcpListener) -> Infallibl
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
             },
             Some(_) = connections.join_next() => {}
+            _ = &mut stop => break,
         }
     }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 async fn connection(world: Arc<World>, stream: TcpStream) {
@@ -85,7 +90,8 @@ async fn connection(world: Arc<World>, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| answer(world.clone(), request));
     // Whatever ended it, the connection is over.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+    // Events are small: copying them together costs less than a list of pieces.
+    let _ = http1::Builder::new().writev(false).serve_connection(TokioIo::new(stream), service).await;
 }
 
 async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Response<Body>, Hangup> {
@@ -122,7 +128,7 @@ fn calls(world: &World) -> Vec<u8> {
     let mut lines = Vec::new();
     for record in world.state().books.records() {
         // Writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut lines, record);
+        let _ = serde_json::to_writer(&mut lines, &record);
         lines.push(b'\n');
     }
     lines
@@ -137,6 +143,9 @@ async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -
     let query = parts.uri.query().unwrap_or_default();
     let headers = &parts.headers;
     let segments: Vec<&str> = path.split('/').collect();
+    if segments != ["messages"] {
+        strike(world, headers)?;
+    }
     match (&parts.method, segments.as_slice()) {
         (&Method::POST, ["messages"]) => {
             let body = read(headers, body, BODY_BYTES_MAX).await?;
@@ -156,6 +165,16 @@ async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -
         }
         _ => Err(ApiError::not_found("Not found").into()),
     }
+}
+
+/// A header's fault where no message is asked for: an error or a hang-up; the others need a message.
+fn strike(world: &World, headers: &HeaderMap) -> Result<(), Stop> {
+    let Some(fault) = messages::header_fault(headers)? else { return Ok(()) };
+    if fault.kind == Kind::Hangup {
+        return Err(Stop::Hangup);
+    }
+    let error = fault.error("this", world.clock.now().timestamp);
+    error.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn caller(world: &World, headers: &HeaderMap) -> Result<Caller, ApiError> {
