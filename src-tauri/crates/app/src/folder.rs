@@ -114,8 +114,9 @@ impl Folder {
     }
 }
 
+/// Makes a folder that only its owner may enter.
 #[cfg(unix)]
-fn make_private(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     if std::fs::metadata(dir)?.mode() & 0o077 != 0 {
@@ -125,7 +126,7 @@ fn make_private(dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn make_private(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
     std::fs::create_dir_all(dir)
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use gateway::secret::Secret;
+pub use gateway::secret::Secret;
 use gateway::{BoxFuture, KeyUnavailable};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -242,6 +242,12 @@ impl Keychain {
         Ok(views)
     }
 
+    /// Whether a key could be used towards an origin; it is bound to none by this.
+    pub(crate) async fn look(&self, name: &str, origin: &str) -> Result<(), KeyError> {
+        self.check_binding(name, origin)?;
+        self.read(name).await.map(drop)
+    }
+
     /// Whether the keychain answers at all, for `doctor`.
     pub async fn check(&self) -> Result<(), KeyError> {
         match self.read("tidegate-doctor").await {
@@ -333,22 +339,22 @@ fn usable(secret: String, reference: &KeyRef) -> Result<Secret, KeyError> {
     Ok(Secret::new(trimmed.to_owned()))
 }
 
-/// The gateway's port: it names keys as the settings do.
-pub(crate) struct KeysOfSettings {
-    pub(crate) keychain: Arc<Keychain>,
-    pub(crate) references: HashMap<String, KeyRef>,
-}
+/// What the key of a simulator of ours is called; it needs a word that looks like a key, and keeps no secret.
+pub(crate) const SIMULATOR_KEY: &str = "simulator";
 
-impl gateway::Secrets for KeysOfSettings {
+/// The gateway's port: it names keys as the settings do.
+pub(crate) struct GatewaySecrets(pub(crate) Arc<Keychain>);
+
+impl gateway::Secrets for GatewaySecrets {
     fn key(&self, reference: &str, origin: &str) -> BoxFuture<Result<Arc<Secret>, KeyUnavailable>> {
-        let keychain = self.keychain.clone();
-        let found = self.references.get(reference).cloned();
-        let (reference, origin) = (reference.to_owned(), origin.to_owned());
+        if reference == SIMULATOR_KEY {
+            return Box::pin(async { Ok(Arc::new(Secret::new("sk-ant-simulator".to_owned()))) });
+        }
+        let keychain = self.0.clone();
+        let (reference, origin) = (KeyRef::parse(reference), origin.to_owned());
         Box::pin(async move {
-            let Some(found) = found else {
-                return Err(KeyUnavailable { reason: format!("the settings name no key {reference}") });
-            };
-            keychain.key(&found, &origin).await.map_err(|error| KeyUnavailable { reason: error.to_string() })
+            let reference = reference.map_err(|rule| KeyUnavailable { reason: format!("key {rule}") })?;
+            keychain.key(&reference, &origin).await.map_err(|error| KeyUnavailable { reason: error.to_string() })
         })
     }
 }

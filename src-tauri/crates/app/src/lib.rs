@@ -1,11 +1,31 @@
 //! The application without a window: it composes the parts and answers the shells.
+//!
+//! Nothing here draws, parses arguments or knows a signal; rules live in `domain`, SQL in `ledger`, HTTP's life of a call in `gateway`.
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+mod app;
+mod books;
 pub mod clients;
 pub mod clock;
+pub mod control;
 pub mod data;
+mod demo;
+pub mod doctor;
 pub mod folder;
+mod host;
 pub mod keychain;
+pub mod log;
+mod mount;
+pub mod places;
+pub mod port;
+pub mod process;
+mod range;
 pub mod settings;
+mod show;
+pub mod simulate;
 pub mod view;
+
+pub use app::App;
+pub use host::{Host, HostError, HostOptions};

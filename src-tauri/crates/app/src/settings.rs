@@ -12,13 +12,16 @@ use std::time::Duration;
 use domain::config::Pacing;
 use domain::tier::Scheme;
 use domain::time::Calendar;
+use gateway::{ProxyUse, Timeouts};
+
+use crate::folder;
 
 mod grammar;
 mod kinds;
 mod reader;
 
+pub use kinds::is_name;
 pub use kinds::listen as parse_listen;
-pub(crate) use kinds::{duration, is_name};
 pub use reader::Wrong;
 
 #[derive(Clone, PartialEq, Debug)]
@@ -26,9 +29,7 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     pub timeouts: Timeouts,
     pub upstreams: Vec<Upstream>,
-    pub retry: Retry,
     pub durability: Durability,
-    pub retention: Duration,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -36,29 +37,13 @@ pub struct GatewaySettings {
     pub listen: SocketAddr,
     pub max_wait: Duration,
     pub calendar: Calendar,
-    pub proxy: Proxy,
+    pub proxy: ProxyUse,
     pub allow_remote: bool,
     pub allowed_origins: Vec<String>,
     pub queue_max: usize,
     pub host_names: Vec<String>,
     /// Bytes of bodies held at once.
     pub body_budget: u64,
-}
-
-/// Which way calls leave. Never for loopback.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Proxy {
-    Env,
-    None,
-    Url(String),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timeouts {
-    pub connect: Duration,
-    pub first_byte: Duration,
-    /// Of silence between two bytes.
-    pub idle: Duration,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -143,6 +128,22 @@ impl BaseUrl {
         &self.url
     }
 
+    /// `host:port`, for a connection.
+    pub(crate) fn authority(&self) -> String {
+        let (scheme, rest) = self.origin.split_once("://").unwrap_or_default();
+        let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|b| b.is_ascii_digit()));
+        match scheme {
+            _ if has_port => rest.to_owned(),
+            "https" => format!("{rest}:443"),
+            _ => format!("{rest}:80"),
+        }
+    }
+
+    pub(crate) fn is_loopback(&self) -> bool {
+        let authority = self.authority();
+        kinds::is_loopback(authority.rsplit_once(':').map_or("", |(host, _)| host))
+    }
+
     /// Scheme, host and, where it is not the scheme's own, port: what a key is bound to.
     pub fn origin(&self) -> &str {
         &self.origin
@@ -157,6 +158,22 @@ pub enum KeyRef {
     File(PathBuf),
 }
 
+impl KeyRef {
+    pub fn parse(text: &str) -> Result<KeyRef, &'static str> {
+        match text.split_once(':') {
+            Some(("keychain", name)) if is_name(name) => Ok(KeyRef::Keychain(name.to_owned())),
+            Some(("env", variable)) if is_variable(variable) => Ok(KeyRef::Env(variable.to_owned())),
+            Some(("file", path)) if !path.is_empty() => Ok(KeyRef::File(PathBuf::from(path))),
+            // The text may be the key itself: it is not repeated.
+            _ => Err("must say where the key is kept (keychain:NAME, env:VAR or file:PATH), never the key itself"),
+        }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
 /// As the settings write it.
 impl fmt::Display for KeyRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,14 +183,6 @@ impl fmt::Display for KeyRef {
             KeyRef::File(path) => write!(f, "file:{}", path.display()),
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Retry {
-    /// Retries a call earns, in thousandths.
-    pub budget_permille: u32,
-    /// Short retries on 529.
-    pub overloaded: u32,
 }
 
 /// What a settled call survives.
@@ -246,6 +255,31 @@ fn refuse_writable_by_others(_file: &Path) -> Result<(), SettingsError> {
 /// The settings that a text means, or everything that is wrong with it, by line.
 pub fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec<Wrong>> {
     grammar::parse(text, schemes)
+}
+
+/// The upstream and the key that `Connect my key` makes.
+pub const OWN_UPSTREAM: &str = "anthropic";
+
+/// Adds the user's own upstream to a settings file and keeps all that is in it.
+pub(crate) fn add_upstream(file: &Path) -> Result<(), SettingsError> {
+    let failed = |reason: &dyn fmt::Display| SettingsError::whole_file(file, format!("can't be changed: {reason}"));
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed(&error)),
+    };
+    let mut page: toml_edit::DocumentMut = text.parse().map_err(|error| failed(&error))?;
+    let upstreams = page.entry("upstream").or_insert(toml_edit::Item::ArrayOfTables(toml_edit::ArrayOfTables::new()));
+    let list = upstreams.as_array_of_tables_mut().ok_or_else(|| failed(&"upstream is no [[upstream]]"))?;
+    let mut upstream = toml_edit::Table::new();
+    upstream["name"] = toml_edit::value(OWN_UPSTREAM);
+    upstream["kind"] = toml_edit::value(UpstreamKind::Anthropic.name());
+    upstream["key"] = toml_edit::value(format!("keychain:{OWN_UPSTREAM}"));
+    list.push(upstream);
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir).map_err(|error| failed(&error))?;
+    }
+    folder::replace(file, page.to_string().as_bytes()).map_err(|error| failed(&error))
 }
 
 #[cfg(test)]

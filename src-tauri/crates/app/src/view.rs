@@ -209,3 +209,104 @@ pub struct UsageRowView {
     pub unpriced_calls: u64,
     pub saved_usd: String,
 }
+
+/// A call that has ended: `tidegate calls --json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct CallView {
+    pub call_id: String,
+    /// The upstream's name for it, of the last attempt that has one.
+    pub request_id: Option<String>,
+    pub started_at: String,
+    pub ended_at: String,
+    pub client: String,
+    pub person: Option<String>,
+    pub project: Option<String>,
+    pub tenant: Option<String>,
+    /// `critical`, `normal`, `background`.
+    pub priority: String,
+    pub upstream: Option<String>,
+    pub model: String,
+    /// What the client got; 0 where it got nothing.
+    pub status: u16,
+    pub outcome: String,
+    pub input_tokens: u64,
+    pub cache_write_5m_tokens: u64,
+    pub cache_write_1h_tokens: u64,
+    pub cache_read_tokens: u64,
+    pub output_tokens: u64,
+    pub cost_usd: Option<String>,
+    pub price_id: Option<String>,
+    pub estimated: bool,
+    pub waited_ms: u64,
+    pub first_byte_ms: Option<u64>,
+    pub total_ms: u64,
+    pub attempts: u64,
+    pub error: Option<String>,
+}
+
+/// `tidegate why CALL_ID`: where a call went, what it cost and by which price.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct WhyView {
+    pub call: CallView,
+    pub attempts: Vec<AttemptView>,
+    pub price: Option<PriceView>,
+    /// What the cost is made of, before any multiplier.
+    pub terms: Vec<TermView>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct AttemptView {
+    pub number: u32,
+    pub upstream: String,
+    pub opened_at: String,
+    pub status: Option<u16>,
+    pub request_id: Option<String>,
+    pub error: Option<String>,
+    pub maybe_billed: bool,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct PriceView {
+    pub price_id: String,
+    pub valid_from: Option<String>,
+    /// Where the figures were read.
+    pub source: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct TermView {
+    /// `input`, `cache_write_5m`, `cache_write_1h`, `cache_read`, `output`.
+    pub class: String,
+    pub tokens: u64,
+    pub usd_per_mtok: String,
+    pub cost_usd: String,
+}
+
+/// `tidegate client list --json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ClientView {
+    pub name: String,
+    pub priority: String,
+    pub weight: u32,
+    pub person: Option<String>,
+    pub project: Option<String>,
+    pub daily_usd: Option<String>,
+    pub weekly_usd: Option<String>,
+    pub monthly_usd: Option<String>,
+    pub max_share: Option<u8>,
+}
+
+/// `tidegate verify --json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct VerifyView {
+    pub clean: bool,
+    /// One sentence for each thing that does not add up.
+    pub findings: Vec<String>,
+}

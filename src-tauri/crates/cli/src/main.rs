@@ -1,1 +1,142 @@
-fn main() {}
+//! `tidegate`: the application without a window.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use app::api::{Answer, ApiError, Fault};
+use app::control::Desk;
+use app::log::Loudness;
+use app::settings::Settings;
+use app::{HostError, data, log, places, process, settings};
+use clap::Parser;
+
+mod args;
+mod books;
+mod clients;
+mod doctor;
+mod keys;
+mod serve;
+mod simulate;
+mod table;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    process::make_files_private();
+    log::start(loudness(&cli));
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => failed(&error),
+    }
+}
+
+fn loudness(cli: &Cli) -> Loudness {
+    match (cli.quiet, cli.verbose) {
+        (true, _) => Loudness::Quiet,
+        (false, 0) => Loudness::Normal,
+        (false, 1) => Loudness::Verbose,
+        (false, _) => Loudness::Chatty,
+    }
+}
+
+/// One sentence, and whose turn it is as the exit code.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    let sentence = table::lines(&log::redacted(&format!("{error:#}")));
+    // Where stderr is closed nobody listens.
+    let _ = writeln!(io::stderr(), "tidegate: {sentence}");
+    let asker = error.downcast_ref::<ApiError>().is_some_and(|error| error.fault == Fault::Asker);
+    if asker { ExitCode::from(2) } else { ExitCode::FAILURE }
+}
+
+/// Who reads our output may stop reading: that is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let place = Place::of(&cli)?;
+    let task = async move {
+        match cli.command {
+            Command::Serve(options) => serve::serve(&place, options).await,
+            Command::Client(client) => clients::run(&place, client).await,
+            Command::Key(key) => keys::run(&place, key).await,
+            Command::Status(shape) => books::status(&place, &shape).await,
+            Command::Usage(question) => books::usage(&place, question).await,
+            Command::Calls(question) => books::calls(&place, question).await,
+            Command::Why(question) => books::why(&place, question).await,
+            Command::Export(args::Export::Calls(question)) => books::export_calls(&place, question).await,
+            Command::Verify(shape) => books::verify(&place, &shape).await,
+            Command::Pause(class) => books::pause(&place, class).await,
+            Command::Resume(class) => books::resume(&place, class).await,
+            Command::Simulate(options) => simulate::simulate(options).await,
+            Command::Doctor(shape) => doctor::doctor(&place, &shape).await,
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.context("no threads to run on")?.block_on(task)
+}
+
+/// Which data and settings this command is about.
+pub(crate) struct Place {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) settings: PathBuf,
+}
+
+impl Place {
+    fn of(cli: &Cli) -> anyhow::Result<Place> {
+        let data_dir = cli.data_dir.clone().or_else(places::data_dir);
+        let settings = cli.settings.clone().or_else(places::settings_file);
+        Ok(Place {
+            data_dir: data_dir.context("no home folder is known: name a data folder with --data-dir")?,
+            settings: settings.context("no home folder is known: name a settings file with --settings")?,
+        })
+    }
+
+    pub(crate) fn load_settings(&self) -> Result<Settings, HostError> {
+        Ok(settings::load(&self.settings, &data::schemes()?)?)
+    }
+
+    pub(crate) async fn desk(&self) -> anyhow::Result<Desk> {
+        Ok(Desk::open(&self.data_dir, || self.load_settings()).await?)
+    }
+
+    /// One question, asked where it can be answered.
+    pub(crate) async fn ask(&self, command: app::api::Command) -> anyhow::Result<Answer> {
+        let desk = self.desk().await?;
+        let answer = desk.ask(command).await;
+        desk.close().await?;
+        Ok(answer?)
+    }
+}
+
+/// The only way to stdout.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
+    Ok(print(&(serde_json::to_string_pretty(value)? + "\n"))?)
+}
+
+/// For people beside the answer, where they have not asked for quiet.
+pub(crate) fn tell(text: &str) {
+    // Where stderr is closed nobody listens.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// The running app answered another question than ours.
+pub(crate) fn unexpected() -> anyhow::Error {
+    anyhow::anyhow!("the running app answered something else: it may be of another version, restart it")
+}

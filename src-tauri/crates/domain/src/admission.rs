@@ -26,6 +26,13 @@ use crate::usage::{Tokens, Usage};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct AccountId(usize);
 
+impl AccountId {
+    /// Its place in the order in which accounts were added, from 0.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// Names a waiting call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WaiterId(u64);

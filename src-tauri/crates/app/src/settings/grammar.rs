@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use domain::config::{Pacing, WrittenLimits};
 use domain::tier::{MinuteLimits, Scheme};
+use gateway::{ProxyUse, Timeouts};
 use toml::de::DeTable;
 
 use super::kinds::*;
 use super::reader::{Page, Section, Wrong, nearest};
-use super::{BaseUrl, Durability, GatewaySettings, KeyRef, Proxy, Retry, Settings, Timeouts, Upstream, UpstreamKind};
+use super::{BaseUrl, Durability, GatewaySettings, KeyRef, Settings, Upstream, UpstreamKind};
 
 pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec<Wrong>> {
     let page = Page::new(text);
@@ -36,11 +37,8 @@ fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
         gateway: gateway(top.table("gateway")),
         timeouts: timeouts(top.table("timeouts")),
         upstreams: upstreams(top.tables("upstream", "[[upstream]]"), schemes),
-        retry: retry(top.table("retry")),
-        durability: Durability::Power,
-        retention: days(400),
+        durability: durability(top.table("ledger")),
     };
-    let settings = ledger(top.table("ledger"), settings);
     check_the_rest(top);
     top.end();
     settings
@@ -50,10 +48,6 @@ const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-const fn days(count: u64) -> Duration {
-    Duration::from_secs(count * 86_400)
-}
-
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8432);
 
 fn gateway(section: Section<'_, '_>) -> GatewaySettings {
@@ -61,7 +55,7 @@ fn gateway(section: Section<'_, '_>) -> GatewaySettings {
         listen: section.get("listen", &LISTEN).unwrap_or(DEFAULT_LISTEN),
         max_wait: section.get("max_wait", &DURATION).unwrap_or(seconds(600)),
         calendar: section.get("timezone", &ZONE).unwrap_or_else(system_calendar),
-        proxy: section.get("proxy", &PROXY).unwrap_or(Proxy::Env),
+        proxy: section.get("proxy", &PROXY).unwrap_or(ProxyUse::Env),
         allow_remote: section.get("allow_remote", &YES_OR_NO).unwrap_or(false),
         allowed_origins: section.get("allowed_origins", &ORIGINS).unwrap_or_default(),
         queue_max: section.get("queue_max", &QUEUE_MAX).unwrap_or(10_000),
@@ -191,19 +185,7 @@ fn limits(section: Section<'_, '_>) -> Option<WrittenLimits> {
     Some(WrittenLimits { models, per_minute, concurrency })
 }
 
-fn retry(section: Section<'_, '_>) -> Retry {
-    let retry = Retry {
-        budget_permille: section.get("budget", &FRACTION).unwrap_or(100),
-        overloaded: section.get("overloaded", &COUNT).and_then(|count| u32::try_from(count).ok()).unwrap_or(1),
-    };
-    if retry.overloaded > 10 {
-        section.wrong("overloaded", "must be at most 10");
-    }
-    section.end();
-    retry
-}
-
-fn ledger(section: Section<'_, '_>, settings: Settings) -> Settings {
+fn durability(section: Section<'_, '_>) -> Durability {
     let durability = match section.get("durability", &TEXT).as_deref() {
         None | Some("power") => Durability::Power,
         Some("process") => Durability::Process,
@@ -212,12 +194,11 @@ fn ledger(section: Section<'_, '_>, settings: Settings) -> Settings {
             Durability::Power
         }
     };
-    let retention = section.get("retention", &TIMEOUT).unwrap_or(settings.retention);
-    if retention < days(31) {
+    if section.get("retention", &TIMEOUT).is_some_and(|retention| retention < seconds(31 * 86_400)) {
         section.wrong("retention", "must be at least \"31d\": the month's sums are made of it");
     }
     section.end();
-    Settings { durability, retention, ..settings }
+    durability
 }
 
 fn check_windows(upstream: &Section<'_, '_>) {
@@ -247,6 +228,7 @@ fn check_the_rest(top: &Section<'_, '_>) {
     top.tables("budget", "[[budget]]").into_iter().for_each(check_budget);
     check_background(top.table("background"));
     check_cache(top.table("cache"));
+    check_retry(top.table("retry"));
     check_breaker(top.table("breaker"));
     check_emergency(top.table("emergency"));
     check_switches(top);
@@ -281,6 +263,14 @@ fn check_cache(section: Section<'_, '_>) {
     }
     section.get("ttl", &TIMEOUT);
     section.get("emergency_ttl", &TIMEOUT);
+    section.end();
+}
+
+fn check_retry(section: Section<'_, '_>) {
+    section.get("budget", &FRACTION);
+    if section.get("overloaded", &COUNT).is_some_and(|retries| retries > 10) {
+        section.wrong("overloaded", "must be at most 10");
+    }
     section.end();
 }
 

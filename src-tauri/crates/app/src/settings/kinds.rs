@@ -1,7 +1,6 @@
 //! What a value in the settings may be: one reader and one example for each kind.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -11,7 +10,8 @@ use domain::time::{Calendar, Tz};
 use toml::de::DeValue;
 
 use super::reader::Kind;
-use super::{BaseUrl, KeyRef, Proxy, UpstreamKind};
+use super::{BaseUrl, KeyRef, UpstreamKind};
+use gateway::ProxyUse;
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     value.as_str().ok_or_else(|| "must be text in quotes".to_owned())
@@ -58,7 +58,7 @@ pub(super) const NAME: Kind<String> = Kind {
 const NAME_RULE: &str = "must be 1 to 64 letters, digits, dots, dashes or underscores";
 
 /// A name that fits a header, a file and a screen.
-pub(crate) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
@@ -179,7 +179,7 @@ pub(super) const TIMEOUT: Kind<Duration> = Kind {
 };
 
 /// `600s`, `10m`, `1h`, `400d`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);
     let number: u64 = number.parse().ok()?;
@@ -256,13 +256,13 @@ pub(super) fn system_calendar() -> Calendar {
     name.and_then(|name| name.parse::<Tz>().ok()).map_or(Calendar::UTC, Calendar::in_zone)
 }
 
-pub(super) const PROXY: Kind<Proxy> = Kind {
+pub(super) const PROXY: Kind<ProxyUse> = Kind {
     example: "\"http://proxy.example.com:3128\"",
     read: |value| match text(value)? {
-        "env" => Ok(Proxy::Env),
-        "none" => Ok(Proxy::None),
+        "env" => Ok(ProxyUse::Env),
+        "none" => Ok(ProxyUse::None),
         url if url.parse::<http::Uri>().is_ok_and(|url| url.host().is_some() && url.scheme().is_some()) => {
-            Ok(Proxy::Url(url.to_owned()))
+            Ok(ProxyUse::Url(url.to_owned()))
         }
         _ => Err("must be env, none or a URL".to_owned()),
     },
@@ -287,21 +287,7 @@ pub(super) const BASE_URL: Kind<BaseUrl> = Kind {
 };
 
 pub(super) const KEY: Kind<KeyRef> =
-    Kind { example: "\"keychain:anthropic\"", read: |value| key_ref(text(value)?).map_err(str::to_owned) };
-
-fn key_ref(text: &str) -> Result<KeyRef, &'static str> {
-    match text.split_once(':') {
-        Some(("keychain", name)) if is_name(name) => Ok(KeyRef::Keychain(name.to_owned())),
-        Some(("env", variable)) if is_variable(variable) => Ok(KeyRef::Env(variable.to_owned())),
-        Some(("file", path)) if !path.is_empty() => Ok(KeyRef::File(PathBuf::from(path))),
-        // The text may be the key itself: it is not repeated.
-        _ => Err("must say where the key is kept (keychain:NAME, env:VAR or file:PATH), never the key itself"),
-    }
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
+    Kind { example: "\"keychain:anthropic\"", read: |value| KeyRef::parse(text(value)?).map_err(str::to_owned) };
 
 /// A secret text such as a webhook's address: by reference, or as it is.
 pub(super) const URL_OR_KEY: Kind<()> = Kind {
@@ -309,7 +295,7 @@ pub(super) const URL_OR_KEY: Kind<()> = Kind {
     read: |value| {
         let text = text(value)?;
         let plain = text.starts_with("https://") || text.starts_with("http://");
-        if plain || key_ref(text).is_ok() {
+        if plain || KeyRef::parse(text).is_ok() {
             Ok(())
         } else {
             Err("must be keychain:NAME, env:VAR, file:PATH or a URL".to_owned())

@@ -1,3 +1,4 @@
+use super::kinds::duration;
 use super::*;
 
 const CONTRACT: &str = include_str!("example.toml");
@@ -28,7 +29,6 @@ fn an_empty_file_means_the_documented_defaults() {
     let (empty, documented) = (read("").expect("empty"), read(CONTRACT).expect("the documented file"));
     assert_eq!(Settings { upstreams: vec![], ..documented }, empty);
     assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
-    assert_eq!(empty.retention, Duration::from_secs(400 * 86_400));
 }
 
 #[test]

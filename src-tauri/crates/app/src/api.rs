@@ -1,0 +1,246 @@
+//! Everything that a window, a terminal or a script can ask, as one list of typed commands.
+
+use std::path::{Path, PathBuf};
+
+use domain::call::{CallId, Class};
+use ledger::{By, Columns, Filter};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::App;
+use crate::clients::ClientChange;
+use crate::folder;
+use crate::range::range;
+use crate::show;
+use crate::view::{CallView, ClientView, StatusView, UsageView, VerifyView, WhyView};
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    Status,
+    /// `by` as in `tidegate usage --by`; days and moments as in `--from` and `--to`.
+    Usage {
+        by: Option<String>,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// The latest calls that ended.
+    Calls {
+        last: u32,
+    },
+    Why {
+        call_id: String,
+    },
+    /// Writes CSV into a file of the asker's.
+    Export {
+        question: ExportQuestion,
+        file: PathBuf,
+    },
+    Verify,
+    ClientAdd {
+        name: String,
+        change: ClientChange,
+    },
+    ClientList,
+    ClientSet {
+        name: String,
+        change: ClientChange,
+    },
+    ClientRevoke {
+        name: String,
+    },
+    /// Keys were changed in the keychain: the next call reads them again.
+    ForgetKeys,
+    Pause {
+        class: String,
+    },
+    Resume {
+        class: String,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExportQuestion {
+    pub from: Option<String>,
+    pub to: Option<String>,
+    pub client: Option<String>,
+    /// `call_id,cost_usd`; all where absent.
+    pub columns: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "value", rename_all = "snake_case")]
+pub enum Answer {
+    Status(Box<StatusView>),
+    Usage(UsageView),
+    Calls(Vec<CallView>),
+    Why(Box<WhyView>),
+    Verify(VerifyView),
+    /// Of a new client; nobody can show it again.
+    Token(String),
+    Clients(Vec<ClientView>),
+    Done,
+}
+
+/// One sentence: what went wrong and what to do.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("{reason}")]
+pub struct ApiError {
+    pub fault: Fault,
+    pub reason: String,
+}
+
+/// Whose turn it is to do something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The question makes no sense as it stands.
+    Asker,
+    /// It shows no token, or the wrong one.
+    Stranger,
+    /// There is no such thing.
+    Absent,
+    Machine,
+}
+
+impl ApiError {
+    pub fn asker(reason: impl ToString) -> ApiError {
+        ApiError { fault: Fault::Asker, reason: reason.to_string() }
+    }
+
+    pub fn absent(reason: impl ToString) -> ApiError {
+        ApiError { fault: Fault::Absent, reason: reason.to_string() }
+    }
+
+    pub fn machine(reason: impl ToString) -> ApiError {
+        ApiError { fault: Fault::Machine, reason: reason.to_string() }
+    }
+}
+
+/// An error as it goes over HTTP: the envelope that clients of the API know.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    r#type: String,
+    error: EnvelopeError,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EnvelopeError {
+    r#type: String,
+    message: String,
+}
+
+impl Fault {
+    const fn name(self) -> &'static str {
+        match self {
+            Fault::Asker => "invalid_request_error",
+            Fault::Stranger => "authentication_error",
+            Fault::Absent => "not_found_error",
+            Fault::Machine => "api_error",
+        }
+    }
+
+    fn named(name: &str) -> Fault {
+        let all = [Fault::Asker, Fault::Stranger, Fault::Absent];
+        all.into_iter().find(|fault| fault.name() == name).unwrap_or(Fault::Machine)
+    }
+}
+
+impl ApiError {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let error = EnvelopeError { r#type: self.fault.name().to_owned(), message: self.reason.clone() };
+        serde_json::to_vec(&Envelope { r#type: "error".to_owned(), error }).unwrap_or_default()
+    }
+
+    pub(crate) fn from_json(json: &[u8]) -> Option<ApiError> {
+        let error = serde_json::from_slice::<Envelope>(json).ok()?.error;
+        Some(ApiError { fault: Fault::named(&error.r#type), reason: error.message })
+    }
+}
+
+impl App {
+    pub async fn answer(&self, command: Command) -> Result<Answer, ApiError> {
+        Ok(match command {
+            Command::Status => Answer::Status(Box::new(self.status().await?)),
+            Command::Usage { by, from, to } => {
+                Answer::Usage(self.usage(by.as_deref(), from.as_deref(), to.as_deref()).await?)
+            }
+            Command::Calls { last } => Answer::Calls(self.calls(last).await?),
+            Command::Why { call_id } => Answer::Why(Box::new(self.why(&call_id).await?)),
+            Command::Export { question, file } => {
+                self.export(&question, &file).await?;
+                Answer::Done
+            }
+            Command::Verify => Answer::Verify(self.verify().await?),
+            Command::ClientAdd { name, change } => Answer::Token(self.add_client(&name, &change)?),
+            Command::ClientList => Answer::Clients(self.clients()),
+            Command::ClientSet { name, change } => {
+                self.set_client(&name, &change)?;
+                Answer::Done
+            }
+            Command::ClientRevoke { name } => {
+                self.revoke_client(&name)?;
+                Answer::Done
+            }
+            Command::ForgetKeys => {
+                self.keychain().forget();
+                Answer::Done
+            }
+            Command::Pause { class } => {
+                self.pause(named_class(&class)?)?;
+                Answer::Done
+            }
+            Command::Resume { class } => {
+                self.resume(named_class(&class)?)?;
+                Answer::Done
+            }
+        })
+    }
+
+    pub async fn usage(&self, by: Option<&str>, from: Option<&str>, to: Option<&str>) -> Result<UsageView, ApiError> {
+        let by = by.map_or(Ok(By::Day), By::named).map_err(|wrong| ApiError::asker(format!("--by is {wrong}")))?;
+        let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
+        let report = self.ledger.usage(&by, range.from, range.to, self.calendar).await.map_err(ApiError::machine)?;
+        Ok(show::usage(range, self.calendar.zone_name(), &report.rows, &report.total))
+    }
+
+    pub async fn calls(&self, last: u32) -> Result<Vec<CallView>, ApiError> {
+        let entries = self.ledger.calls(&Filter::default(), last).await.map_err(ApiError::machine)?;
+        Ok(entries.iter().map(show::call).collect())
+    }
+
+    pub async fn why(&self, call_id: &str) -> Result<WhyView, ApiError> {
+        let id: CallId = call_id.parse().map_err(ApiError::asker)?;
+        let entry = self.ledger.call(id).await.map_err(ApiError::machine)?;
+        let unknown = || {
+            ApiError::absent(format!("the ledger has no call {id} that has ended: `tidegate calls` shows the latest"))
+        };
+        Ok(show::why(&entry.ok_or_else(unknown)?, &self.catalog))
+    }
+
+    async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
+        let columns =
+            question.columns.as_deref().map_or(Ok(Columns::all()), Columns::named).map_err(ApiError::asker)?;
+        let (from, to) = (question.from.as_deref(), question.to.as_deref());
+        let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
+        let client = question.client.as_deref().map(Into::into);
+        let filter = Filter { from: Some(range.from), to: Some(range.to), client };
+        let mut options = std::fs::OpenOptions::new();
+        let out = folder::private(options.write(true).create(true).truncate(true)).open(file);
+        let mut out =
+            out.map_err(|reason| ApiError::machine(format!("{} can't be written: {reason}", file.display())))?;
+        self.ledger.export_calls(&filter, &columns, &mut out).await.map_err(ApiError::machine)
+    }
+
+    pub async fn verify(&self) -> Result<VerifyView, ApiError> {
+        let running = self.running_calls();
+        let findings = self.ledger.verify(&running).await.map_err(ApiError::machine)?;
+        let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        Ok(VerifyView { clean: findings.is_empty(), findings })
+    }
+}
+
+fn named_class(name: &str) -> Result<Class, ApiError> {
+    Class::named(name)
+        .ok_or_else(|| ApiError::asker(format!("there is no class {name}: critical, normal or background")))
+}

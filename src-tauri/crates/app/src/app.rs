@@ -1,0 +1,288 @@
+//! One set of books, clients and keys: what every question is answered from, whether or not a gateway runs on it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use domain::call::{CallId, Class};
+use domain::catalog::Catalog;
+use domain::time::{Calendar, Timestamp};
+use gateway::{Config, Gateway, LiveState, Mount, Ports};
+use ledger::{Filter, Ledger};
+use simulator::{Latency, Simulator};
+
+use crate::api::ApiError;
+use crate::books::GatewayBooks;
+use crate::clients::{ClientChange, Clients};
+use crate::clock::{self, SystemClock};
+use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
+use crate::settings::{Durability, Settings, Upstream, UpstreamKind};
+use crate::view::{ClientView, LiveCallView, StatusView};
+use crate::{HostError, data, port, show};
+
+pub struct App {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) calendar: Calendar,
+    clients: Mutex<Clients>,
+    keychain: Arc<Keychain>,
+    serving: Mutex<Option<Serving>>,
+    /// Calls that ended before this process began, latest first.
+    before: Vec<LiveCallView>,
+}
+
+/// A gateway that runs on the books, and the simulators it stands on.
+#[derive(Clone)]
+struct Serving {
+    gateway: Arc<Gateway>,
+    upstreams: Vec<String>,
+    _simulators: Arc<Vec<Simulator>>,
+}
+
+/// Lines of calls on a screen.
+const LIVE_MAX: usize = 50;
+
+impl App {
+    /// Opens the books of a folder that is held by this process.
+    pub(crate) async fn open(dir: &Path, settings: &Settings) -> Result<App, HostError> {
+        let catalog = Arc::new(data::catalog()?);
+        let durability = match settings.durability {
+            Durability::Power => ledger::Durability::Power,
+            Durability::Process => ledger::Durability::Process,
+        };
+        let options = ledger::Options { durability, catalog: catalog.clone() };
+        let (ledger, recovered) = Ledger::open(dir, options).await?;
+        if recovered.interrupted > 0 {
+            tracing::warn!(
+                "{} calls were interrupted by the last end and are closed as estimates",
+                recovered.interrupted
+            );
+        }
+        let before = ledger.calls(&Filter::default(), LIVE_MAX as u32).await?.iter().map(show::ended).collect();
+        Ok(App {
+            ledger: Arc::new(ledger),
+            catalog,
+            calendar: settings.gateway.calendar,
+            clients: Mutex::new(Clients::open(dir)?),
+            keychain: Arc::new(Keychain::of_system(dir)),
+            serving: Mutex::new(None),
+            before,
+        })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        clock::now().timestamp
+    }
+
+    pub fn keychain(&self) -> &Arc<Keychain> {
+        &self.keychain
+    }
+
+    pub(crate) fn gateway(&self) -> Option<Arc<Gateway>> {
+        lock(&self.serving).as_ref().map(|serving| serving.gateway.clone())
+    }
+
+    /// Starts a gateway on the books. Takes calls when it returns.
+    pub(crate) async fn serve(
+        &self,
+        settings: &Settings,
+        listen: SocketAddr,
+        mounts: Vec<Arc<dyn Mount>>,
+    ) -> Result<SocketAddr, HostError> {
+        let (upstreams, simulators) = self.upstreams(&settings.upstreams).await?;
+        let names = upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let config = Config { listen, upstreams, ..config(settings, self.catalog.clone()) };
+        let gateway = Gateway::start(config, self.ports(), mounts).await.map_err(|error| taken(error, listen))?;
+        gateway.set_clients(known(&lock(&self.clients)));
+        let address = gateway.address();
+        let serving = Serving { gateway: Arc::new(gateway), upstreams: names, _simulators: Arc::new(simulators) };
+        *lock(&self.serving) = Some(serving);
+        Ok(address)
+    }
+
+    fn ports(&self) -> Ports {
+        Ports {
+            books: Arc::new(GatewayBooks(self.ledger.clone())),
+            secrets: Arc::new(GatewaySecrets(self.keychain.clone())),
+            clock: Arc::new(SystemClock),
+            answers: Arc::new(NoAnswers),
+        }
+    }
+
+    /// Upstreams with their addresses; a simulator gets one by being started.
+    async fn upstreams(&self, all: &[Upstream]) -> Result<(Vec<gateway::Upstream>, Vec<Simulator>), HostError> {
+        let (mut upstreams, mut simulators) = (vec![], vec![]);
+        for upstream in all {
+            let (base_url, key) = match (upstream.kind, &upstream.base_url) {
+                (UpstreamKind::Anthropic, Some(base)) => {
+                    (base.as_str().to_owned(), upstream.key.as_ref().map(ToString::to_string))
+                }
+                (UpstreamKind::Simulator, _) => {
+                    let simulator = self.simulator(upstream).await?;
+                    let base_url = simulator.base_url().to_owned();
+                    simulators.push(simulator);
+                    (base_url, Some(SIMULATOR_KEY.to_owned()))
+                }
+                (kind, _) => {
+                    tracing::warn!("upstream {} is left out: kind {} can't be called yet", upstream.name, kind.name());
+                    continue;
+                }
+            };
+            let (name, pacing) = (upstream.name.to_string(), upstream.pacing.clone());
+            upstreams.push(gateway::Upstream { name, base_url, key, pacing });
+        }
+        Ok((upstreams, simulators))
+    }
+
+    async fn simulator(&self, upstream: &Upstream) -> Result<Simulator, HostError> {
+        let scheme =
+            upstream.pacing.presumed.as_ref().map(|(scheme, tier)| (scheme.clone(), scheme.tiers[*tier].name.clone()));
+        let options = simulator::Options {
+            scheme,
+            catalog: self.catalog.clone(),
+            latency: Latency::REALISTIC,
+            ..simulator::Options::default()
+        };
+        Simulator::start(options).await.map_err(HostError::Simulator)
+    }
+
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.gateway().map(|gateway| gateway.address())
+    }
+
+    /// Lets what runs finish for at most `patience`, and stops the gateway.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        if let Some(gateway) = self.gateway() {
+            gateway.drain(patience).await;
+        }
+        *lock(&self.serving) = None;
+    }
+
+    pub(crate) async fn close(&self) -> Result<(), ledger::Error> {
+        self.ledger.close().await
+    }
+
+    /// Those that may be open in the ledger.
+    pub(crate) fn running_calls(&self) -> Vec<CallId> {
+        let live = self.gateway().map(|gateway| gateway.live()).unwrap_or_default();
+        live.into_iter().filter(|call| !matches!(call.state, LiveState::Ended(_))).map(|call| call.id).collect()
+    }
+
+    /// Everything at a glance.
+    pub async fn status(&self) -> Result<StatusView, ApiError> {
+        let now = clock::now();
+        let spend = self.ledger.spend(self.calendar, now.timestamp).await.map_err(ApiError::machine)?;
+        let serving = lock(&self.serving).clone();
+        let mut status = StatusView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: now.timestamp.to_string(),
+            spend: show::spend(&spend),
+            live: self.before.clone(),
+            ..StatusView::default()
+        };
+        status.gateway.timezone = self.calendar.zone_name().to_owned();
+        status.gateway.state = "stopped".to_owned();
+        if let Some(serving) = serving {
+            show::gateway(&mut status, &serving.gateway, &serving.upstreams, now);
+        }
+        status.live.truncate(LIVE_MAX);
+        Ok(status)
+    }
+
+    pub fn clients(&self) -> Vec<ClientView> {
+        lock(&self.clients).all().iter().map(|known| show::client(&known.client)).collect()
+    }
+
+    /// The token of a new client. Nobody can show it again.
+    pub fn add_client(&self, name: &str, change: &ClientChange) -> Result<String, ApiError> {
+        let mut clients = lock(&self.clients);
+        let token = clients.add(name, change).map_err(ApiError::asker)?;
+        self.tell_gateway(&clients);
+        Ok(token)
+    }
+
+    pub fn set_client(&self, name: &str, change: &ClientChange) -> Result<(), ApiError> {
+        let mut clients = lock(&self.clients);
+        clients.set(name, change).map_err(ApiError::asker)?;
+        self.tell_gateway(&clients);
+        Ok(())
+    }
+
+    /// Makes a client anew: an earlier token of it ends.
+    pub(crate) fn renew_client(&self, name: &str, change: &ClientChange) -> Result<String, HostError> {
+        let mut clients = lock(&self.clients);
+        if clients.all().iter().any(|known| *known.client.name == *name) {
+            clients.revoke(name)?;
+        }
+        let token = clients.add(name, change)?;
+        self.tell_gateway(&clients);
+        Ok(token)
+    }
+
+    /// Running calls of the client finish; none starts.
+    pub fn revoke_client(&self, name: &str) -> Result<(), ApiError> {
+        let mut clients = lock(&self.clients);
+        clients.revoke(name).map_err(ApiError::asker)?;
+        self.tell_gateway(&clients);
+        Ok(())
+    }
+
+    fn tell_gateway(&self, clients: &Clients) {
+        if let Some(gateway) = self.gateway() {
+            gateway.set_clients(known(clients));
+        }
+    }
+
+    pub fn pause(&self, class: Class) -> Result<(), ApiError> {
+        self.gateway().ok_or_else(nothing_runs)?.pause(class);
+        Ok(())
+    }
+
+    pub fn resume(&self, class: Class) -> Result<(), ApiError> {
+        self.gateway().ok_or_else(nothing_runs)?.resume(class);
+        Ok(())
+    }
+}
+
+fn nothing_runs() -> ApiError {
+    ApiError::machine("no gateway runs on this data folder: `tidegate serve` starts one")
+}
+
+fn known(clients: &Clients) -> Vec<([u8; 32], Arc<domain::config::Client>)> {
+    clients.all().iter().map(|known| (known.token_sha256, known.client.clone())).collect()
+}
+
+fn config(settings: &Settings, catalog: Arc<Catalog>) -> Config {
+    let gateway = &settings.gateway;
+    Config {
+        listen: gateway.listen,
+        allow_remote: gateway.allow_remote,
+        max_wait: gateway.max_wait,
+        queue_max: gateway.queue_max,
+        host_names: gateway.host_names.clone(),
+        allowed_origins: gateway.allowed_origins.clone(),
+        body_budget: gateway.body_budget,
+        timeouts: settings.timeouts,
+        proxy: gateway.proxy.clone(),
+        upstreams: vec![],
+        catalog,
+    }
+}
+
+/// Who has the port, where the system tells.
+fn taken(error: gateway::StartError, listen: SocketAddr) -> HostError {
+    match (error, port::holder(listen)) {
+        (gateway::StartError::InUse(address), Some(holder)) => HostError::PortTaken { address, holder },
+        (error, _) => HostError::Gateway(error),
+    }
+}
+
+/// Nothing is kept to be answered again.
+struct NoAnswers;
+
+impl gateway::AnswerStore for NoAnswers {}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

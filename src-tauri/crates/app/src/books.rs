@@ -1,0 +1,33 @@
+//! The gateway's books are the ledger.
+
+use std::sync::Arc;
+
+use domain::call::{Call, CallId, Entry, Opening};
+use domain::usage::Usage;
+use gateway::{BooksClosed, BoxFuture};
+use ledger::Ledger;
+
+use crate::clock;
+
+pub(crate) struct GatewayBooks(pub(crate) Arc<Ledger>);
+
+fn closed(error: ledger::Error) -> BooksClosed {
+    BooksClosed { reason: error.to_string() }
+}
+
+impl gateway::Books for GatewayBooks {
+    fn open(&self, call: &Call, opening: &Opening) -> Result<(), BooksClosed> {
+        self.0.opened(call, opening).map_err(closed)
+    }
+
+    fn checkpoint(&self, call: CallId, usage: &Usage) {
+        if let Err(error) = self.0.checkpoint(call, usage, clock::now().timestamp) {
+            tracing::warn!("a checkpoint of call {call} was not written: {error}");
+        }
+    }
+
+    fn settle(&self, entry: &Entry) -> BoxFuture<Result<(), BooksClosed>> {
+        let settled = self.0.settle(entry);
+        Box::pin(async { settled.await.map_err(closed) })
+    }
+}

@@ -1,0 +1,282 @@
+//! Looks for what could keep calls from working: settings, folder, database, keychain, port, clock, and the way to each upstream.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use domain::time::Timestamp;
+use gateway::ProxyUse;
+use ledger::Filter;
+use serde::Serialize;
+
+use crate::api::Command;
+use crate::control::Desk;
+use crate::keychain::Keychain;
+use crate::settings::{BaseUrl, KeyRef, Settings};
+use crate::{App, clock, data, port, settings};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    Pass,
+    Warn,
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Check {
+    pub what: String,
+    pub verdict: Verdict,
+    /// What was found and, unless it passed, what to do.
+    pub says: String,
+}
+
+fn check(what: impl Into<String>, verdict: Verdict, says: impl ToString) -> Check {
+    Check { what: what.into(), verdict, says: says.to_string() }
+}
+
+pub async fn examine(data_dir: &Path, settings_file: &Path) -> Vec<Check> {
+    let settings = match data::schemes().map(|schemes| settings::load(settings_file, &schemes)) {
+        Ok(Ok(settings)) => settings,
+        Ok(Err(wrong)) => return vec![check("settings", Verdict::Fail, wrong)],
+        Err(fault) => return vec![check("settings", Verdict::Fail, fault)],
+    };
+    let mut checks = vec![settings_check(&settings, settings_file)];
+    checks.extend(books(data_dir, &settings).await);
+    checks.extend(keys(data_dir, &settings).await);
+    for upstream in &settings.upstreams {
+        if let Some(base) = &upstream.base_url {
+            checks.extend(way_to(&upstream.name, base, &settings).await);
+        }
+    }
+    checks.push(proxy(&settings.gateway.proxy));
+    checks
+}
+
+fn settings_check(settings: &Settings, file: &Path) -> Check {
+    let found = if file.exists() {
+        format!("{} is fine", file.display())
+    } else {
+        format!("{} does not exist: defaults are in force", file.display())
+    };
+    match settings.upstreams.len() {
+        0 => check(
+            "settings",
+            Verdict::Warn,
+            format!("{found}; there is no [[upstream]] yet, so calls can't leave: add one"),
+        ),
+        count => check("settings", Verdict::Pass, format!("{found}; upstreams: {count}")),
+    }
+}
+
+/// Folder, database, port and clock: asked of the app that runs, or looked at here.
+async fn books(data_dir: &Path, settings: &Settings) -> Vec<Check> {
+    let own = settings.clone();
+    match Desk::open(data_dir, || Ok(own)).await {
+        Ok(Desk::Here { app, folder: _held }) => {
+            let mut checks = vec![check("data folder", Verdict::Pass, format!("{} is ours", data_dir.display()))];
+            checks.push(database(&app).await);
+            checks.push(clock_check(&app).await);
+            checks.push(port_check(settings.gateway.listen));
+            if let Err(error) = app.close().await {
+                checks.push(check("database", Verdict::Fail, error));
+            }
+            checks
+        }
+        Ok(desk @ Desk::There(_)) => vec![running(&desk).await],
+        Err(error) => vec![check("data folder", Verdict::Fail, error)],
+    }
+}
+
+async fn running(desk: &Desk) -> Check {
+    let Desk::There(instance) = desk else { return check("app", Verdict::Pass, "not running") };
+    let found = format!("{} (pid {}) runs on {}", instance.program, instance.pid, instance.address);
+    match desk.ask(Command::Status).await {
+        Ok(_) => check("app", Verdict::Pass, found),
+        Err(error) => check("app", Verdict::Fail, error),
+    }
+}
+
+async fn database(app: &App) -> Check {
+    match app.verify().await {
+        Ok(verdict) if verdict.clean => {
+            let sqlite = app.ledger.sqlite_version().await.unwrap_or_default();
+            check("database", Verdict::Pass, format!("the ledger is whole and adds up (SQLite {sqlite})"))
+        }
+        Ok(verdict) => {
+            check("database", Verdict::Fail, format!("{}: see `tidegate verify`", verdict.findings.join("; ")))
+        }
+        Err(error) => check("database", Verdict::Fail, error),
+    }
+}
+
+/// A clock that went back would put calls before those that are written.
+async fn clock_check(app: &App) -> Check {
+    let now = clock::now().timestamp;
+    let latest =
+        app.ledger.calls(&Filter::default(), 1).await.ok().and_then(|calls| calls.first().map(|entry| entry.ended_at));
+    let tolerated = now.after(Duration::from_secs(60));
+    match latest {
+        Some(latest) if latest > tolerated => check(
+            "clock",
+            Verdict::Warn,
+            format!("the ledger's latest call ended at {latest}, after now ({now}): set the clock"),
+        ),
+        Some(_) | None if now < Timestamp::from_millis(1_760_000_000_000) => check(
+            "clock",
+            Verdict::Warn,
+            format!("it says {now}, which is before this program was made: set the clock"),
+        ),
+        Some(_) | None => check("clock", Verdict::Pass, format!("{now}, zone {}", app.calendar.zone_name())),
+    }
+}
+
+fn port_check(listen: SocketAddr) -> Check {
+    match std::net::TcpListener::bind(listen) {
+        Ok(_) => check("port", Verdict::Pass, format!("{listen} is free")),
+        Err(error) => {
+            let holder = port::holder(listen).map_or_else(|| error.to_string(), |holder| format!("{holder} has it"));
+            check(
+                "port",
+                Verdict::Fail,
+                format!("{listen} can't be used: {holder}; end that or set another listen address"),
+            )
+        }
+    }
+}
+
+/// The keychain, where the settings need it, and every other key.
+async fn keys(data_dir: &Path, settings: &Settings) -> Vec<Check> {
+    let keychain = Keychain::of_system(data_dir);
+    let mut checks = vec![];
+    for upstream in &settings.upstreams {
+        let Some(key) = &upstream.key else { continue };
+        let origin = upstream.base_url.as_ref().map_or("", BaseUrl::origin);
+        let what = format!("key of {}", upstream.name);
+        let found = match key {
+            KeyRef::Keychain(name) => keychain.look(name, origin).await,
+            KeyRef::Env(_) | KeyRef::File(_) => keychain.key(key, origin).await.map(drop),
+        };
+        checks.push(match found {
+            Ok(()) => check(what, Verdict::Pass, format!("{key} can be read")),
+            Err(error) => check(what, Verdict::Fail, error),
+        });
+    }
+    if checks.is_empty() {
+        checks.push(match keychain.check().await {
+            Ok(()) => check("keychain", Verdict::Pass, "it answers"),
+            Err(error) => check("keychain", Verdict::Warn, error),
+        });
+    }
+    checks
+}
+
+/// DNS, then the connection, then TLS and the first byte of an answer.
+async fn way_to(name: &str, base: &BaseUrl, settings: &Settings) -> Vec<Check> {
+    let what = |step: &str| format!("{name}: {step}");
+    let authority = base.authority();
+    let mut checks = vec![];
+    if settings.gateway.proxy == ProxyUse::None || base.is_loopback() {
+        let started = Instant::now();
+        let addresses: Vec<SocketAddr> = match tokio::net::lookup_host(&authority).await {
+            Ok(addresses) => addresses.collect(),
+            Err(error) => {
+                return vec![check(
+                    what("DNS"),
+                    Verdict::Fail,
+                    format!("{authority} has no address ({error}): check the network and base_url"),
+                )];
+            }
+        };
+        checks.push(check(what("DNS"), Verdict::Pass, format!("{} addresses in {}", addresses.len(), spent(started))));
+        let started = Instant::now();
+        let connected =
+            tokio::time::timeout(settings.timeouts.connect, tokio::net::TcpStream::connect(&addresses[..])).await;
+        match connected {
+            Ok(Ok(_)) => checks.push(check(what("TCP"), Verdict::Pass, format!("connected in {}", spent(started)))),
+            Ok(Err(error)) => checks.push(check(
+                what("TCP"),
+                Verdict::Fail,
+                format!("{authority} does not let us in ({error}): is it running, is a firewall between?"),
+            )),
+            Err(_) => checks.push(check(
+                what("TCP"),
+                Verdict::Fail,
+                format!("{authority} did not answer within {:?}: is a firewall between?", settings.timeouts.connect),
+            )),
+        }
+    }
+    checks.push(first_byte(name, base, settings).await);
+    checks
+}
+
+/// How long a doctor waits for a first byte.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An answer of any status will do: no key is shown.
+async fn first_byte(name: &str, base: &BaseUrl, settings: &Settings) -> Check {
+    let what = format!("{name}: first byte");
+    let started = Instant::now();
+    let client = match client(&settings.gateway.proxy, base) {
+        Ok(client) => client,
+        Err(error) => return check(what, Verdict::Fail, error),
+    };
+    let tls = if base.as_str().starts_with("https://") { " over TLS" } else { "" };
+    match client.get(format!("{}/v1/models", base.as_str())).timeout(PATIENCE).send().await {
+        Ok(answer) => {
+            check(what, Verdict::Pass, format!("status {}{tls} after {}", answer.status().as_u16(), spent(started)))
+        }
+        Err(error) => check(
+            what,
+            Verdict::Fail,
+            format!("{}: check the network, the proxy and the certificates", root_cause(&error)),
+        ),
+    }
+}
+
+fn client(proxy: &ProxyUse, base: &BaseUrl) -> reqwest::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    match proxy {
+        _ if base.is_loopback() => builder.no_proxy(),
+        ProxyUse::Env => builder,
+        ProxyUse::None => builder.no_proxy(),
+        ProxyUse::Url(url) => builder.no_proxy().proxy(reqwest::Proxy::all(url)?),
+    }
+    .build()
+}
+
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+fn proxy(proxy: &ProxyUse) -> Check {
+    const NAMES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];
+    let says = match proxy {
+        ProxyUse::None => "none: calls leave directly".to_owned(),
+        ProxyUse::Url(url) => format!("calls leave through {}", without_user(url)),
+        ProxyUse::Env => {
+            match NAMES.iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
+                Some(name) => format!("calls leave as {name} of the environment says"),
+                None => "the environment names none: calls leave directly".to_owned(),
+            }
+        }
+    };
+    check("proxy", Verdict::Pass, says)
+}
+
+/// A proxy's URL may carry a password.
+fn without_user(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+fn spent(started: Instant) -> String {
+    format!("{} ms", started.elapsed().as_millis())
+}

@@ -1,0 +1,245 @@
+//! The running app: it holds the data folder, serves calls, answers commands, and stops in good order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gateway::Mount;
+use thiserror::Error;
+use tokio::sync::watch;
+
+use crate::App;
+use crate::api::{Answer, ApiError, Command};
+use crate::clients::{ClientError, new_token};
+use crate::data::{self, DataError};
+use crate::demo::{self, Demo};
+use crate::folder::{self, Folder, FolderError, Instance};
+use crate::keychain::{KeyError, Secret};
+use crate::mount::{Hash, Tidegate};
+use crate::settings::{self, Settings, SettingsError, UpstreamKind};
+use crate::view::StatusView;
+
+/// Why the app can't start: one sentence each.
+#[derive(Debug, Error)]
+pub enum HostError {
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    #[error(transparent)]
+    Clients(#[from] ClientError),
+    #[error(transparent)]
+    Keychain(#[from] KeyError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Gateway(#[from] gateway::StartError),
+    #[error("{address} is in use by {holder}: end that, or set another `listen` address")]
+    PortTaken { address: SocketAddr, holder: String },
+    #[error("the simulator can't listen: {0}")]
+    Simulator(std::io::Error),
+}
+
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    pub data_dir: PathBuf,
+    pub settings: PathBuf,
+    /// Answers under `/tidegate` for whoever has `DIR/api-token`.
+    pub api: bool,
+    /// Stands on a simulator, with traffic and a ledger of its own.
+    pub demo: bool,
+}
+
+pub struct Host {
+    options: HostOptions,
+    folder: Folder,
+    settings: Mutex<Settings>,
+    app: Arc<App>,
+    /// Beside the user's own app, where the window shows it.
+    demo: tokio::sync::Mutex<()>,
+    shown: Mutex<Option<Arc<Demo>>>,
+    control_token: String,
+}
+
+/// How long running calls may take when the app stops.
+const DRAIN: Duration = Duration::from_secs(30);
+/// When the gateway starts again with other settings.
+const RESTART: Duration = Duration::from_secs(5);
+/// A screen is told no more often than this.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+impl Host {
+    /// Takes the folder and opens the books; nothing listens yet.
+    pub async fn open(options: HostOptions) -> Result<Arc<Host>, HostError> {
+        let folder = folder::hold(&options.data_dir)?;
+        folder.withdraw();
+        let settings = match options.demo {
+            true => demo::settings(&settings::load(&options.settings, &data::schemes()?)?)?,
+            false => settings::load(&options.settings, &data::schemes()?)?,
+        };
+        let books = if options.demo { demo_dir(folder.path())? } else { folder.path().to_owned() };
+        let app = Arc::new(App::open(&books, &settings).await?);
+        Ok(Arc::new(Host {
+            options,
+            folder,
+            settings: Mutex::new(settings),
+            app,
+            demo: tokio::sync::Mutex::default(),
+            shown: Mutex::default(),
+            control_token: new_token("tg-control-")?,
+        }))
+    }
+
+    /// Takes calls when it returns; on `listen`, else where the settings say. Gives the base URL.
+    pub async fn listen(self: &Arc<Host>, listen: Option<SocketAddr>) -> Result<String, HostError> {
+        let settings = lock(&self.settings).clone();
+        let listen = listen.unwrap_or(settings.gateway.listen);
+        self.app.drain(RESTART).await;
+        let address = self.app.serve(&settings, listen, vec![self.mount()?]).await?;
+        let address = format!("http://{address}");
+        self.folder.announce(&Instance {
+            pid: std::process::id(),
+            program: folder::program(),
+            address: address.clone(),
+            token: self.control_token.clone(),
+        })?;
+        if self.options.demo {
+            let traffic = Demo::traffic(self.app.clone(), &address)?;
+            *lock(&self.shown) = Some(Arc::new(traffic));
+        }
+        Ok(address)
+    }
+
+    fn mount(self: &Arc<Host>) -> Result<Arc<dyn Mount>, HostError> {
+        let token = api_token(self.folder.path())?;
+        Ok(Arc::new(Tidegate {
+            host: Arc::downgrade(self),
+            control: Hash::of(&self.control_token),
+            api: self.options.api.then(|| Hash::of(&token)),
+        }))
+    }
+
+    /// What questions are about: the demo while it is shown, else the user's own.
+    pub fn app(&self) -> Arc<App> {
+        lock(&self.shown).as_ref().map_or_else(|| self.app.clone(), |demo| demo.app().clone())
+    }
+
+    pub async fn answer(&self, command: Command) -> Result<Answer, ApiError> {
+        if command == Command::Status {
+            return Ok(Answer::Status(Box::new(self.status().await?)));
+        }
+        self.app().answer(command).await
+    }
+
+    pub async fn status(&self) -> Result<StatusView, ApiError> {
+        let is_demo = lock(&self.shown).is_some();
+        let mut status = self.app().status().await?;
+        if is_demo && status.gateway.state == "open" {
+            status.gateway.state = "demo".to_owned();
+        }
+        Ok(status)
+    }
+
+    /// The status whenever it may have changed, at most 4 times a second, for as long as somebody looks.
+    pub fn watch(self: &Arc<Host>) -> watch::Receiver<Result<Arc<StatusView>, ApiError>> {
+        let (tell, seen) = watch::channel(Err(ApiError::machine("the app is starting")));
+        let host = Arc::downgrade(self);
+        tokio::spawn(async move {
+            while let Some(host) = host.upgrade() {
+                if tell.send(host.status().await.map(Arc::new)).is_err() {
+                    return;
+                }
+                drop(host);
+                tokio::time::sleep(WATCH_EVERY).await;
+            }
+        });
+        seen
+    }
+
+    pub fn running_calls(&self) -> usize {
+        self.app().running_calls().len()
+    }
+
+    /// Shows a simulated API with made-up traffic in place of the user's own books, until `stop_demo`.
+    pub async fn start_demo(&self) -> Result<(), HostError> {
+        let _one_at_a_time = self.demo.lock().await;
+        if lock(&self.shown).is_some() {
+            return Ok(());
+        }
+        let settings = demo::settings(&lock(&self.settings))?;
+        let app = Arc::new(App::open(&demo_dir(self.folder.path())?, &settings).await?);
+        let address = app.serve(&settings, demo::ANY_PORT, vec![]).await?;
+        let demo = Demo::traffic(app, &format!("http://{address}"))?;
+        *lock(&self.shown) = Some(Arc::new(demo));
+        Ok(())
+    }
+
+    pub async fn stop_demo(&self) {
+        let _one_at_a_time = self.demo.lock().await;
+        let shown = lock(&self.shown).take();
+        if let Some(demo) = shown {
+            demo.stop().await;
+        }
+    }
+
+    /// Keeps the user's key in the keychain, names an upstream for it where the settings have none, and takes both into use.
+    pub async fn connect_key(self: &Arc<Host>, secret: Secret) -> Result<(), HostError> {
+        self.app.keychain().set(settings::OWN_UPSTREAM, secret).await?;
+        let has_upstream =
+            lock(&self.settings).upstreams.iter().any(|upstream| upstream.kind == UpstreamKind::Anthropic);
+        if !has_upstream {
+            settings::add_upstream(&self.options.settings)?;
+            let fresh = settings::load(&self.options.settings, &data::schemes()?)?;
+            *lock(&self.settings) = fresh;
+            if let Some(address) = self.app.address() {
+                self.listen(Some(address)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes nothing new, lets what runs finish for up to 30 s, and closes the books.
+    pub async fn drain(&self) {
+        self.end(DRAIN).await;
+    }
+
+    /// As `drain`, without waiting for anybody.
+    pub async fn stop(&self) {
+        self.end(Duration::ZERO).await;
+    }
+
+    async fn end(&self, patience: Duration) {
+        self.stop_demo().await;
+        self.app.drain(patience).await;
+        if let Err(error) = self.app.close().await {
+            tracing::error!("the ledger was not closed well, its journal keeps what is missing: {error}");
+        }
+        self.folder.withdraw();
+    }
+}
+
+fn demo_dir(dir: &Path) -> Result<PathBuf, FolderError> {
+    let demo = dir.join("demo");
+    folder::make_private(&demo).map_err(|reason| FolderError::Unwritable { dir: demo.clone(), reason })?;
+    Ok(demo)
+}
+
+/// Made at the first `serve`, then read.
+fn api_token(dir: &Path) -> Result<String, HostError> {
+    let file = dir.join("api-token");
+    match std::fs::read_to_string(&file) {
+        Ok(token) if !token.trim().is_empty() => Ok(token.trim().to_owned()),
+        Ok(_) | Err(_) => {
+            let token = new_token("tg-api-")?;
+            folder::replace(&file, format!("{token}\n").as_bytes())?;
+            Ok(token)
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

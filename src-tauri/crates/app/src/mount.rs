@@ -1,0 +1,179 @@
+//! `/tidegate` on the gateway's port: commands for whoever has the control token, answers as JSON for whoever has the API's.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Weak;
+
+use bytes::Bytes;
+use gateway::{BoxFuture, Mount};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::Host;
+use crate::api::{Answer, ApiError, Command, Fault};
+use crate::control::CONTROL_PATH;
+
+pub(crate) struct Tidegate {
+    pub(crate) host: Weak<Host>,
+    pub(crate) control: Hash,
+    /// Of the API's token, where the API is on.
+    pub(crate) api: Option<Hash>,
+}
+
+/// A token as it may be compared: not in the time of its first differing byte.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hash([u8; 32]);
+
+impl Hash {
+    pub(crate) fn of(token: &str) -> Hash {
+        Hash(Sha256::digest(token.as_bytes()).into())
+    }
+}
+
+impl Mount for Tidegate {
+    fn owns(&self, path: &str) -> bool {
+        path == CONTROL_PATH || self.api.is_some() && (path == "/tidegate" || path.starts_with("/tidegate/"))
+    }
+
+    fn handle(&self, request: Request<Bytes>, _peer: SocketAddr) -> BoxFuture<Response<Bytes>> {
+        let question = self.question(&request);
+        let host = self.host.upgrade();
+        Box::pin(async move {
+            let (command, whole) = match question {
+                Ok(question) => question,
+                Err(error) => return refused(&error),
+            };
+            match host {
+                Some(host) => said(host.answer(command).await, whole),
+                None => refused(&ApiError::machine("the app is ending")),
+            }
+        })
+    }
+}
+
+/// Whether an answer keeps the name of its kind, as commands want it, or is the value alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    Named,
+    ValueAlone,
+}
+
+impl Tidegate {
+    fn question(&self, request: &Request<Bytes>) -> Result<(Command, Whole), ApiError> {
+        let token = bearer(request.headers()).map(Hash::of);
+        if request.uri().path() == CONTROL_PATH {
+            return self.control(request, token).map(|command| (command, Whole::Named));
+        }
+        if token.is_none() || token != self.api {
+            let wrong = "this token does not open /tidegate: the right one is in the file api-token of the data folder";
+            return Err(stranger(wrong));
+        }
+        read(request).map(|command| (command, Whole::ValueAlone))
+    }
+
+    fn control(&self, request: &Request<Bytes>, token: Option<Hash>) -> Result<Command, ApiError> {
+        if token != Some(self.control) {
+            return Err(stranger("this token does not control this app"));
+        }
+        if request.method() != Method::POST {
+            return Err(ApiError::asker("commands are sent with POST"));
+        }
+        let unknown = |error| ApiError::asker(format!("this is no command: {error}"));
+        serde_json::from_slice(request.body()).map_err(unknown)
+    }
+}
+
+/// The questions that change nothing, as paths.
+fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
+    if request.method() != Method::GET {
+        return Err(ApiError::asker("/tidegate only reads: use GET"));
+    }
+    let mut query = parameters(request.uri().query().unwrap_or_default());
+    let command = match request.uri().path().trim_start_matches("/tidegate").trim_start_matches('/') {
+        "status" => Command::Status,
+        "usage" => Command::Usage { by: query.remove("by"), from: query.remove("from"), to: query.remove("to") },
+        "calls" => Command::Calls { last: last(query.remove("last"))? },
+        "clients" => Command::ClientList,
+        "verify" => Command::Verify,
+        path => match path.strip_prefix("calls/") {
+            Some(call_id) => Command::Why { call_id: call_id.to_owned() },
+            None => return Err(ApiError::absent(WHAT_THERE_IS)),
+        },
+    };
+    match query.keys().next() {
+        Some(unknown) => Err(ApiError::asker(format!("no such parameter here: {unknown}"))),
+        None => Ok(command),
+    }
+}
+
+const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, calls, calls/ID, clients and verify";
+
+fn last(text: Option<String>) -> Result<u32, ApiError> {
+    let wrong = || ApiError::asker("last is a number from 1 to 100000");
+    let last = text.map_or(Some(20), |text| text.parse().ok());
+    last.filter(|last| (1..=100_000).contains(last)).ok_or_else(wrong)
+}
+
+/// Values are days, names and numbers; `%3A`, `%2B` and `+` are read as the forms of browsers write them.
+fn parameters(query: &str) -> HashMap<String, String> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (decoded(key), decoded(value)))
+        .collect()
+}
+
+fn decoded(text: &str) -> String {
+    let text = text.replace('+', " ");
+    percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
+    match answer {
+        Ok(answer) if whole == Whole::Named => json(&answer),
+        Ok(Answer::Status(view)) => json(&view),
+        Ok(Answer::Usage(view)) => json(&view),
+        Ok(Answer::Calls(view)) => json(&view),
+        Ok(Answer::Why(view)) => json(&view),
+        Ok(Answer::Verify(view)) => json(&view),
+        Ok(Answer::Clients(view)) => json(&view),
+        // No reading command has these answers.
+        Ok(Answer::Token(_) | Answer::Done) => json(&()),
+        Err(error) => refused(&error),
+    }
+}
+
+fn status_of(error: &ApiError) -> StatusCode {
+    match error.fault {
+        Fault::Asker => StatusCode::BAD_REQUEST,
+        Fault::Stranger => StatusCode::UNAUTHORIZED,
+        Fault::Absent => StatusCode::NOT_FOUND,
+        Fault::Machine => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn stranger(reason: &str) -> ApiError {
+    ApiError { fault: Fault::Stranger, reason: reason.to_owned() }
+}
+
+fn refused(error: &ApiError) -> Response<Bytes> {
+    let mut response = body(error.to_json());
+    *response.status_mut() = status_of(error);
+    response
+}
+
+fn json<T: Serialize>(value: &T) -> Response<Bytes> {
+    body(serde_json::to_vec(value).unwrap_or_default())
+}
+
+fn body(json: Vec<u8>) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(json));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

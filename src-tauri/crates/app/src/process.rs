@@ -1,0 +1,43 @@
+//! What a process that holds keys does with itself first.
+
+/// Files made from here on are their owner's alone.
+pub fn make_files_private() {
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+}
+
+/// No core dump and no debugger of another process sees the keys; and there are files enough for many calls.
+pub fn prepare_to_serve() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let cores = Rlimit { current: Some(0), maximum: Some(0) };
+        told("core dumps stay possible", setrlimit(Resource::Core, cores));
+    }
+    raise_file_limit();
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+        told("this process stays readable to debuggers", set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    }
+}
+
+/// Each call holds two sockets.
+pub fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let files = getrlimit(Resource::Nofile);
+        told(
+            "the limit of open files stays low",
+            setrlimit(Resource::Nofile, Rlimit { current: files.maximum, ..files }),
+        );
+    }
+}
+
+#[cfg(unix)]
+fn told(consequence: &str, result: rustix::io::Result<()>) {
+    if let Err(error) = result {
+        tracing::warn!("{consequence}: {error}");
+    }
+}

@@ -1,0 +1,88 @@
+//! The days that `--from` and `--to` mean.
+
+use chrono::NaiveDate;
+use domain::time::{Calendar, Timestamp};
+use thiserror::Error;
+
+/// From a moment on, up to and without another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Range {
+    pub(crate) from: Timestamp,
+    pub(crate) to: Timestamp,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub(crate) enum NotARange {
+    #[error("{text} is neither a day (2026-11-24) nor a moment (2026-11-24T18:00:00Z)")]
+    NoTime { text: String },
+    #[error("--from is not before the end of --to: {from} to {to}")]
+    Backwards { from: Timestamp, to: Timestamp },
+}
+
+/// A day is whole and included, a moment in `to` is not; what is absent is today.
+pub(crate) fn range(
+    from: Option<&str>,
+    to: Option<&str>,
+    calendar: Calendar,
+    now: Timestamp,
+) -> Result<Range, NotARange> {
+    let today = calendar.day(now);
+    let from = match from.map_or(Ok(Point::Day(today)), point)? {
+        Point::Day(day) => calendar.start_of(day),
+        Point::Moment(moment) => moment,
+    };
+    let to = match to.map_or(Ok(Point::Day(today)), point)? {
+        Point::Day(day) => calendar.start_of(day.succ_opt().unwrap_or(day)),
+        Point::Moment(moment) => moment,
+    };
+    if from >= to { Err(NotARange::Backwards { from, to }) } else { Ok(Range { from, to }) }
+}
+
+enum Point {
+    Day(NaiveDate),
+    Moment(Timestamp),
+}
+
+fn point(text: &str) -> Result<Point, NotARange> {
+    if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return Ok(Point::Day(day));
+    }
+    let no_time = || NotARange::NoTime { text: text.escape_default().to_string() };
+    Timestamp::parse(text).map(Point::Moment).ok_or_else(no_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::time::Tz;
+
+    fn said(from: Option<&str>, to: Option<&str>) -> String {
+        let now = Timestamp::parse("2026-11-24T22:00:00Z").expect("a time");
+        match range(from, to, Calendar::in_zone(Tz::Europe__Berlin), now) {
+            Ok(range) => format!("{} {}", range.from, range.to),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_day_is_whole_in_its_zone_and_a_moment_ends_before_itself() {
+        for (from, to, expected) in [
+            (None, None, "2026-11-23T23:00:00.000Z 2026-11-24T23:00:00.000Z"),
+            (Some("2026-11-01"), None, "2026-10-31T23:00:00.000Z 2026-11-24T23:00:00.000Z"),
+            (Some("2026-11-01"), Some("2026-11-01"), "2026-10-31T23:00:00.000Z 2026-11-01T23:00:00.000Z"),
+            (
+                Some("2026-11-01T12:00:00Z"),
+                Some("2026-11-01T13:00:00+00:00"),
+                "2026-11-01T12:00:00.000Z 2026-11-01T13:00:00.000Z",
+            ),
+        ] {
+            assert_eq!(said(from, to), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_range_is_said() {
+        assert!(said(Some("yesterday"), None).starts_with("yesterday is neither a day"));
+        assert!(said(None, Some("2026-11-01")).starts_with("--from is not before the end of --to"));
+    }
+}

@@ -1,0 +1,284 @@
+//! Entries, clients and sums as views.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::admission::{ClassQueue, Level, LimitSource, Measure};
+use domain::call::{Class, Entry};
+use domain::catalog::Catalog;
+use domain::config::Client;
+use domain::money::Usd;
+use domain::price::{Price, Rate};
+use domain::time::Now;
+use domain::usage::Usage;
+use gateway::{Gateway, LiveCall, LiveState};
+use ledger::{Spend, Totals, UsageRow};
+
+use crate::range::Range;
+use crate::view::{
+    AttemptView, CallView, ClassQueueView, ClientView, LimitView, LiveCallView, PriceView, SpendView, StatusView,
+    TermView, UsageRowView, UsageView, WhyView,
+};
+
+pub(crate) fn call(entry: &Entry) -> CallView {
+    let (call, tokens) = (&entry.call, &entry.usage.tokens);
+    CallView {
+        call_id: call.id.to_string(),
+        request_id: entry.attempts.iter().rev().find_map(|attempt| text(&attempt.request_id)),
+        started_at: call.started_at.to_string(),
+        ended_at: entry.ended_at.to_string(),
+        client: call.who.client.to_string(),
+        person: text(&call.who.person),
+        project: text(&call.who.project),
+        tenant: text(&call.who.tenant),
+        priority: call.class.name().to_owned(),
+        upstream: entry.attempts.last().map(|attempt| attempt.upstream.to_string()),
+        model: call.model.to_string(),
+        status: entry.status,
+        outcome: entry.outcome.name().to_owned(),
+        input_tokens: tokens.input,
+        cache_write_5m_tokens: tokens.cache_write_5m,
+        cache_write_1h_tokens: tokens.cache_write_1h,
+        cache_read_tokens: tokens.cache_read,
+        output_tokens: tokens.output,
+        cost_usd: money(entry.cost),
+        price_id: text(&entry.price_id),
+        estimated: entry.estimated,
+        waited_ms: entry.waited_ms,
+        first_byte_ms: entry.first_byte_ms,
+        total_ms: entry.total_ms,
+        attempts: entry.attempts.len() as u64,
+        error: text(&entry.error),
+    }
+}
+
+/// A call that has ended, as a line among those that run.
+pub(crate) fn ended(entry: &Entry) -> LiveCallView {
+    LiveCallView {
+        call_id: entry.call.id.to_string(),
+        started_at: entry.call.started_at.to_string(),
+        client: entry.call.who.client.to_string(),
+        class: entry.call.class.name().to_owned(),
+        model: entry.call.model.to_string(),
+        state: entry.outcome.name().to_owned(),
+        input_tokens: entry.usage.tokens.prompt(),
+        output_tokens: entry.usage.tokens.output,
+        cost_usd: money(entry.cost),
+        waited_ms: entry.waited_ms,
+        total_ms: entry.total_ms,
+    }
+}
+
+pub(crate) fn why(entry: &Entry, catalog: &Catalog) -> WhyView {
+    let price = entry.price_id.as_ref().and_then(|id| catalog.prices().find(|price| price.id == *id));
+    WhyView {
+        call: call(entry),
+        attempts: entry.attempts.iter().map(attempt).collect(),
+        price: price.map(|price| PriceView {
+            price_id: price.id.to_string(),
+            valid_from: price.valid_from.map(|from| from.to_string()),
+            source: price.source.to_string(),
+        }),
+        terms: price.map(|price| terms(price, &entry.usage)).unwrap_or_default(),
+    }
+}
+
+fn attempt(attempt: &domain::call::Attempt) -> AttemptView {
+    AttemptView {
+        number: attempt.number,
+        upstream: attempt.upstream.to_string(),
+        opened_at: attempt.opened_at.to_string(),
+        status: attempt.status,
+        request_id: text(&attempt.request_id),
+        error: text(&attempt.error),
+        maybe_billed: attempt.maybe_billed,
+    }
+}
+
+fn terms(price: &Price, usage: &Usage) -> Vec<TermView> {
+    let tokens = &usage.tokens;
+    let rates = match price.long_prompt {
+        Some(band) if tokens.prompt() > band.above => band.rates,
+        Some(_) | None => price.rates,
+    };
+    let terms = [
+        ("input", tokens.input, rates.input),
+        ("cache_write_5m", tokens.cache_write_5m, rates.cache_write_5m),
+        ("cache_write_1h", tokens.cache_write_1h, rates.cache_write_1h),
+        ("cache_read", tokens.cache_read, rates.cache_read),
+        ("output", tokens.output, rates.output),
+    ];
+    terms
+        .into_iter()
+        .filter(|(_, tokens, _)| *tokens > 0)
+        .map(|(class, tokens, rate)| term(class, tokens, rate))
+        .collect()
+}
+
+fn term(class: &str, tokens: u64, rate: Rate) -> TermView {
+    let picos = u128::from(tokens) * u128::from(rate.picos_per_token());
+    TermView {
+        class: class.to_owned(),
+        tokens,
+        usd_per_mtok: trimmed(rate.picos_per_token().into(), 6),
+        cost_usd: trimmed(picos, 12),
+    }
+}
+
+/// A whole number of 10^-`decimals` as a decimal number without needless zeros.
+fn trimmed(number: u128, decimals: u32) -> String {
+    let scale = 10_u128.pow(decimals);
+    let text = format!("{}.{:0width$}", number / scale, number % scale, width = decimals as usize);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals) -> UsageView {
+    UsageView {
+        from: range.from.to_string(),
+        to: range.to.to_string(),
+        timezone: zone.to_owned(),
+        rows: rows.iter().map(|row| sums(&row.key, &row.totals)).collect(),
+        total: sums("total", total),
+    }
+}
+
+fn sums(key: &str, totals: &Totals) -> UsageRowView {
+    UsageRowView {
+        key: key.to_owned(),
+        calls: totals.calls,
+        input_tokens: totals.tokens.input,
+        cache_write_5m_tokens: totals.tokens.cache_write_5m,
+        cache_write_1h_tokens: totals.tokens.cache_write_1h,
+        cache_read_tokens: totals.tokens.cache_read,
+        output_tokens: totals.tokens.output,
+        cost_usd: money(totals.cost()),
+        unpriced_calls: totals.unpriced_calls,
+        saved_usd: Usd::ZERO.to_string(),
+    }
+}
+
+pub(crate) fn client(client: &Client) -> ClientView {
+    ClientView {
+        name: client.name.to_string(),
+        priority: client.class.name().to_owned(),
+        weight: client.weight,
+        person: text(&client.person),
+        project: text(&client.project),
+        daily_usd: money(client.daily),
+        weekly_usd: money(client.weekly),
+        monthly_usd: money(client.monthly),
+        max_share: client.max_share,
+    }
+}
+
+pub(crate) fn spend(spend: &Spend) -> SpendView {
+    SpendView {
+        today_usd: spend.today.known_cost.to_string(),
+        week_usd: spend.week.known_cost.to_string(),
+        month_usd: spend.month.known_cost.to_string(),
+        unpriced_calls: spend.month.unpriced_calls,
+    }
+}
+
+/// What a running gateway adds to the status.
+pub(crate) fn gateway(status: &mut StatusView, gateway: &Gateway, upstreams: &[String], now: Now) {
+    status.gateway.address = Some(format!("http://{}", gateway.address()));
+    status.gateway.state = if gateway.is_draining() { "draining" } else { "open" }.to_owned();
+    status.gateway.trouble = gateway.trouble().or_else(|| nowhere_to_go(upstreams));
+    status.gateway.upstreams = upstreams.to_vec();
+    status.limits = gateway.levels().iter().map(|level| limit(level, upstreams, now)).collect();
+    status.queue.critical = class(&gateway.queue(Class::Critical));
+    status.queue.normal = class(&gateway.queue(Class::Normal));
+    status.queue.background = class(&gateway.queue(Class::Background));
+    let here: Vec<LiveCallView> = gateway.live().iter().map(live).collect();
+    status.live.splice(0..0, here);
+}
+
+fn nowhere_to_go(upstreams: &[String]) -> Option<String> {
+    let sentence = "the settings name no upstream: calls can't leave until there is an [[upstream]]";
+    upstreams.is_empty().then(|| sentence.to_owned())
+}
+
+fn limit(level: &Level, upstreams: &[String], now: Now) -> LimitView {
+    LimitView {
+        upstream: upstreams.get(level.account.index()).cloned().unwrap_or_default(),
+        group: level.group.to_string(),
+        resource: match level.measure {
+            Measure::Requests => "requests",
+            Measure::InputTokens => "input_tokens",
+            Measure::OutputTokens => "output_tokens",
+            Measure::Concurrency => "concurrency",
+        }
+        .to_owned(),
+        limit: level.limit,
+        guard: level.guarded,
+        level: level.level,
+        source: match level.source {
+            LimitSource::Settings => "settings",
+            LimitSource::Tier => "tier",
+            LimitSource::Headers => "headers",
+        }
+        .to_owned(),
+        observed_at: level.observed.map(|at| {
+            let age = i64::try_from(now.instant.since(at).as_millis()).unwrap_or(i64::MAX);
+            domain::time::Timestamp::from_millis(now.timestamp.as_millis().saturating_sub(age)).to_string()
+        }),
+    }
+}
+
+fn class(queue: &ClassQueue) -> ClassQueueView {
+    ClassQueueView {
+        waiting: queue.waiting as u64,
+        running: queue.running as u64,
+        oldest_ms: millis(queue.oldest.unwrap_or_default()),
+        eta_ms: millis(queue.eta.unwrap_or_default()),
+        paused: queue.paused,
+    }
+}
+
+fn live(call: &LiveCall) -> LiveCallView {
+    LiveCallView {
+        call_id: call.id.to_string(),
+        started_at: call.started_at.to_string(),
+        client: call.client.to_string(),
+        class: call.class.name().to_owned(),
+        model: call.model.to_string(),
+        state: match call.state {
+            LiveState::Waiting => "waiting",
+            LiveState::Running => "running",
+            LiveState::Ended(outcome) => outcome.name(),
+        }
+        .to_owned(),
+        input_tokens: call.input_tokens,
+        output_tokens: call.output_tokens,
+        cost_usd: money(call.cost),
+        waited_ms: millis(call.waited),
+        total_ms: millis(call.total),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn money(usd: Option<Usd>) -> Option<String> {
+    usd.map(|usd| usd.to_string())
+}
+
+fn text(text: &Option<Arc<str>>) -> Option<String> {
+    text.as_deref().map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_terms_are_exact_and_short() {
+        for (number, decimals, expected) in
+            [(3_000_000, 6, "3"), (62_500, 6, "0.0625"), (9_360_000_000, 12, "0.00936"), (0, 6, "0")]
+        {
+            assert_eq!(trimmed(number, decimals), expected);
+        }
+    }
+}

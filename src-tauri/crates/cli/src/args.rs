@@ -1,0 +1,282 @@
+//! The command line as a person writes it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use app::clients::ClientChange;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A local gateway that lets calls to the Claude API through at the pace the upstream allows, and writes down what they cost.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, after_help = EXAMPLES, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Where everything is kept that is written
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where the settings are read from
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) settings: Option<PathBuf>,
+    /// Say only what fails
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say what is done; twice: each step
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidegate serve --demo                      see it work, without a key
+  tidegate key set anthropic < key.txt       put the real key into the keychain
+  tidegate serve                             run the gateway on http://127.0.0.1:8432
+  tidegate client add ci --daily-usd 20      a token for a program that calls
+  tidegate usage --by client --from 2026-11-01
+  tidegate why 01JDQ3V8M2N4P6R8T0W2Y4A6C8    where a call went and what it cost";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the gateway without a window
+    #[command(
+        after_help = "Examples:\n  tidegate serve\n  tidegate serve --listen 127.0.0.1:9000\n  tidegate serve --demo    with a simulated API, its own ledger and made-up traffic"
+    )]
+    Serve(Serve),
+    /// The programs that may call, and their tokens
+    #[command(subcommand)]
+    Client(Client),
+    /// The keys of upstreams, in the system's keychain
+    #[command(subcommand)]
+    Key(Key),
+    /// Limits, queue and spend right now
+    Status(Shape),
+    /// What was used and what it cost
+    #[command(
+        after_help = "Examples:\n  tidegate usage\n  tidegate usage --by model --from 2026-11-01\n  tidegate usage --by tag:feature --from 2026-11-01 --to 2026-11-07 --csv"
+    )]
+    Usage(Usage),
+    /// The latest calls
+    Calls(Calls),
+    /// Where a call went, what it cost and by which price
+    Why(Why),
+    /// Write what happened as CSV
+    #[command(subcommand)]
+    Export(Export),
+    /// Check that the ledger is whole and adds up
+    Verify(Shape),
+    /// Hold the calls of a class back
+    Pause(Class),
+    /// Let the calls of a class through again
+    Resume(Class),
+    /// Run a simulated Claude API on its own
+    #[command(
+        after_help = "Examples:\n  tidegate simulate --scheme 2025-09 --tier 1\n  tidegate simulate --scheme none --listen 127.0.0.1:9100 --faults faults.json"
+    )]
+    Simulate(Simulate),
+    /// Look for what could keep calls from working
+    Doctor(Shape),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Shape {
+    /// One JSON document on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Listen here instead of where the settings say; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Stand on a simulated API with made-up traffic and a ledger of its own
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Answer questions as JSON under /tidegate, with the token in DIR/api-token
+    #[arg(long)]
+    pub(crate) api: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Client {
+    /// Make a client; its token is printed once, alone on stdout
+    #[command(
+        after_help = "Examples:\n  tidegate client add ci\n  tidegate client add support-bot --priority critical --daily-usd 20 --project shop"
+    )]
+    Add(ClientTerms),
+    /// All clients
+    List(Shape),
+    /// Change a client; `none` takes an amount or a label away
+    Set(ClientTerms),
+    /// Take a client's token away; what runs finishes, nothing new starts
+    Revoke { name: String },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientTerms {
+    pub(crate) name: String,
+    /// How urgent its calls are
+    #[arg(long, value_enum)]
+    pub(crate) priority: Option<ClassName>,
+    /// Its share against other clients of its class
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) weight: Option<u32>,
+    #[arg(long, value_name = "P")]
+    pub(crate) person: Option<String>,
+    #[arg(long, value_name = "P")]
+    pub(crate) project: Option<String>,
+    #[arg(long, value_name = "X", value_parser = amount)]
+    pub(crate) daily_usd: Option<String>,
+    #[arg(long, value_name = "X", value_parser = amount)]
+    pub(crate) weekly_usd: Option<String>,
+    #[arg(long, value_name = "X", value_parser = amount)]
+    pub(crate) monthly_usd: Option<String>,
+    /// The most of the capacity it gets while others wait, in percent
+    #[arg(long, value_name = "PCT", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) max_share: Option<u8>,
+}
+
+impl ClientTerms {
+    pub(crate) fn change(&self) -> ClientChange {
+        ClientChange {
+            priority: self.priority.map(|class| class.name().to_owned()),
+            weight: self.weight,
+            person: self.person.clone(),
+            project: self.project.clone(),
+            daily_usd: self.daily_usd.clone(),
+            weekly_usd: self.weekly_usd.clone(),
+            monthly_usd: self.monthly_usd.clone(),
+            max_share: self.max_share,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClassName {
+    Critical,
+    Normal,
+    Background,
+}
+
+impl ClassName {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            ClassName::Critical => "critical",
+            ClassName::Normal => "normal",
+            ClassName::Background => "background",
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Read a key from stdin into the keychain
+    #[command(
+        after_help = "Examples:\n  tidegate key set anthropic < key.txt\n  pass show claude | tidegate key set anthropic"
+    )]
+    Set { name: String },
+    /// The names of the keys and their last four characters
+    List(Shape),
+    /// Remove a key from the keychain
+    Remove { name: String },
+    /// Let one more host have a key
+    #[command(after_help = "Example:\n  tidegate key allow anthropic https://gateway.example.com")]
+    Allow { name: String, host: String },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Usage {
+    /// day, hour, model, client, person, project, tenant, session, upstream or tag:KEY
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) by: Option<String>,
+    #[command(flatten)]
+    pub(crate) days: Days,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// Comma-separated values on stdout
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Days {
+    /// First day, or a moment; today without it
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    /// Last day, or a moment that is not included; today without it
+    #[arg(long, value_name = "D")]
+    pub(crate) to: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Calls {
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) last: u32,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// As `x-tidegate-call` and `tidegate calls` show it
+    pub(crate) call_id: String,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Export {
+    /// One line per call that ended
+    #[command(
+        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd"
+    )]
+    Calls(ExportCalls),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportCalls {
+    #[command(flatten)]
+    pub(crate) days: Days,
+    /// Only of this client
+    #[arg(long, value_name = "C")]
+    pub(crate) client: Option<String>,
+    /// Only these columns, in this order
+    #[arg(long, value_name = "A,B")]
+    pub(crate) columns: Option<String>,
+    /// Into this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Class {
+    #[arg(value_enum, default_value_t = ClassName::Background)]
+    pub(crate) class: ClassName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Port 0 takes a free one
+    #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// 2025-09, 2026-03, 2026-06, or none for no limits
+    #[arg(long, default_value = "2025-09")]
+    pub(crate) scheme: String,
+    /// A tier of the scheme; its first without it
+    #[arg(long)]
+    pub(crate) tier: Option<String>,
+    /// A script of faults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) faults: Option<PathBuf>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    app::settings::parse_listen(text).map_err(|rule| format!("it {rule}, for example 127.0.0.1:8432"))
+}
+
+fn amount(text: &str) -> Result<String, String> {
+    let plain = !text.starts_with('-') && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let legal = text == "none" || plain && text.parse::<f64>().is_ok();
+    if legal { Ok(text.to_owned()) } else { Err("write dollars such as 12.50, or none".to_owned()) }
+}

@@ -1,0 +1,338 @@
+//! What the books tell: `status`, `usage`, `calls`, `why`, `export`, `verify`; and the queue by hand.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use app::api::{Answer, Command, ExportQuestion};
+use app::view::{CallView, StatusView, UsageRowView, UsageView, WhyView};
+
+use crate::args::{Calls, Class, ExportCalls, Shape, Usage, Why};
+use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
+use crate::{Place, print, print_json, tell, unexpected};
+
+pub(crate) async fn status(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {
+    let Answer::Status(status) = place.ask(Command::Status).await? else { return Err(unexpected()) };
+    if shape.json {
+        print_json(&status)?
+    } else {
+        print(&shown_status(&status))?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown_status(status: &StatusView) -> String {
+    let gateway = &status.gateway;
+    let mut text = match &gateway.address {
+        Some(address) => format!("{} on {address}\n", gateway.state),
+        None => "not running: `tidegate serve` starts the gateway\n".to_owned(),
+    };
+    if let Some(trouble) = &gateway.trouble {
+        text += &format!("! {}\n", clean(trouble));
+    }
+    let spend = &status.spend;
+    text += &format!(
+        "spent  today {}  week {}  month {}\n",
+        dollars(Some(&spend.today_usd)),
+        dollars(Some(&spend.week_usd)),
+        dollars(Some(&spend.month_usd))
+    );
+    if spend.unpriced_calls > 0 {
+        text += &format!("       and {} calls of unknown price\n", count(spend.unpriced_calls));
+    }
+    text + &shown_queue(status) + &shown_limits(status)
+}
+
+fn shown_queue(status: &StatusView) -> String {
+    let queue = &status.queue;
+    let classes = [("critical", &queue.critical), ("normal", &queue.normal), ("background", &queue.background)];
+    let row = |(name, class): &(&str, &app::view::ClassQueueView)| {
+        let note = if class.paused { "paused" } else { "" };
+        vec![
+            words(name),
+            number(count(class.waiting)),
+            number(count(class.running)),
+            number(time(class.oldest_ms)),
+            number(time(class.eta_ms)),
+            words(note),
+        ]
+    };
+    let heads = ["queue", "waiting", "running", "oldest", "last leaves in", ""];
+    format!("\n{}", table(&heads, &classes.iter().map(row).collect::<Vec<_>>()))
+}
+
+fn shown_limits(status: &StatusView) -> String {
+    if status.limits.is_empty() {
+        return String::new();
+    }
+    let row = |limit: &app::view::LimitView| {
+        vec![
+            words(&limit.upstream),
+            words(&limit.group),
+            words(limit.resource.replace('_', " ")),
+            number(limit.level),
+            number(count(limit.guard)),
+            number(count(limit.limit)),
+            words(&limit.source),
+        ]
+    };
+    let heads = ["upstream", "group", "a minute", "left", "guard", "limit", "from"];
+    format!("\n{}", table(&heads, &status.limits.iter().map(row).collect::<Vec<_>>()))
+}
+
+pub(crate) async fn usage(place: &Place, question: Usage) -> anyhow::Result<ExitCode> {
+    let (by, from, to) = (question.by.clone(), question.days.from, question.days.to);
+    let Answer::Usage(usage) = place.ask(Command::Usage { by, from, to }).await? else { return Err(unexpected()) };
+    match (question.shape.json, question.csv) {
+        (true, _) => print_json(&usage)?,
+        (false, true) => print(&usage_csv(&usage))?,
+        (false, false) => print(&shown_usage(&usage, question.by.as_deref().unwrap_or("day")))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown_usage(usage: &UsageView, by: &str) -> String {
+    let cells = |row: &UsageRowView, key: &str| -> Vec<Cell> {
+        vec![
+            words(if key.is_empty() { "–" } else { key }),
+            number(count(row.calls)),
+            number(count(row.input_tokens)),
+            number(count(row.cache_write_5m_tokens + row.cache_write_1h_tokens)),
+            number(count(row.cache_read_tokens)),
+            number(count(row.output_tokens)),
+            number(dollars(row.cost_usd.as_deref())),
+            number(count(row.unpriced_calls)),
+        ]
+    };
+    let mut rows: Vec<Vec<Cell>> = usage.rows.iter().map(|row| cells(row, &row.key)).collect();
+    rows.push(cells(&usage.total, "total"));
+    let heads = [by, "calls", "input", "cache write", "cache read", "output", "cost", "unpriced"];
+    let span = format!("\n{} to {} ({}), tokens\n", usage.from, usage.to, usage.timezone);
+    table(&heads, &rows) + &span
+}
+
+fn usage_csv(usage: &UsageView) -> String {
+    let mut text = "key,calls,input_tokens,cache_write_5m_tokens,cache_write_1h_tokens,cache_read_tokens,output_tokens,cost_usd,unpriced_calls,saved_usd\r\n".to_owned();
+    for row in &usage.rows {
+        let counts = [
+            row.calls,
+            row.input_tokens,
+            row.cache_write_5m_tokens,
+            row.cache_write_1h_tokens,
+            row.cache_read_tokens,
+            row.output_tokens,
+        ];
+        let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
+        let cost = row.cost_usd.as_deref().unwrap_or("");
+        text +=
+            &format!("{},{},{cost},{},{}\r\n", csv_text(&row.key), counts.join(","), row.unpriced_calls, row.saved_usd);
+    }
+    text
+}
+
+/// Quoted where needed, and no cell that a spreadsheet would run.
+fn csv_text(text: &str) -> String {
+    let runs = text
+        .trim_start_matches(|c: char| c.is_whitespace() || c.is_control())
+        .starts_with(['=', '+', '-', '@', '|', '%']);
+    let quoted = text.replace('"', "\"\"");
+    match (runs, text.contains([',', '"', '\r', '\n'])) {
+        (true, _) => format!("\"'{quoted}\""),
+        (false, true) => format!("\"{quoted}\""),
+        (false, false) => text.to_owned(),
+    }
+}
+
+pub(crate) async fn calls(place: &Place, question: Calls) -> anyhow::Result<ExitCode> {
+    let Answer::Calls(calls) = place.ask(Command::Calls { last: question.last }).await? else {
+        return Err(unexpected());
+    };
+    if question.shape.json {
+        print_json(&calls)?;
+    } else if calls.is_empty() {
+        tell("No call has ended yet.\n");
+    } else {
+        print(&shown_calls(&calls))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown_calls(calls: &[CallView]) -> String {
+    let row = |call: &CallView| {
+        let prompt =
+            call.input_tokens + call.cache_write_5m_tokens + call.cache_write_1h_tokens + call.cache_read_tokens;
+        vec![
+            words(&call.call_id),
+            words(&call.started_at),
+            words(&call.client),
+            words(&call.model),
+            words(&call.outcome),
+            number(count(prompt)),
+            number(count(call.output_tokens)),
+            number(dollars(call.cost_usd.as_deref())),
+            number(time(call.waited_ms)),
+            number(time(call.total_ms)),
+        ]
+    };
+    let heads = ["call", "started", "client", "model", "outcome", "prompt", "output", "cost", "waited", "total"];
+    table(&heads, &calls.iter().map(row).collect::<Vec<_>>())
+}
+
+pub(crate) async fn why(place: &Place, question: Why) -> anyhow::Result<ExitCode> {
+    let Answer::Why(why) = place.ask(Command::Why { call_id: question.call_id }).await? else {
+        return Err(unexpected());
+    };
+    if question.shape.json {
+        print_json(&why)?
+    } else {
+        print(&shown_why(&why))?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown_why(why: &WhyView) -> String {
+    let call = &why.call;
+    let error = call.error.as_deref().map_or_else(String::new, |error| format!(": {}", clean(error)));
+    let mut text = format!(
+        "call {}  {}  {}  {}{}\nstarted {}  client {}  {}\n",
+        call.call_id,
+        clean(&call.model),
+        call.outcome,
+        if call.status == 0 { "no status".to_owned() } else { format!("status {}", call.status) },
+        error,
+        call.started_at,
+        clean(&call.client),
+        call.priority,
+    );
+    let first_byte = call.first_byte_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {}", time(ms)));
+    text += &format!("waited {}  first byte {first_byte}  total {}\n", time(call.waited_ms), time(call.total_ms));
+    text += &shown_attempts(why);
+    text + &shown_cost(why)
+}
+
+fn shown_attempts(why: &WhyView) -> String {
+    if why.attempts.is_empty() {
+        return "it never left\n".to_owned();
+    }
+    let row = |attempt: &app::view::AttemptView| {
+        let status = attempt.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        let billed = if attempt.maybe_billed { "may be billed" } else { "" };
+        vec![
+            number(attempt.number),
+            words(&attempt.upstream),
+            words(&attempt.opened_at),
+            words(status),
+            maybe(attempt.request_id.as_deref()),
+            words(attempt.error.as_deref().unwrap_or("")),
+            words(billed),
+        ]
+    };
+    let heads = ["attempt", "upstream", "left at", "status", "request id", "error", ""];
+    format!("\n{}", table(&heads, &why.attempts.iter().map(row).collect::<Vec<_>>()))
+}
+
+fn shown_cost(why: &WhyView) -> String {
+    let estimated = if why.call.estimated { " (estimated)" } else { "" };
+    let row = |term: &app::view::TermView| {
+        vec![
+            words(term.class.replace('_', " ")),
+            number(count(term.tokens)),
+            number(format!("${}", term.usd_per_mtok)),
+            number(format!("${}", term.cost_usd)),
+        ]
+    };
+    let mut text = format!(
+        "\n{}",
+        table(&["tokens", "count", "per million", "cost"], &why.terms.iter().map(row).collect::<Vec<_>>())
+    );
+    text += &match &why.call.cost_usd {
+        Some(cost) => format!("cost ${cost}{estimated}\n"),
+        None => "the price is unknown\n".to_owned(),
+    };
+    if let Some(price) = &why.price {
+        let from = price.valid_from.as_deref().map_or_else(String::new, |from| format!(", valid from {from}"));
+        text += &format!("price {}{from}, read at {}\n", clean(&price.price_id), clean(&price.source));
+    }
+    text
+}
+
+pub(crate) async fn export_calls(place: &Place, question: ExportCalls) -> anyhow::Result<ExitCode> {
+    let draft = draft(place, question.out.as_deref())?;
+    let wanted = ExportQuestion {
+        from: question.days.from,
+        to: question.days.to,
+        client: question.client,
+        columns: question.columns,
+    };
+    let written = place.ask(Command::Export { question: wanted, file: draft.clone() }).await;
+    let done = written.and_then(|_| hand_over(&draft, question.out.as_deref()));
+    // After a success it is gone or copied; after a failure nobody wants it.
+    let _ = std::fs::remove_file(&draft);
+    done?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The CSV is first written beside its place, whole, by whoever has the ledger.
+fn draft(place: &Place, out: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let name = format!("export-{}.csv.new", std::process::id());
+    let beside = match out {
+        Some(out) => std::path::absolute(out).context("the place of --out is unknown")?.with_file_name(name),
+        None => std::path::absolute(&place.data_dir).context("the data folder's place is unknown")?.join(name),
+    };
+    Ok(beside)
+}
+
+fn hand_over(draft: &Path, out: Option<&Path>) -> anyhow::Result<()> {
+    match out {
+        Some(out) => std::fs::rename(draft, out).with_context(|| format!("{} can't be written", out.display())),
+        None => {
+            let mut file = File::open(draft)?;
+            io::copy(&mut file, &mut io::stdout().lock())?;
+            Ok(())
+        }
+    }
+}
+
+pub(crate) async fn verify(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {
+    let Answer::Verify(verdict) = place.ask(Command::Verify).await? else { return Err(unexpected()) };
+    if shape.json {
+        print_json(&verdict)?;
+    } else if verdict.clean {
+        print("The ledger is whole and adds up.\n")?;
+    } else {
+        let lines: Vec<String> = verdict.findings.iter().map(|finding| clean(finding) + "\n").collect();
+        print(&lines.concat())?;
+    }
+    Ok(if verdict.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+pub(crate) async fn pause(place: &Place, class: Class) -> anyhow::Result<ExitCode> {
+    place.ask(Command::Pause { class: class.class.name().to_owned() }).await?;
+    tell(&format!("{} calls are held back until `tidegate resume {0}`.\n", class.class.name()));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn resume(place: &Place, class: Class) -> anyhow::Result<ExitCode> {
+    place.ask(Command::Resume { class: class.class.name().to_owned() }).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_runs_in_a_spreadsheet() {
+        for (text, expected) in [
+            ("shop", "shop"),
+            ("a,b", "\"a,b\""),
+            ("=1+1", "\"'=1+1\""),
+            ("\t\u{1}@x", "\"'\t\u{1}@x\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+        ] {
+            assert_eq!(csv_text(text), expected);
+        }
+    }
+}
