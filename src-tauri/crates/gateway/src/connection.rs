@@ -211,3 +211,79 @@ fn refusal(violation: Violation) -> Bytes {
     );
     [head.as_bytes(), &body].concat().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    fn judged() -> (DuplexStream, Judged<DuplexStream>, Arc<Handle>) {
+        let (client, server) = duplex(1 << 20);
+        let handle = Handle::new();
+        (client, Judged::new(server, handle.clone()), handle)
+    }
+
+    /// Seconds until the connection looks closed.
+    async fn closes_after(judged: &mut Judged<DuplexStream>) -> u64 {
+        let began = Instant::now();
+        let mut bytes = Vec::new();
+        judged.read_to_end(&mut bytes).await.expect("it ends in good order");
+        began.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_after_75_s_and_half_a_head_after_10() {
+        let (_client, mut idle, _) = judged();
+        assert_eq!(closes_after(&mut idle).await, 75);
+        let (mut client, mut slow, _) = judged();
+        tokio::spawn(async move {
+            for byte in b"GET / HTTP/1.1\r\nhost: localhost\r\n" {
+                client.write_all(&[*byte]).await?;
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+            io::Result::Ok(())
+        });
+        assert_eq!(closes_after(&mut slow).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_in_use_has_no_idle_end() {
+        let (_client, mut judged, handle) = judged();
+        let busy = Busy::with(&handle);
+        assert_eq!(handle.idle_since(), None);
+        let used = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(1_000)).await;
+            drop(busy);
+        });
+        let mut byte = [0];
+        let read = tokio::time::timeout(Duration::from_secs(999), judged.read(&mut byte)).await;
+        assert!(read.is_err(), "a long call is not cut");
+        used.await.expect("no panic");
+        assert_eq!(closes_after(&mut judged).await, 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bad_head_is_answered_and_never_delivered() {
+        let (mut client, mut judged, _) = judged();
+        client.write_all(b"GET / HTTP/1.1\nhost: localhost\n\n").await.expect("room");
+        let mut seen = Vec::new();
+        judged.read_to_end(&mut seen).await.expect("it ends in good order");
+        assert!(seen.is_empty());
+        let mut told = String::new();
+        client.read_to_string(&mut told).await.expect("text");
+        assert!(
+            told.starts_with("HTTP/1.1 400 Bad Request\r\n") && told.contains("\"invalid_request_error\""),
+            "{told}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_for_five_minutes_is_gone() {
+        let (_client, server) = duplex(8);
+        let mut judged = Judged::new(server, Handle::new());
+        let began = Instant::now();
+        let written = judged.write_all(&[0; 64]).await;
+        assert_eq!(written.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        assert_eq!(began.elapsed().as_secs(), 300);
+    }
+}

@@ -203,3 +203,108 @@ impl Drop for Waiting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::config::{Pacing, WrittenLimits};
+    use domain::tier::MinuteLimits;
+    use domain::time::{Now, Timestamp};
+
+    /// Goes as the runtime's paused clock goes.
+    struct VirtualClock(tokio::time::Instant);
+
+    impl Clock for VirtualClock {
+        fn now(&self) -> Now {
+            let nanos = u64::try_from(self.0.elapsed().as_nanos()).expect("a short test");
+            Now { instant: Instant::from_nanos(nanos), timestamp: Timestamp::from_millis(0) }
+        }
+    }
+
+    /// A door that lets one call through at a time.
+    fn narrow() -> (Arc<Door>, AccountId) {
+        let clock = Arc::new(VirtualClock(tokio::time::Instant::now()));
+        let door = Arc::new(Door::new(2, clock));
+        let one = WrittenLimits { models: vec!["*".into()], per_minute: MinuteLimits::default(), concurrency: Some(1) };
+        let account = door.add_account(Pacing {
+            presumed: None,
+            written: vec![one],
+            guard_requests_permille: 1_000,
+            guard_tokens_permille: 1_000,
+            retry_after_buffer: Duration::ZERO,
+        });
+        tokio::spawn(door.clone().keep());
+        (door, account)
+    }
+
+    fn call(account: AccountId, patience: u64) -> Demand {
+        Demand {
+            account,
+            model: "m".into(),
+            class: Class::Normal,
+            client: "c".into(),
+            weight: 1,
+            tenant: None,
+            body_bytes: 10,
+            max_tokens: None,
+            deadline: Instant::from_nanos(patience * 1_000_000_000),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_that_is_dropped_lets_the_next_caller_through() {
+        let (door, account) = narrow();
+        let first = door.enter(call(account, 60)).await.expect("room for one");
+        let second = tokio::spawn({
+            let door = door.clone();
+            async move { door.enter(call(account, 60)).await.is_ok() }
+        });
+        while door.queue(Class::Normal).waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(first);
+        assert!(second.await.expect("no panic"));
+        assert_eq!(door.queue(Class::Normal).running, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_at_its_deadline() {
+        let (door, account) = narrow();
+        let _first = door.enter(call(account, 60)).await.expect("room for one");
+        let began = tokio::time::Instant::now();
+        let refused = door.enter(call(account, 7)).await;
+        assert!(matches!(refused, Err(Refusal::Deadline { .. })), "{refused:?}");
+        assert_eq!(began.elapsed().as_secs(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_who_leaves_frees_its_place() {
+        let (door, account) = narrow();
+        let _first = door.enter(call(account, 60)).await.expect("room for one");
+        for _ in 0..5 {
+            let wait = door.enter(call(account, 60));
+            assert!(tokio::time::timeout(Duration::from_millis(1), wait).await.is_err());
+        }
+        assert_eq!(door.queue(Class::Normal).waiting, 0);
+        assert!(door.lock().waiting.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_queue_says_so_at_once() {
+        let (door, account) = narrow();
+        let _first = door.enter(call(account, 60)).await.expect("room for one");
+        let waits: Vec<_> = (0..2)
+            .map(|_| {
+                tokio::spawn({
+                    let door = door.clone();
+                    async move { door.enter(call(account, 60)).await.map(drop) }
+                })
+            })
+            .collect();
+        while door.queue(Class::Normal).waiting < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(door.enter(call(account, 60)).await, Err(Refusal::QueueFull { .. })));
+        waits.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}

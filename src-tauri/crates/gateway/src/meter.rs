@@ -191,3 +191,73 @@ impl Write for Bounded {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::usage::Usage;
+    use http::HeaderValue;
+    use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
+    const EVENTS: &str = "event: message_start\ndata: {\"message\":{\"model\":\"m\",\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n\
+        event: content_block_delta\r\ndata: {\"delta\":{\"text\":\"eight by\"}}\r\n\r\n\
+        event: message_delta\ndata: {\"usage\":{\"output_tokens\":5}}\n\n\
+        event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+    fn meter(kind: &'static str, encoding: Option<&'static str>) -> Meter {
+        let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+        if let Some(encoding) = encoding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        Meter::for_answer(&headers)
+    }
+
+    #[test]
+    fn a_stream_cut_at_any_byte_is_counted_up_to_there() {
+        for cut in 0..EVENTS.len() {
+            let mut meter = meter("text/event-stream", None);
+            assert_eq!(meter.feed(&EVENTS.as_bytes()[..cut]), Seen::More);
+            let (cut_usage, estimated) = meter.tally().settled(&Usage::default(), None);
+            assert!(estimated || cut_usage.tokens.output == 5, "{cut}");
+            assert_eq!(cut_usage.tokens.input, if meter.tally().prompt_known { 9 } else { 0 });
+            let last = meter.feed(&EVENTS.as_bytes()[cut..]);
+            let stop = EVENTS.find("event: message_stop").expect("there is one");
+            assert_eq!(last, Seen::Last { at: stop.saturating_sub(cut) }, "{cut}");
+            let (usage, estimated) = meter.tally().settled(&Usage::default(), None);
+            assert_eq!((usage.tokens.input, usage.tokens.output, estimated), (9, 5, false), "{cut}");
+        }
+    }
+
+    #[test]
+    fn packed_bytes_are_counted_one_by_one() {
+        let packed = zstd::stream::encode_all(EVENTS.as_bytes(), 1).expect("memory");
+        let mut meter = meter("text/event-stream", Some("zstd"));
+        let last: Vec<Seen> =
+            packed.iter().map(|byte| meter.feed(&[*byte])).filter(|seen| *seen != Seen::More).collect();
+        assert_eq!(last, [Seen::Last { at: 0 }]);
+        assert!(meter.tally().whole_known);
+    }
+
+    #[test]
+    fn a_bomb_is_not_unpacked() {
+        let zeros = vec![0; 32 << 20];
+        let packed = zstd::stream::encode_all(&*zeros, 1).expect("memory");
+        let mut meter = meter("application/json", Some("zstd"));
+        meter.feed(&packed);
+        meter.finish();
+        assert!(matches!(meter.reader, Reader::Blind));
+        assert!(meter.tally().settled(&Usage::default(), None).1);
+    }
+
+    #[test]
+    fn what_is_too_large_or_unknown_passes_uncounted() {
+        let mut huge = meter("text/event-stream", None);
+        let piece = vec![b'x'; 1 << 20];
+        for _ in 0..20 {
+            assert_eq!(huge.feed(&piece), Seen::More);
+        }
+        assert!(!huge.reads_events());
+        let mut unknown = meter("text/event-stream", Some("lzma"));
+        assert_eq!((unknown.feed(EVENTS.as_bytes()), unknown.reads_events()), (Seen::More, false));
+    }
+}

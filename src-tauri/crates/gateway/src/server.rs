@@ -205,7 +205,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     // Times and bounds of heads are kept by `connection` and `guard::framing`, which see the bytes first.
-    http.max_headers(guard::framing::HEADERS_MAX + 1).max_buf_size(READ_BUFFER_BYTES_MAX).pipeline_flush(true);
+    http.max_headers(guard::framing::HEADERS_MAX + 1).max_buf_size(READ_BUFFER_BYTES_MAX);
     http
 }
 

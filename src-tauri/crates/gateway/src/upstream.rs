@@ -219,3 +219,104 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, value.parse().expect("a value"));
+        }
+        map
+    }
+
+    #[test]
+    fn neither_our_secrets_nor_what_speaks_of_one_connection_goes_out() {
+        let kept = [
+            ("anthropic-version", "2023-06-01"),
+            ("anthropic-beta", "a"),
+            ("anthropic-beta", "b"),
+            ("accept-encoding", "br"),
+        ];
+        let dropped = [
+            ("host", "localhost"),
+            ("x-api-key", "tg-x"),
+            ("authorization", "Bearer tg-x"),
+            ("cookie", "a=b"),
+            ("x-tidegate-tag", "a=b"),
+            ("x-tidegate-anything", "1"),
+            ("connection", "keep-alive, x-mine"),
+            ("connection", "X-Yours"),
+            ("x-mine", "1"),
+            ("x-yours", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("proxy-authorization", "Basic x"),
+            ("content-length", "5"),
+            ("expect", "100-continue"),
+        ];
+        let all: Vec<_> = kept.iter().chain(&dropped).copied().collect();
+        assert_eq!(outgoing(headers(&all)), headers(&kept));
+    }
+
+    #[test]
+    fn what_an_upstream_says_of_itself_does_not_come_in() {
+        let mut answer = headers(&[
+            ("request-id", "req_1"),
+            ("anthropic-ratelimit-requests-limit", "5"),
+            ("connection", "x-mine"),
+            ("x-mine", "1"),
+            ("transfer-encoding", "chunked"),
+            ("set-cookie", "a=b"),
+            ("alt-svc", "h3=\":443\""),
+            ("access-control-allow-origin", "*"),
+        ]);
+        incoming(&mut answer);
+        assert_eq!(answer, headers(&[("request-id", "req_1"), ("anthropic-ratelimit-requests-limit", "5")]));
+    }
+
+    #[test]
+    fn the_key_is_shown_and_never_printed() {
+        let mut map = HeaderMap::new();
+        show_key(&mut map, &Secret::new("sk-secret".to_owned())).expect("a header");
+        assert_eq!(map.get("x-api-key").map(HeaderValue::as_bytes), Some(&b"sk-secret"[..]));
+        assert!(!format!("{map:?}").contains("sk-secret"));
+    }
+
+    #[test]
+    fn only_addresses_that_keep_the_key_safe_are_used() {
+        let check = |base_url: &str| {
+            let mut door = domain::admission::Admission::new(1);
+            let pacing = domain::config::Pacing {
+                presumed: None,
+                written: Vec::new(),
+                guard_requests_permille: 960,
+                guard_tokens_permille: 930,
+                retry_after_buffer: Duration::ZERO,
+            };
+            let account = door.add_account(pacing.clone());
+            let settings = crate::Upstream { name: "a".into(), base_url: base_url.into(), key: None, pacing };
+            Upstream::new(&settings, account, &Timeouts::default(), &ProxyUse::None)
+        };
+        for (good, base, origin) in [
+            ("https://api.anthropic.com", "https://api.anthropic.com", "https://api.anthropic.com"),
+            ("https://a.b:8443/deep/er/", "https://a.b:8443/deep/er", "https://a.b:8443"),
+            ("http://127.0.0.1:9", "http://127.0.0.1:9", "http://127.0.0.1:9"),
+            ("http://localhost:9/x", "http://localhost:9/x", "http://localhost:9"),
+            ("http://[::1]:9", "http://[::1]:9", "http://[::1]:9"),
+        ] {
+            let upstream = check(good).expect("a good address");
+            assert_eq!((upstream.base.as_str(), upstream.origin.as_str()), (base, origin));
+        }
+        for plain in ["http://api.anthropic.com", "http://10.0.0.1", "http://localhost.evil.com"] {
+            assert!(matches!(check(plain).err(), Some(BadUpstream::Plain(_))), "{plain}");
+        }
+        for wrong in ["", "api.anthropic.com", "ftp://a", "https://", "https://a?b=c", "https://user:pw@a"] {
+            assert!(matches!(check(wrong).err(), Some(BadUpstream::Address(_))), "{wrong}");
+        }
+    }
+}
