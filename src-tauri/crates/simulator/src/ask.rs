@@ -86,6 +86,7 @@ pub(crate) fn of_value(body: Value, version: Version) -> Result<Ask, ApiError> {
     let max_tokens = max_tokens(fields, stream)?;
     prompt(fields, version)?;
     sampling(fields, version)?;
+    tools(&body)?;
     tool_choice(&body)?;
     let thinks = thinking(&body, max_tokens)?;
     let stop_sequences = tokens::list(&body["stop_sequences"]).iter().filter_map(|s| Some(s.as_str()?.to_owned()));
@@ -137,6 +138,11 @@ const KNOWN_FIELDS: &[&str] = &[
     "user_profile_id",
 ];
 
+/// `null` is as good as absent.
+fn given<'v>(fields: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    fields.get(name).filter(|value| !value.is_null())
+}
+
 fn required(field: &str) -> ApiError {
     ApiError::invalid(format!("{field}: Field required"))
 }
@@ -151,7 +157,7 @@ fn model(fields: &Map<String, Value>) -> Result<String, ApiError> {
 }
 
 fn flag(fields: &Map<String, Value>, name: &str) -> Result<bool, ApiError> {
-    match fields.get(name) {
+    match given(fields, name) {
         None => Ok(false),
         Some(value) => {
             value.as_bool().ok_or_else(|| ApiError::invalid(format!("{name}: Input should be a valid boolean")))
@@ -212,11 +218,11 @@ fn newer_rules(i: usize, role: &str, content: &Value) -> Result<(), ApiError> {
 }
 
 fn marks(fields: &Map<String, Value>) -> Result<(), ApiError> {
-    let in_list = |list: &Value| tokens::list(list).iter().filter(|block| block.get("cache_control").is_some()).count();
+    let in_list = |list: &Value| tokens::list(list).iter().filter(|block| block["cache_control"].is_object()).count();
     let of = |name: &str| fields.get(name).map_or(0, in_list);
     let messages = fields.get("messages").map(tokens::list).unwrap_or_default();
     let in_messages: usize = messages.iter().map(|message| in_list(&message["content"])).sum();
-    match of("tools") + of("system") + in_messages + usize::from(fields.contains_key("cache_control")) {
+    match of("tools") + of("system") + in_messages + usize::from(given(fields, "cache_control").is_some()) {
         0..=4 => Ok(()),
         more => {
             Err(ApiError::invalid(format!("A maximum of 4 blocks with cache_control may be provided. Found {more}.")))
@@ -225,12 +231,12 @@ fn marks(fields: &Map<String, Value>) -> Result<(), ApiError> {
 }
 
 fn sampling(fields: &Map<String, Value>, version: Version) -> Result<(), ApiError> {
-    let given = ["temperature", "top_p", "top_k"].into_iter().find(|name| fields.contains_key(*name));
-    if let (Version::V2026, Some(name)) = (version, given) {
+    let sampled = ["temperature", "top_p", "top_k"].into_iter().find(|name| given(fields, name).is_some());
+    if let (Version::V2026, Some(name)) = (version, sampled) {
         return Err(ApiError::invalid(format!("{name}: Extra inputs are not permitted")));
     }
     for name in ["temperature", "top_p"] {
-        if let Some(value) = fields.get(name)
+        if let Some(value) = given(fields, name)
             && !value.as_f64().is_some_and(|value| (0.0..=1.0).contains(&value))
         {
             return Err(ApiError::invalid(format!("{name}: range: 0..1")));
@@ -239,8 +245,26 @@ fn sampling(fields: &Map<String, Value>, version: Version) -> Result<(), ApiErro
     Ok(())
 }
 
+/// A tool of the client's own needs a schema of an object.
+fn tools(body: &Value) -> Result<(), ApiError> {
+    let own = |tool: &Value| tool["type"].is_null() || tool["type"] == "custom";
+    for (i, tool) in tokens::list(&body["tools"]).iter().enumerate().filter(|(_, tool)| own(tool)) {
+        if tool["name"].is_null() {
+            return Err(required(&format!("tools.{i}.custom.name")));
+        }
+        let at = format!("tools.{i}.custom.input_schema");
+        let schema = tool["input_schema"].as_object().ok_or_else(|| required(&at))?;
+        match given(schema, "type") {
+            Some(kind) if kind == "object" => {}
+            Some(_) => return Err(ApiError::invalid(format!("{at}.type: Input should be 'object'"))),
+            None => return Err(required(&format!("{at}.type"))),
+        }
+    }
+    Ok(())
+}
+
 fn tool_choice(body: &Value) -> Result<(), ApiError> {
-    let Some(choice) = body.get("tool_choice") else { return Ok(()) };
+    let Some(choice) = body.get("tool_choice").filter(|choice| !choice.is_null()) else { return Ok(()) };
     let tools = tokens::list(&body["tools"]);
     if tools.is_empty() {
         return Err(ApiError::invalid("tool_choice: may only be specified while providing tools"));
@@ -302,12 +326,22 @@ mod tests {
         let five = vec![json!({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}); 5];
         for (changes, expected) in [
             (json!({}), "fine"),
+            (json!({"stream": Value::Null, "temperature": Value::Null, "tool_choice": Value::Null}), "fine"),
             (json!({"max_tokens": null}), "400 max_tokens: Field required"),
             (json!({"max_tokens": "9"}), "400 max_tokens: Input should be a valid integer"),
             (json!({"max_tokens": -1}), "400 max_tokens: Input should be greater than or equal to 0"),
             (json!({"max_tokens": 0, "stream": true}), "400 max_tokens: Input should be greater than or equal to 1"),
             (json!({"model": null}), "400 model: Field required"),
             (json!({"messages": []}), "400 messages: at least one message is required"),
+            (json!({"tools": [{"name": "a"}]}), "400 tools.0.custom.input_schema: Field required"),
+            (
+                json!({"tools": [{"name": "a", "input_schema": {"$ref": "x"}}]}),
+                "400 tools.0.custom.input_schema.type: Field required",
+            ),
+            (
+                json!({"tools": [{"name": "a", "input_schema": {"type": "string"}}]}),
+                "400 tools.0.custom.input_schema.type: Input should be 'object'",
+            ),
             (json!({"surprise": 1}), "400 surprise: Extra inputs are not permitted"),
             (json!({"temperature": -5.0}), "400 temperature: range: 0..1"),
             (json!({"tool_choice": {"type": "any"}}), "400 tool_choice: may only be specified while providing tools"),
