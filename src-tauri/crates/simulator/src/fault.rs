@@ -342,4 +342,12 @@ mod tests {
         assert_eq!(Fault::parse("cut; after_lunch=1"), None);
         assert_eq!(Fault::parse("cutlet"), None);
     }
+
+    #[test]
+    fn the_script_in_the_documentation_is_a_script() {
+        let (_, rest) = include_str!("lib.rs").split_once("```toml\n").expect("an example");
+        let (example, _) = rest.split_once("//! ```").expect("its end");
+        let script = example.replace("//! ", "");
+        assert_eq!(Faults::from_toml(&script).expect("a script").rules.len(), 2);
+    }
 }

@@ -106,10 +106,10 @@ impl<'a> Call<'a> {
     }
 
     async fn run(self) -> Result<Response<Body>, Stop> {
-        self.fail_at_the_door().await?;
+        self.fail_at_the_door()?;
         let running = self.admit()?;
         let limits = self.limit_headers();
-        self.pace.wait_for_the_first_byte().await;
+        self.wait_for_the_first_byte().await;
         let mut response = if self.ask.stream { self.stream(running) } else { self.whole(running).await? };
         response.headers_mut().extend(limits);
         Ok(response)
@@ -117,7 +117,7 @@ impl<'a> Call<'a> {
 
     /// The faults in which the model never begins.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each fault strikes at one place; elsewhere it changes nothing")]
-    async fn fail_at_the_door(&self) -> Result<(), Stop> {
+    fn fail_at_the_door(&self) -> Result<(), Stop> {
         let Some(fault) = &self.fault else { return Ok(()) };
         if let Some(measure) = fault.limit() {
             return Err(self.invented_limit(fault, measure));
@@ -130,10 +130,6 @@ impl<'a> Call<'a> {
             Kind::Html => Err(self.replaced("text/html", b"<!doctype html><title>Sign in</title>\n")),
             Kind::Empty => Err(self.replaced("application/json", b"")),
             Kind::ErrorInStream if !self.ask.stream => Err(ApiError::overloaded().into()),
-            Kind::StallHeaders => {
-                tokio::time::sleep(fault.stall()).await;
-                Ok(())
-            }
             _ => Ok(()),
         }
     }
@@ -156,6 +152,15 @@ impl<'a> Call<'a> {
         };
         let limited = Limited { measure, limit: known.unwrap_or(usual), wait: fault.wait() };
         self.refusal(&limited, None)
+    }
+
+    async fn wait_for_the_first_byte(&self) {
+        let stall = self.fault.filter(|fault| fault.kind == Kind::StallHeaders).map(|fault| fault.stall());
+        let wait = self.pace.first_byte + stall.unwrap_or_default();
+        // A sleep of nothing would still last until the timer's next tick.
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
     }
 
     fn admit(&self) -> Result<Running, Stop> {

@@ -197,6 +197,23 @@ async fn a_caller_that_leaves_pays_for_what_was_produced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_is_noticed_while_nothing_is_sent() {
+    for body in
+        [says("[[output 900]]"), says("[[fault stall]]"), streamed("[[fault stall]]"), says("[[fault stall_headers]]")]
+    {
+        let simulator = start(Options { latency: Latency::REALISTIC, ..priced() }).await;
+        let stream = open(&simulator, "POST /v1/messages", KEY, &body.to_string()).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!((simulator.stats().calls, simulator.stats().completed), (1, 0), "{body}");
+        drop(stream);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let stats = simulator.stats();
+        assert_eq!((stats.running, stats.completed, stats.cut), (0, 0, 0), "{body}");
+        assert_eq!(stats.cancelled, 1, "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_come_in_their_time() {
     let latency = Latency { first_byte_ms: (400, 400), tokens_per_second: (100, 100) };
     let simulator = start(Options { latency, ..priced() }).await;

@@ -42,13 +42,6 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// A sleep of nothing would still last until the timer's next tick.
-    pub(crate) async fn wait_for_the_first_byte(self) {
-        if !self.first_byte.is_zero() {
-            tokio::time::sleep(self.first_byte).await;
-        }
-    }
-
     pub(crate) fn of_tokens(self, tokens: u64) -> Duration {
         self.per_token.saturating_mul(u32::try_from(tokens).unwrap_or(u32::MAX))
     }
