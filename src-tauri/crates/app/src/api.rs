@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::App;
-use crate::clients::ClientChange;
+use crate::clients::{ClientChange, ClientError};
 use crate::folder;
 use crate::range::range;
 use crate::show;
@@ -100,6 +100,7 @@ pub enum Fault {
     Stranger,
     /// There is no such thing.
     Absent,
+    /// It makes sense and can't be done as things stand.
     Machine,
 }
 
@@ -114,6 +115,17 @@ impl ApiError {
 
     pub fn machine(reason: impl ToString) -> ApiError {
         ApiError { fault: Fault::Machine, reason: reason.to_string() }
+    }
+}
+
+impl From<ClientError> for ApiError {
+    fn from(error: ClientError) -> ApiError {
+        let fault = match &error {
+            ClientError::Wrong { .. } => Fault::Asker,
+            ClientError::Unknown { .. } => Fault::Absent,
+            ClientError::Taken { .. } | ClientError::NoChance | ClientError::Folder(_) => Fault::Machine,
+        };
+        ApiError { fault, reason: error.to_string() }
     }
 }
 

@@ -197,14 +197,14 @@ impl App {
     /// The token of a new client. Nobody can show it again.
     pub fn add_client(&self, name: &str, change: &ClientChange) -> Result<String, ApiError> {
         let mut clients = lock(&self.clients);
-        let token = clients.add(name, change).map_err(ApiError::asker)?;
+        let token = clients.add(name, change)?;
         self.tell_gateway(&clients);
         Ok(token)
     }
 
     pub fn set_client(&self, name: &str, change: &ClientChange) -> Result<(), ApiError> {
         let mut clients = lock(&self.clients);
-        clients.set(name, change).map_err(ApiError::asker)?;
+        clients.set(name, change)?;
         self.tell_gateway(&clients);
         Ok(())
     }
@@ -223,7 +223,7 @@ impl App {
     /// Running calls of the client finish; none starts.
     pub fn revoke_client(&self, name: &str) -> Result<(), ApiError> {
         let mut clients = lock(&self.clients);
-        clients.revoke(name).map_err(ApiError::asker)?;
+        clients.revoke(name)?;
         self.tell_gateway(&clients);
         Ok(())
     }

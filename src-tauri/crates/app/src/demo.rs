@@ -51,11 +51,11 @@ const PROGRAMS: [Program; 5] = [
         asks: &["A customer's parcel is late. Write two kind sentences.", "How does a customer change the address of an order?"] },
     Program { name: "web", class: Class::Normal, model: "claude-sonnet-4-5", stream: true, context: 1, max_tokens: 200, every: (3, 8), at_once: (1, 2),
         asks: &["Summarise the reviews of this lamp in three points.", "Suggest five titles for an article about tides."] },
-    Program { name: "editor", class: Class::Normal, model: "claude-sonnet-4-5", stream: true, context: 3, max_tokens: 240, every: (5, 14), at_once: (1, 1),
+    Program { name: "editor", class: Class::Normal, model: "claude-sonnet-4-5", stream: true, context: 10, max_tokens: 320, every: (5, 14), at_once: (1, 1),
         asks: &["Why does this test fail? Name the line.", "Rename the variable and explain the change in one sentence."] },
     Program { name: "search", class: Class::Normal, model: "claude-haiku-4-5", stream: false, context: 1, max_tokens: 60, every: (2, 6), at_once: (1, 3),
         asks: &["Which of these documents answers the question? Give its number.", "Turn the question into five search words."] },
-    Program { name: "nightly-batch", class: Class::Background, model: "claude-sonnet-4-5", stream: false, context: 4, max_tokens: 120, every: (18, 30), at_once: (5, 12),
+    Program { name: "nightly-batch", class: Class::Background, model: "claude-sonnet-4-5", stream: false, context: 16, max_tokens: 160, every: (18, 30), at_once: (5, 12),
         asks: &["Sort this message into one of the nine folders.", "Extract the invoice's number, date and sum as JSON."] },
 ];
 

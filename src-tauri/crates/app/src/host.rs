@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use gateway::Mount;
 use thiserror::Error;
-use tokio::sync::watch;
 
 use crate::App;
 use crate::api::{Answer, ApiError, Command};
@@ -68,8 +67,6 @@ pub struct Host {
 const DRAIN: Duration = Duration::from_secs(30);
 /// When the gateway starts again with other settings.
 const RESTART: Duration = Duration::from_secs(5);
-/// A screen is told no more often than this.
-const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 impl Host {
     /// Takes the folder and opens the books; nothing listens yet.
@@ -143,22 +140,6 @@ impl Host {
         Ok(status)
     }
 
-    /// The status whenever it may have changed, at most 4 times a second, for as long as somebody looks.
-    pub fn watch(self: &Arc<Host>) -> watch::Receiver<Result<Arc<StatusView>, ApiError>> {
-        let (tell, seen) = watch::channel(Err(ApiError::machine("the app is starting")));
-        let host = Arc::downgrade(self);
-        tokio::spawn(async move {
-            while let Some(host) = host.upgrade() {
-                if tell.send(host.status().await.map(Arc::new)).is_err() {
-                    return;
-                }
-                drop(host);
-                tokio::time::sleep(WATCH_EVERY).await;
-            }
-        });
-        seen
-    }
-
     pub fn running_calls(&self) -> usize {
         self.app().running_calls().len()
     }
@@ -182,6 +163,9 @@ impl Host {
         let shown = lock(&self.shown).take();
         if let Some(demo) = shown {
             demo.stop().await;
+            if !self.options.demo {
+                close(demo.app(), RESTART).await;
+            }
         }
     }
 
@@ -213,11 +197,15 @@ impl Host {
 
     async fn end(&self, patience: Duration) {
         self.stop_demo().await;
-        self.app.drain(patience).await;
-        if let Err(error) = self.app.close().await {
-            tracing::error!("the ledger was not closed well, its journal keeps what is missing: {error}");
-        }
+        close(&self.app, patience).await;
         self.folder.withdraw();
+    }
+}
+
+async fn close(app: &App, patience: Duration) {
+    app.drain(patience).await;
+    if let Err(error) = app.close().await {
+        tracing::error!("the ledger was not closed well, its journal keeps what is missing: {error}");
     }
 }
 

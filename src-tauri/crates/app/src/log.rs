@@ -30,6 +30,8 @@ pub fn start(loudness: Loudness) {
         tracing_subscriber::fmt().with_max_level(level).with_target(false).with_ansi(false).with_writer(Net);
     // A second start finds the first one's subscriber in place.
     let _ = tracing::subscriber::set_global_default(subscriber.finish());
+    // What panics say goes through the net too.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a part of Tidegate failed, report it: {panic}")));
 }
 
 /// Writes lines to stderr with everything that looks like a secret taken out.
