@@ -375,20 +375,18 @@ impl UsageRow {
     }
 }
 
+type Tag = (Arc<str>, Arc<str>);
+
 /// An object; of two tags with one key the later counts.
-fn tags_as_json(tags: &[(Arc<str>, Arc<str>)]) -> String {
+fn tags_as_json(tags: &[Tag]) -> String {
     let object: BTreeMap<String, String> =
         tags.iter().take(TAGS_MAX).map(|(key, value)| (text(key), text(value))).collect();
     serde_json::to_string(&object).unwrap_or_else(|_| "{}".into())
 }
 
-fn tags_of_json(json: &str) -> Result<Vec<(Arc<str>, Arc<str>)>, Unreadable> {
-    let object: BTreeMap<Arc<str>, Arc<str>> = serde_json::from_str::<BTreeMap<String, String>>(json)
-        .map_err(|_| Unreadable)?
-        .into_iter()
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect();
-    Ok(object.into_iter().collect())
+fn tags_of_json(json: &str) -> Result<Vec<Tag>, Unreadable> {
+    let object: BTreeMap<String, String> = serde_json::from_str(json).map_err(|_| Unreadable)?;
+    Ok(object.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
 }
 
 fn count(value: u64) -> i64 {

@@ -36,12 +36,13 @@ pub(crate) struct Db {
 impl Db {
     /// Made where it is missing, brought to the present schema, and never touched where it is not ours to write.
     pub(crate) async fn open(dir: &Path) -> Result<(Db, SqliteConnection), Error> {
-        disk::private_dir(dir)?;
         let db = Db { path: dir.join(FILE) };
         disk::private_file(&db.path)?;
         let mut conn = db.writer().await?;
         db.check_version(&mut conn).await?;
-        MIGRATIONS.run(&mut conn).await.map_err(|error| db.migration_error(error))?;
+        // `run` makes a future that may not cross threads.
+        MIGRATIONS.run_direct(None, &mut conn, false).await.map_err(|error| db.migration_error(error))?;
+        disk::sync_names(dir)?;
         Ok((db, conn))
     }
 
@@ -91,14 +92,14 @@ impl Db {
     }
 
     fn migration_error(&self, error: MigrateError) -> Error {
-        match &error {
-            MigrateError::VersionMissing(found) | MigrateError::VersionMismatch(found) => {
-                let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-                Error::Newer { path: self.path.clone(), found: *found, known }
-            }
-            MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) => self.error(cause),
-            _ => Error::Sqlite { path: self.path.clone(), reason: error.to_string() },
+        if let MigrateError::VersionMissing(found) | MigrateError::VersionMismatch(found) = error {
+            let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+            return Error::Newer { path: self.path.clone(), found, known };
         }
+        if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = &error {
+            return self.error(cause);
+        }
+        Error::Sqlite { path: self.path.clone(), reason: error.to_string() }
     }
 
     pub(crate) fn error(&self, error: &sqlx::Error) -> Error {

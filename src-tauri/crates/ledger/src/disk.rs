@@ -30,7 +30,9 @@ struct PageFile {
 /// The journal's two files, made and reserved where they are missing. Whoever has them is the only one.
 pub(crate) fn pages(dir: &Path, bytes: u64) -> Result<[Arc<dyn Disk>; 2], Error> {
     private_dir(dir)?;
-    Ok([page(dir.join("0"), bytes)?, page(dir.join("1"), bytes)?])
+    let pages = [page(dir.join("0"), bytes)?, page(dir.join("1"), bytes)?];
+    sync_names(dir)?;
+    Ok(pages)
 }
 
 fn page(path: PathBuf, bytes: u64) -> Result<Arc<dyn Disk>, Error> {
@@ -101,6 +103,15 @@ pub(crate) fn private_dir(path: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path).map_err(|error| Error::unwritable(path.display(), &error))
+}
+
+/// A new file's name is on the disk when this returns.
+pub(crate) fn sync_names(dir: &Path) -> Result<(), Error> {
+    #[cfg(unix)]
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| Error::unwritable(dir.display(), &error))?;
+    #[cfg(not(unix))]
+    let _ = dir;
+    Ok(())
 }
 
 /// As `private_dir`; what is in it stays.

@@ -7,7 +7,6 @@
 
 use std::fmt::Write as _;
 use std::mem;
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use domain::call::CallId;
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 
-use crate::disk::{self, Disk};
+use crate::disk::Disk;
 use crate::{Durability, Error};
 
 /// What a page holds before the next one is taken. Both pages together are reserved at the first start.
@@ -62,6 +61,7 @@ pub(crate) struct Journal {
 }
 
 struct Book {
+    page_bytes: u64,
     pages: [Page; 2],
     active: usize,
     next_seq: u64,
@@ -70,11 +70,13 @@ struct Book {
     /// What is safely in SQLite, power loss included.
     safe_seq: u64,
     /// Those who wait for the next sync.
-    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+    waiting: Vec<Waiter>,
     closed: Option<Error>,
     ending: bool,
     line: String,
 }
+
+type Waiter = oneshot::Sender<Result<(), Error>>;
 
 struct Page {
     disk: Arc<dyn Disk>,
@@ -88,14 +90,19 @@ pub(crate) type Sync = Option<oneshot::Receiver<Result<(), Error>>>;
 
 impl Journal {
     /// The journal and every record in it that is younger than `folded_seq`, in order.
-    pub(crate) fn open(dir: &Path, durability: Durability, folded_seq: u64) -> Result<(Journal, Vec<Record>), Error> {
-        let disks = disk::pages(dir, PAGE_BYTES)?;
+    pub(crate) fn open(
+        disks: [Arc<dyn Disk>; 2],
+        page_bytes: u64,
+        durability: Durability,
+        folded_seq: u64,
+    ) -> Result<(Journal, Vec<Record>), Error> {
         let mut found = disks.iter().map(|disk| Ok(replay(&disk.read()?))).collect::<Result<Vec<_>, Error>>()?;
         found.sort_by_key(|records| records.first().map_or(0, |record| record.seq));
         let last_seq = found.iter().filter_map(|records| records.last()).map(|record| record.seq).max().unwrap_or(0);
         let records = found.into_iter().flatten().filter(|record| record.seq > folded_seq).collect();
         let pages = disks.map(|disk| Page { disk, used: 0, last_seq, unsynced: false });
         let book = Book {
+            page_bytes,
             pages,
             active: 1,
             next_seq: last_seq.max(folded_seq) + SEQ_GAP,
@@ -111,7 +118,12 @@ impl Journal {
         Ok((journal, records))
     }
 
-    /// Everything found at the start is in SQLite; from here on the pages may be written.
+    /// Below every record to come and above all that any earlier start may have written.
+    pub(crate) fn floor(&self) -> u64 {
+        self.book().next_seq - 1
+    }
+
+    /// Everything found at the start is safely in SQLite, and so is the floor; from here on the pages may be written.
     pub(crate) fn start(&self) -> Result<(), Error> {
         let mut book = self.book();
         book.safe_seq = book.next_seq - 1;
@@ -168,19 +180,17 @@ impl Journal {
         }
     }
 
-    /// Nothing is taken in any more; what is in can still be folded.
+    /// Nothing is taken in any more; what is in is still synced and folded.
     pub(crate) fn close(&self, reason: Error) {
-        self.book().close(reason);
-        self.to_sync.notify_one();
+        self.book().closed.get_or_insert(reason);
     }
 
     /// Is what the active page holds readable on the disk?
     pub(crate) fn reads_back(&self) -> Result<bool, Error> {
         let mut book = self.book();
-        let last_seq = book.active_page().last_seq;
-        let records = replay(&book.active_page().disk.read()?);
-        Ok(records.last().is_none_or(|record| record.seq == last_seq)
-            && (book.active_page().used == 0 || !records.is_empty()))
+        let page = book.active_page();
+        let last_seq = replay(&page.disk.read()?).last().map(|record| record.seq);
+        Ok(page.used == 0 || last_seq == Some(page.last_seq))
     }
 
     /// One thread does all syncs: it takes whoever waits and waits for nobody.
@@ -223,7 +233,7 @@ impl Journal {
         let synced = disks.iter().try_for_each(|disk| disk.sync());
         if let Err(error) = &synced {
             // Never again: the kernel may have dropped the pages and say yes next time.
-            self.book().close(error.clone());
+            self.book().give_up(error.clone());
         }
         for waiter in waiting {
             // One who has gone needs no answer.
@@ -252,12 +262,12 @@ impl Book {
         }
         let record = Record { seq: self.next_seq, kind, call, json };
         write_line(&mut self.line, &record);
-        if self.active_page().used + self.line.len() as u64 > PAGE_BYTES {
+        if self.active_page().used + self.line.len() as u64 > self.page_bytes {
             self.turn()?;
         }
         let page = &mut self.pages[self.active];
         if let Err(error) = page.disk.write(self.line.as_bytes()) {
-            self.close(error.clone());
+            self.give_up(error.clone());
             return Err(error);
         }
         page.used += self.line.len() as u64;
@@ -276,7 +286,7 @@ impl Book {
             return Ok(());
         }
         if let Err(error) = page.disk.rewind() {
-            self.close(error.clone());
+            self.give_up(error.clone());
             return Err(error);
         }
         page.used = 0;
@@ -285,17 +295,20 @@ impl Book {
     }
 
     fn all_synced(&self) -> bool {
-        self.closed.is_some() || self.pages.iter().all(|page| !page.unsynced)
+        self.pages.iter().all(|page| !page.unsynced)
     }
 
-    fn take_unsynced(&mut self) -> (Vec<Arc<dyn Disk>>, Vec<oneshot::Sender<Result<(), Error>>>) {
+    fn take_unsynced(&mut self) -> (Vec<Arc<dyn Disk>>, Vec<Waiter>) {
         let unsynced =
             self.pages.iter_mut().filter_map(|page| mem::take(&mut page.unsynced).then(|| page.disk.clone()));
         (unsynced.collect(), mem::take(&mut self.waiting))
     }
 
-    fn close(&mut self, reason: Error) {
-        for waiter in self.waiting.drain(..) {
+    /// The disk has failed: nobody waits for it any longer, and nothing more is written.
+    fn give_up(&mut self, reason: Error) {
+        let (_, waiting) = self.take_unsynced();
+        for waiter in waiting {
+            // One who has gone needs no answer.
             let _ = waiter.send(Err(reason.clone()));
         }
         self.closed.get_or_insert(reason);
@@ -356,3 +369,6 @@ fn read_line(line: &[u8]) -> Option<Record> {
         json: parts.next()?.into(),
     })
 }
+
+#[cfg(test)]
+mod tests;

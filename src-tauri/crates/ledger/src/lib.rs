@@ -118,16 +118,23 @@ const FLUSHES_MAX: usize = 64;
 impl Ledger {
     /// Replays the journal and closes what was interrupted. Makes the folder where it is missing.
     pub async fn open(dir: &Path, options: Options) -> Result<(Ledger, Recovered), Error> {
+        Ledger::open_with(dir, options, journal::PAGE_BYTES).await
+    }
+
+    async fn open_with(dir: &Path, options: Options, page_bytes: u64) -> Result<(Ledger, Recovered), Error> {
+        disk::private_dir(dir)?;
+        let pages = disk::pages(&dir.join("journal"), page_bytes)?;
         let (db, mut conn) = Db::open(dir).await?;
         let folded_seq = db.folded_seq(&mut conn).await?;
-        let (journal, records) = Journal::open(&dir.join("journal"), options.durability, folded_seq)?;
-        writer::fold_in_turn(&db, &mut conn, &records).await?;
+        let (journal, records) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
+        writer::fold_found(&db, &mut conn, &records, journal.floor()).await?;
         journal.start()?;
         let interrupted = recovery::interrupted(&db, &mut conn, &options.catalog).await?;
         let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len() };
         let ledger = Ledger::start(db, conn, journal)?;
-        for entry in &interrupted {
-            ledger.settle(entry).await?;
+        let settled: Vec<_> = interrupted.iter().map(|entry| ledger.settle(entry)).collect();
+        for settled in settled {
+            settled.await?;
         }
         ledger.flush().await?;
         Ok((ledger, recovered))
@@ -175,6 +182,14 @@ impl Ledger {
         let (done, folded) = oneshot::channel();
         self.flushes.send(done).await.map_err(|_| Error::Ended)?;
         folded.await.unwrap_or(Err(Error::Ended))
+    }
+
+    /// Of the SQLite that is built in, for `doctor`.
+    pub async fn sqlite_version(&self) -> Result<String, Error> {
+        sqlx::query_scalar!(r#"SELECT sqlite_version() AS "version!: String""#)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|error| self.db.error(&error))
     }
 
     /// Folds what is left and ends. Later verbs fail.

@@ -38,7 +38,9 @@ pub(crate) struct Writer {
 impl Writer {
     /// Ends with the journal. What is unfolded then waits in it for the next start.
     pub(crate) async fn run(mut self) {
-        while let Some(flush) = self.next().await {
+        while let Some(flush) = self.next().await
+            && !self.journal.has_ended()
+        {
             let folded = self.fold_all().await;
             if let Err(error) = &folded {
                 tracing::warn!("the journal can't be folded into the ledger now: {error}");
@@ -69,10 +71,7 @@ impl Writer {
             flush = self.flushes.recv() => return flush.map(Some),
             () = self.journal.to_fold.notified() => {}
         }
-        if self.journal.has_ended() {
-            return None;
-        }
-        if self.journal.folds_at_once() {
+        if self.journal.folds_at_once() || self.journal.has_ended() {
             return Some(None);
         }
         tokio::select! {
@@ -96,11 +95,24 @@ impl Writer {
     }
 }
 
-/// What a start found in the journal, so that its pages may be overwritten afterwards.
-pub(crate) async fn fold_in_turn(db: &Db, conn: &mut SqliteConnection, records: &[Record]) -> Result<(), Error> {
+/// What a start found in the journal, and the floor of what it will write: safe from power loss when this returns.
+pub(crate) async fn fold_found(
+    db: &Db,
+    conn: &mut SqliteConnection,
+    records: &[Record],
+    floor: u64,
+) -> Result<(), Error> {
     for batch in records.chunks(BATCH_MAX) {
-        fold(conn, batch, true).await.map_err(|error| db.error(&error))?;
+        fold(conn, batch, false).await.map_err(|error| db.error(&error))?;
     }
+    note_floor(conn, floor).await.map_err(|error| db.error(&error))
+}
+
+/// One commit that reaches the disk takes all before it along.
+async fn note_floor(conn: &mut SqliteConnection, floor: u64) -> sqlx::Result<()> {
+    sqlx::query("PRAGMA synchronous = FULL").execute(&mut *conn).await?;
+    note_folded(conn, floor).await?;
+    sqlx::query("PRAGMA synchronous = NORMAL").execute(conn).await?;
     Ok(())
 }
 

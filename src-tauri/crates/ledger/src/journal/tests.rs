@@ -1,0 +1,202 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use domain::time::Timestamp;
+
+use super::*;
+
+/// A page in memory whose writes and syncs can fail.
+#[derive(Default)]
+struct Fake {
+    bytes: Mutex<(Vec<u8>, usize)>,
+    writes_fail: Mutex<bool>,
+    syncs_fail: Mutex<bool>,
+    syncs: AtomicUsize,
+}
+
+fn broken() -> Error {
+    Error::Unwritable { what: "journal/0".into(), reason: "no space left".into() }
+}
+
+impl Disk for Fake {
+    fn read(&self) -> Result<Vec<u8>, Error> {
+        Ok(self.bytes.lock().expect("bytes").0.clone())
+    }
+
+    fn write(&self, new: &[u8]) -> Result<(), Error> {
+        if *self.writes_fail.lock().expect("a flag") {
+            return Err(broken());
+        }
+        let mut guard = self.bytes.lock().expect("bytes");
+        let (bytes, place) = &mut *guard;
+        let end = *place + new.len();
+        bytes.resize(bytes.len().max(end), 0);
+        bytes[*place..end].copy_from_slice(new);
+        *place = end;
+        Ok(())
+    }
+
+    fn rewind(&self) -> Result<(), Error> {
+        self.bytes.lock().expect("bytes").1 = 0;
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        if *self.syncs_fail.lock().expect("a flag") { Err(broken()) } else { Ok(()) }
+    }
+}
+
+fn fakes() -> [Arc<Fake>; 2] {
+    [Arc::default(), Arc::default()]
+}
+
+fn open(fakes: &[Arc<Fake>; 2], durability: Durability, folded_seq: u64) -> (Arc<Journal>, Vec<Record>) {
+    let disks = fakes.clone().map(|fake| fake as Arc<dyn Disk>);
+    let (journal, records) = Journal::open(disks, 1_000, durability, folded_seq).expect("a journal");
+    journal.start().expect("started");
+    (Arc::new(journal), records)
+}
+
+fn id(number: u128) -> CallId {
+    CallId::new(Timestamp::from_millis(1), number)
+}
+
+/// The numbers of the calls in a record's body.
+fn numbers(records: &[Record]) -> Vec<u32> {
+    records.iter().map(|record| record.json.parse().expect("a number")).collect()
+}
+
+fn append(journal: &Journal, number: u32) {
+    journal.append(Kind::Settled, id(number.into()), &number).expect("written");
+}
+
+fn fold_all(journal: &Journal) -> u64 {
+    let (records, power_safe) = journal.unfolded(usize::MAX);
+    let through = records.last().map_or(0, |record| record.seq);
+    journal.folded(through, power_safe);
+    through
+}
+
+#[test]
+fn a_tail_cut_or_flipped_at_any_byte_loses_the_last_record_alone() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    (1..=3).for_each(|number| append(&journal, number));
+    let whole = disks[0].read().expect("bytes");
+    let third = whole[..whole.len() - 1].iter().rposition(|byte| *byte == b'\n').expect("a line") + 1;
+    assert_eq!(numbers(&replay(&whole)), [1, 2, 3]);
+    for place in third..whole.len() {
+        assert_eq!(numbers(&replay(&whole[..place])), [1, 2], "cut at {place}");
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1;
+        assert_eq!(numbers(&replay(&flipped)), [1, 2], "flipped at {place}");
+        let mut zeroed = whole.clone();
+        zeroed[place..].fill(0);
+        assert_eq!(numbers(&replay(&zeroed)), [1, 2], "zeroed from {place}");
+    }
+}
+
+#[test]
+fn a_start_replays_what_is_not_folded_and_nothing_else() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    (1..=2).for_each(|number| append(&journal, number));
+    let folded = fold_all(&journal);
+    (3..=4).for_each(|number| append(&journal, number));
+    assert_eq!(numbers(&open(&disks, Durability::Process, folded).1), [3, 4]);
+}
+
+#[test]
+fn a_page_is_overwritten_only_when_all_of_it_is_safe() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    (1..=60).for_each(|number| append(&journal, number));
+    let (records, power_safe) = journal.unfolded(usize::MAX);
+    assert!(power_safe, "the first page is full and waits");
+    assert_eq!(numbers(&open(&disks, Durability::Process, 0).1), (1..=60).collect::<Vec<_>>());
+    assert!(disks[1].read().expect("bytes").len() > 1_000, "the second grew, for the first was not safe");
+    let (journal, _) = open(&disks, Durability::Process, records.last().map_or(0, |record| record.seq));
+    (61..=62).for_each(|number| append(&journal, number));
+    assert_eq!(numbers(&open(&disks, Durability::Process, records[59].seq).1), [61, 62]);
+}
+
+#[test]
+fn pages_are_used_in_turns_for_ever() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    for number in 1..=500 {
+        append(&journal, number);
+        fold_all(&journal);
+    }
+    append(&journal, 501);
+    assert!(disks.iter().all(|disk| disk.read().expect("bytes").len() <= 1_100));
+    let (_, power_safe) = journal.unfolded(1);
+    let last = journal.unfolded(1).0[0].seq;
+    assert_eq!(numbers(&open(&disks, Durability::Process, last - 1).1), [501], "power safe: {power_safe}");
+}
+
+#[test]
+fn what_is_left_of_a_lost_turn_never_continues_a_newer_one() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    let floor = journal.floor();
+    (1..=3).for_each(|number| append(&journal, number));
+    // Power goes: the first record never reached the disk, the other two did.
+    disks[0].bytes.lock().expect("bytes").0[..10].fill(0);
+    let (journal, records) = open(&disks, Durability::Process, floor);
+    assert_eq!(numbers(&records), [] as [u32; 0]);
+    append(&journal, 7);
+    assert_eq!(numbers(&open(&disks, Durability::Process, floor).1), [7]);
+}
+
+#[test]
+fn a_disk_that_can_t_be_written_closes_the_journal_and_says_so() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    append(&journal, 1);
+    *disks[0].writes_fail.lock().expect("a flag") = true;
+    assert_eq!(journal.append(Kind::Opened, id(2), &2).expect_err("full"), broken());
+    *disks[0].writes_fail.lock().expect("a flag") = false;
+    let error = journal.append(Kind::Opened, id(3), &3).expect_err("still closed");
+    assert_eq!(
+        error.to_string(),
+        "can't write journal/0: no space left; free some space or make the folder writable, or name another one with --data-dir"
+    );
+}
+
+#[tokio::test]
+async fn a_sync_that_failed_is_never_tried_again() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Power, 0);
+    *disks[0].syncs_fail.lock().expect("a flag") = true;
+    let syncer = journal.spawn_syncer().expect("a thread");
+    let waiting = journal.append(Kind::Settled, id(1), &1).expect("written").expect("a wait");
+    assert_eq!(waiting.await.expect("an answer"), Err(broken()));
+    assert_eq!(journal.append(Kind::Opened, id(2), &2).expect_err("closed"), broken());
+    journal.end();
+    syncer.expect("a thread").join().expect("ended");
+    assert_eq!(disks[0].syncs.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_opening_is_synced_without_anyone_waiting() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Power, 0);
+    let syncer = journal.spawn_syncer().expect("a thread");
+    journal.append(Kind::Opened, id(1), &1).expect("written");
+    while disks[0].syncs.load(Ordering::SeqCst) == 0 {
+        thread::yield_now();
+    }
+    journal.end();
+    syncer.expect("a thread").join().expect("ended");
+}
+
+#[test]
+fn what_runs_can_still_be_settled_when_nothing_new_is_taken_in() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    let body = "x".repeat(1 << 20);
+    let refused = (0..64).find_map(|number| journal.append(Kind::Opened, id(number), &body).err());
+    assert_eq!(refused, Some(Error::Behind));
+    assert!(journal.append(Kind::Settled, id(0), &body).is_ok());
+}
