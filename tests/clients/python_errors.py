@@ -12,10 +12,11 @@ EXPECTED = {
     "permission": (403, anthropic.PermissionDeniedError),
     "not_found": (404, anthropic.NotFoundError),
     "request_too_large": (413, anthropic.APIStatusError),
-    "rate_requests": (429, anthropic.RateLimitError),
     "internal": (500, anthropic.InternalServerError),
     "timeout": (504, anthropic.InternalServerError),
     "overloaded": (529, anthropic.InternalServerError),
+    # The last one: after a true 429 the gateway itself holds calls back.
+    "rate_requests": (429, anthropic.RateLimitError),
 }
 client = anthropic.Anthropic(base_url=os.environ["BASE_URL"], api_key=os.environ["TOKEN"], max_retries=0)
 no_wait = {"x-tidegate-max-wait": "0"}

@@ -123,7 +123,7 @@ async fn the_api_tells_the_same_as_the_command_line() {
     assert!(matches!(with_client_token.status(), 401 | 403), "{}", with_client_token.text());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_drained_gateway_ends_what_runs_and_says_goodbye() {
     let mut lab = Lab::start();
     let address = lab.gateway.address().to_owned();

@@ -117,8 +117,12 @@ impl Connection {
 
     /// Sends the bytes as they are and reads one answer.
     pub async fn exchange(&mut self, request: &[u8], is_head: bool) -> anyhow::Result<Answer> {
-        self.send(request).await?;
-        let head = self.read_head().await?;
+        // Who refuses a body may answer before it has read all of it.
+        let sent = self.send(request).await;
+        let head = match (self.read_head().await, sent) {
+            (Err(_), Err(unsent)) => return Err(unsent),
+            (head, _) => head?,
+        };
         let mut body = Vec::new();
         let whole = if is_head { true } else { self.read_body(&head, |piece| body.extend_from_slice(piece)).await? };
         Ok(Answer { head, body, whole })
