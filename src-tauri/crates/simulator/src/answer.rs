@@ -206,8 +206,9 @@ const PROSE: &str = "The tide comes in and the tide goes out, and between the tw
     slow barges follow when there is room. In the evening the keeper writes down what the day has cost and what is \
     left of the week, so that no one is surprised in the morning. ";
 
-/// Exactly `tokens` tokens of text, starting anywhere in the prose.
+/// Exactly `tokens` tokens of text, from the first sentence after `start`.
 fn prose(start: usize, tokens: u64) -> String {
+    let start = PROSE[start..].find(". ").map_or(0, |end| start + end + 2);
     let bytes = usize::try_from(tokens).unwrap_or(usize::MAX).saturating_mul(4);
     let mut text = String::with_capacity(bytes + PROSE.len());
     text.push_str(&PROSE[start..]);

@@ -3,11 +3,12 @@
 use std::io::Read;
 use std::time::Duration;
 
+use domain::money::Usd;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::{Faults, Latency, Options, Outcome, Simulator, fixture};
+use crate::{Faults, Latency, Options, Outcome, Record, Simulator, fixture};
 
 /// What came back, byte by byte.
 struct Reply {
@@ -338,6 +339,32 @@ async fn a_script_strikes_the_call_it_names() {
     assert_eq!(statuses, [200, 529, 200]);
     let unknown = post(&simulator, &says("[[fault cute]]")).await;
     assert_eq!((unknown.status, unknown.text().contains("cute")), (400, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_books_add_up_whatever_goes_wrong() {
+    let names = ["cut", "hangup", "overloaded", "rate_input", "error_in_stream", "malformed", "drip", "html", "gzip"];
+    let rule = |name: &&str| format!("[[rule]]\nfault = \"{name}\"\nprobability = 0.05\n");
+    let faults = Faults::from_toml(&names.iter().map(rule).collect::<String>()).expect("a script");
+    let simulator = start(Options { faults, ..of_tier_1() }).await;
+    for nth in 0..300_u64 {
+        let text = format!("call {nth} {}", "x".repeat(40 * usize::try_from(nth % 50).expect("small")));
+        let body = if nth % 2 == 0 { says(&text) } else { streamed(&text) };
+        send(&simulator, "POST /v1/messages", KEY, &body.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(900 + nth % 400)).await;
+    }
+    let stats = simulator.stats();
+    let refused = stats.refused.requests + stats.refused.input_tokens + stats.refused.output_tokens;
+    assert!(refused > 20 && stats.cut > 5 && stats.failed > 20, "{stats:?}");
+    assert_eq!(stats.calls, stats.completed + stats.cut + stats.cancelled + stats.failed + refused);
+    assert_eq!(stats.admitted.requests, stats.completed + stats.cut);
+    assert!(Some(stats.admitted.requests) <= stats.capacity.requests);
+    assert!(Some(stats.admitted.input_tokens) <= stats.capacity.input_tokens);
+    let calls = simulator.calls();
+    assert_eq!(calls.len() as u64, stats.calls);
+    assert_eq!(calls.iter().map(|call| call.tokens.output_tokens).sum::<u64>(), stats.admitted.output_tokens);
+    let cost = |call: &Record| call.cost_usd.as_deref().and_then(|cost| cost.parse::<Usd>().ok());
+    assert_eq!(calls.iter().filter_map(cost).sum::<Usd>().to_string(), stats.cost_usd);
 }
 
 #[tokio::test(start_paused = true)]
