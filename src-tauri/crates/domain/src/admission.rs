@@ -4,6 +4,7 @@
 //! takes the time as an argument; whoever owns it wakes it at `next_wake`.
 
 mod estimate;
+mod last_minute;
 mod queue;
 mod resource;
 mod token_bucket;
@@ -727,6 +728,7 @@ mod tests {
         }
         world.run_until(secs(60));
         assert_eq!(world.log, ["a@0", "b@1.25", "c@2.5", "d@3.75"]);
+        assert_eq!(world.level(Measure::Requests), 48 - 3, "a's minute is over, that of the others is not");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::last_minute::LastMinute;
 use super::token_bucket::TokenBucket;
 use super::{AccountId, Level, LimitSource, Measure, Need, Reading};
 use crate::config::Pacing;
@@ -30,6 +31,7 @@ struct Resource {
     source: LimitSource,
     observed: Option<Instant>,
     store: Store,
+    recent: LastMinute,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,8 @@ impl Resources {
             Measure::Concurrency => Store::Slots { used: 0 },
         };
         let group = group.clone();
-        self.0.push(Resource { account, group, measure, limit, guard_permille, source, observed: None, store });
+        let (observed, recent) = (None, LastMinute::default());
+        self.0.push(Resource { account, group, measure, limit, guard_permille, source, observed, store, recent });
         ResourceId(self.0.len() - 1)
     }
 
@@ -80,6 +83,7 @@ impl Resources {
 
     pub(super) fn take(&mut self, id: ResourceId, need: Need, now: Instant) {
         let resource = &mut self.0[id.0];
+        resource.recent.went(now);
         match &mut resource.store {
             Store::Bucket(bucket) => bucket.take(need.of(resource.measure), now),
             Store::Slots { used } => *used += 1,
@@ -89,6 +93,9 @@ impl Resources {
     /// Exchanges what was reserved for what was used; `None` gives it all back.
     pub(super) fn settle(&mut self, id: ResourceId, reserved: Need, used: Option<Need>, now: Instant) {
         let resource = &mut self.0[id.0];
+        if used.is_none() {
+            resource.recent.came_back();
+        }
         match &mut resource.store {
             Store::Bucket(bucket) => {
                 let reserved = reserved.of(resource.measure);
@@ -148,12 +155,20 @@ impl Resource {
             measure: self.measure,
             limit: self.limit,
             guarded: guarded(self.limit, self.guard_permille),
-            level: match &self.store {
-                Store::Bucket(bucket) => bucket.tokens(now),
-                Store::Slots { used } => i64::try_from(self.limit.saturating_sub(*used)).unwrap_or(i64::MAX),
-            },
+            level: self.left(now),
             source: self.source,
             observed: self.observed,
+        }
+    }
+
+    fn left(&self, now: Instant) -> i64 {
+        let less = |limit: u64, used: u64| i64::try_from(limit.saturating_sub(used)).unwrap_or(i64::MAX);
+        match &self.store {
+            Store::Bucket(bucket) if self.measure == Measure::Requests && bucket.tokens(now) >= 0 => {
+                less(guarded(self.limit, self.guard_permille), self.recent.count(now))
+            }
+            Store::Bucket(bucket) => bucket.tokens(now),
+            Store::Slots { used } => less(self.limit, *used),
         }
     }
 }
