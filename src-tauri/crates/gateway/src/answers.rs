@@ -275,13 +275,15 @@ impl Metered {
 
     /// The upstream ended its body in good order.
     fn end(&mut self) {
-        let unended = self.meter.reads_events() && self.status.is_success();
-        if unended {
-            return self.settle(Outcome::Cut, Some("the stream ended without message_stop"), Then::Break);
-        }
         self.meter.finish();
         self.entry.metered(self.meter.tally());
-        self.settle(self.outcome(), None, Then::End);
+        match self.meter.tally().ended {
+            None if self.meter.reads_events() && self.status.is_success() => {
+                self.settle(Outcome::Cut, Some("the stream ended without message_stop"), Then::Break);
+            }
+            Some(Ended::Error) => self.settle(Outcome::Failed, None, Then::End),
+            Some(Ended::Whole) | None => self.settle(self.outcome(), None, Then::End),
+        }
     }
 
     fn outcome(&self) -> Outcome {

@@ -20,6 +20,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 /// A client that takes no byte for so long is gone.
 const WRITE_STALL: Duration = Duration::from_secs(300);
 
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 256 << 10;
+
 /// What others may know and ask of a connection.
 pub(crate) struct Handle {
     opened: Instant,
@@ -70,6 +73,8 @@ pub(crate) struct Judged<S> {
     head_since: Option<Instant>,
     silence: Option<Pin<Box<Sleep>>>,
     stall: Option<Pin<Box<Sleep>>>,
+    linger: Option<Pin<Box<Sleep>>>,
+    lingered_bytes: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Judged<S> {
@@ -82,6 +87,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Judged<S> {
             head_since: None,
             silence: None,
             stall: None,
+            linger: None,
+            lingered_bytes: 0,
         }
     }
 
@@ -120,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Judged<S> {
     }
 
     /// Writes what is wrong and ends the connection; the library sees nothing but its end.
-    fn poll_refuse(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_refuse(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         while let Some(refusal) = self.refusal.as_mut().filter(|refusal| !refusal.is_empty()) {
             let written = ready!(Pin::new(&mut self.socket).poll_write(cx, refusal))?;
             if written == 0 {
@@ -128,7 +135,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Judged<S> {
             }
             bytes::Buf::advance(refusal, written);
         }
-        Pin::new(&mut self.socket).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
+        self.poll_linger(cx, buf)
+    }
+
+    /// Closing on unread bytes would take the refusal back from the wire: they are read away for a moment.
+    fn poll_linger(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        loop {
+            let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buf) else {
+                let linger = self.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                return linger.as_mut().poll(cx).map(Ok);
+            };
+            let count = buf.filled().len() - before;
+            buf.set_filled(before);
+            self.lingered_bytes += count;
+            if read.is_err() || count == 0 || self.lingered_bytes > LINGER_BYTES_MAX {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
@@ -136,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Judged<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.refusal.is_some() {
-            return this.poll_refuse(cx);
+            return this.poll_refuse(cx, buf);
         }
         let before = buf.filled().len();
         let Poll::Ready(read) = Pin::new(&mut this.socket).poll_read(cx, buf) else {
@@ -147,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Judged<S> {
         if let Err(violation) = this.judge(&buf.filled()[before..]) {
             buf.set_filled(before);
             this.refusal = Some(refusal(violation));
-            return this.poll_refuse(cx);
+            return this.poll_refuse(cx, buf);
         }
         Poll::Ready(Ok(()))
     }

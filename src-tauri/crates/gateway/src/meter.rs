@@ -75,8 +75,11 @@ impl Meter {
 
     /// The answer is whole: what can only be read then, is.
     pub(crate) fn finish(&mut self) {
-        if let Reader::Document(body) = &self.reader {
-            self.tally.document(body);
+        match &self.reader {
+            Reader::Document(body) => self.tally.document(body),
+            // A last event whose blank line is missing is an event all the same.
+            Reader::Events(_) => drop(self.read(b"\n\n")),
+            Reader::Blind => {}
         }
     }
 

@@ -51,6 +51,8 @@ pub(crate) enum Phase {
     Open,
     /// What runs may finish; nothing new is taken.
     Draining,
+    /// Connections end as soon as nothing is asked of them.
+    Closing,
     Stopped,
 }
 
@@ -86,7 +88,9 @@ impl Pipeline {
         let demand = self.demand(entry, client, upstream, &head.headers);
         let headers = self.outgoing(upstream, head.headers).await?;
         self.send_until_answered(entry, upstream, &demand, |entry| {
-            entry.leaves(&upstream.name).map_err(|closed| Error::Ledger { reason: closed.reason })?;
+            entry
+                .leaves(&upstream.name)
+                .map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
             Ok(upstream.send(Method::POST, target, headers.clone(), body.bytes.clone()))
         })
         .await
@@ -213,7 +217,13 @@ impl Pipeline {
         if !readings.limits.is_empty() || readings.retry_after.is_some() {
             self.door.observe(upstream.account, &demand.model, &readings);
         }
-        self.trouble.passed();
+        if response.status() == StatusCode::UNAUTHORIZED {
+            self.trouble.says(Error::Key {
+                reason: format!("upstream \"{}\" refuses its key; set another one", upstream.name),
+            });
+        } else {
+            self.trouble.passed();
+        }
     }
 
     /// A spend cap names no `retry-after`, and some refusals say that coming again is useless.

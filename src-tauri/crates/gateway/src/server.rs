@@ -20,7 +20,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use thiserror::Error as ThisError;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::answers::Answer;
@@ -59,6 +59,7 @@ struct Server {
     guard: Guard,
     mounts: Vec<Arc<dyn Mount>>,
     connections: Mutex<HashMap<u64, Arc<Handle>>>,
+    left: Notify,
     connections_max: usize,
     next_connection: AtomicU64,
     http: http1::Builder,
@@ -66,6 +67,7 @@ struct Server {
 
 /// Beside as many as may wait.
 const CONNECTIONS_SPARE: usize = 2_048;
+const CLOSING: Duration = Duration::from_secs(1);
 const MOUNT_BYTES_MAX: u64 = 4 << 20;
 const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
 
@@ -84,6 +86,7 @@ impl Gateway {
             pipeline,
             mounts,
             connections: Mutex::default(),
+            left: Notify::new(),
             connections_max: config.queue_max + CONNECTIONS_SPARE,
             next_connection: AtomicU64::new(0),
             http: http(),
@@ -136,10 +139,15 @@ impl Gateway {
     /// Takes nothing new, lets what runs finish for at most `patience`, and stops. What still runs then is settled as interrupted.
     pub async fn drain(&self, patience: Duration) {
         self.pipeline().phase.send_replace(Phase::Draining);
-        let _ = tokio::time::timeout(patience, self.pipeline().live.empty()).await;
+        // Whose call has ended may still have to read its last bytes.
+        let finished = tokio::time::timeout(patience, self.pipeline().live.empty()).await.is_ok();
+        self.pipeline().phase.send_replace(Phase::Closing);
+        if finished {
+            let _ = tokio::time::timeout(CLOSING, self.server.empty()).await;
+        }
         self.pipeline().phase.send_replace(Phase::Stopped);
         // Connections drop their calls, which settle in dropping.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.pipeline().live.empty()).await;
+        let _ = tokio::time::timeout(CLOSING, self.pipeline().live.empty()).await;
     }
 
     fn pipeline(&self) -> &Pipeline {
@@ -245,18 +253,17 @@ impl Server {
         let io = TokioIo::new(Judged::new(socket, handle.clone()));
         let mut connection = pin!(self.http.serve_connection(io, service));
         let mut phase = self.pipeline.phase.subscribe();
-        let mut closing = false;
+        let mut ends = Phase::Closing;
         loop {
-            let ends = if closing { Phase::Stopped } else { Phase::Draining };
             tokio::select! {
                 _ = connection.as_mut() => return,
-                () = handle.close.notified(), if !closing => closing = true,
                 _ = phase.wait_for(|phase| *phase >= ends) => {
-                    if closing {
+                    if ends == Phase::Stopped {
                         return;
                     }
-                    closing = true;
+                    ends = Phase::Stopped;
                 }
+                () = handle.close.notified() => {}
             }
             connection.as_mut().graceful_shutdown();
         }
@@ -279,6 +286,17 @@ impl Server {
         (number, over)
     }
 
+    /// Ends when no connection is open.
+    async fn empty(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.connections.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+                return;
+            }
+            left.await;
+        }
+    }
+
     fn turned_away(&self) -> Response<Answer> {
         Error::Connections.response(&self.fresh_id()).map(Answer::whole)
     }
@@ -291,8 +309,9 @@ impl Server {
             Err(error) => (self.refused(&error), Browser::Absent),
         };
         protect(&mut response, &browser);
-        if chunked {
-            // Nobody has judged what follows a chunked body.
+        let last = *self.pipeline.phase.borrow() != Phase::Open;
+        // Nobody has judged what follows a chunked body.
+        if chunked || last {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
@@ -351,7 +370,7 @@ impl Server {
     fn ready(&self) -> Response<Answer> {
         match *self.pipeline.phase.borrow() {
             Phase::Open => word(StatusCode::OK, "ready"),
-            Phase::Draining | Phase::Stopped => word(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Phase::Draining | Phase::Closing | Phase::Stopped => word(StatusCode::SERVICE_UNAVAILABLE, "draining"),
         }
     }
 
@@ -373,6 +392,7 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         self.server.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.number);
+        self.server.left.notify_waiters();
     }
 }
 

@@ -249,6 +249,14 @@ async fn a_draining_gateway_refuses_who_waits_and_finishes_what_runs() {
     }
     let drain = world.gateway.drain(Duration::from_secs(10));
     let rest = async {
+        let mut late = world.connect().await;
+        while !world.gateway.is_draining() {
+            tokio::task::yield_now().await;
+        }
+        late.send(&world.request("GET", "/readyz", "", "")).await;
+        assert_eq!(late.answer().await.status, 503);
+        let answer = world.call("", ASK).await.answer().await;
+        assert_eq!((answer.status, answer.error_code().as_str()), (503, "tidegate_draining"));
         let answer = waits.answer().await;
         assert_eq!((answer.status, answer.error_code().as_str()), (503, "tidegate_draining"));
         asked.answer(200, JSON, MESSAGE).await;
@@ -422,4 +430,97 @@ async fn a_body_above_the_cap_is_refused() {
     let answer = peer.answer().await;
     assert_eq!((answer.status, answer.error_code().as_str()), (413, "tidegate_body_too_large"));
     assert_eq!(world.books.entry().await.outcome, Outcome::Refused);
+}
+
+#[tokio::test]
+async fn a_panic_ends_its_call_alone_and_settles_it() {
+    let world = World::new().await;
+    let mut other = world.call("", ASK).await;
+    let mut others = world.upstream.asked().await;
+    *world.books.panics_at_checkpoints.lock().expect("books") = true;
+    let mut peer = world.call("", ASK_STREAM).await;
+    let mut asked = world.upstream.asked().await;
+    asked.start_stream().await;
+    asked.chunk(START).await;
+    assert!(!peer.rest().await.ends_with("0\r\n\r\n"));
+    let entry = world.books.entry().await;
+    assert_eq!((entry.outcome, entry.error.as_deref()), (Outcome::Interrupted, Some("panic")));
+    *world.books.panics_at_checkpoints.lock().expect("books") = false;
+    others.answer(200, JSON, MESSAGE).await;
+    assert_eq!(other.answer().await.status, 200);
+    assert_eq!(world.books.entries().len(), 2);
+}
+
+#[tokio::test]
+async fn a_large_body_arrives_whole_and_bodies_wait_for_room() {
+    let world = World::with(|config| config.body_budget = 0).await;
+    let body = format!(r#"{{"model":"claude-x","pad":"{}"}}"#, "x".repeat(3 << 20));
+    let mut first = world.call("", &body).await;
+    let mut asked = world.upstream.asked().await;
+    assert_eq!(asked.body.len(), body.len());
+    asked.answer(200, JSON, MESSAGE).await;
+    assert_eq!(first.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn one_connection_carries_call_after_call() {
+    let world = World::new().await;
+    let mut peer = world.call("", ASK).await;
+    let mut asked = world.upstream.asked().await;
+    for _ in 0..3 {
+        asked.answer(200, JSON, MESSAGE).await;
+        assert_eq!(peer.answer().await.status, 200);
+        peer.send(&world.request("POST", "/v1/messages", "", ASK)).await;
+        asked = asked.again().await;
+    }
+    let shown = world.gateway.live();
+    assert_eq!(shown.len(), 4);
+    assert_eq!((shown[0].state, shown[1].output_tokens), (gateway::LiveState::Running, 7));
+}
+
+#[tokio::test]
+async fn an_upstream_that_says_nothing_is_given_up_and_one_that_is_absent_too() {
+    let world = World::with(|config| config.timeouts.first_byte = Duration::from_millis(50)).await;
+    let mut peer = world.call("", ASK).await;
+    let _asked = world.upstream.asked().await;
+    let answer = peer.answer().await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (504, "tidegate_upstream_silent"));
+    assert!(world.books.entry().await.estimated);
+
+    let world = World::with(|config| config.upstreams[0].base_url = "http://127.0.0.1:1".into()).await;
+    let answer = world.call("", ASK).await.answer().await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "tidegate_no_upstream"));
+    let entry = world.books.entry().await;
+    assert_eq!((entry.outcome, entry.estimated, entry.attempts.len()), (Outcome::Failed, false, 1));
+}
+
+#[tokio::test]
+async fn a_stream_that_falls_silent_is_cut() {
+    let world = World::with(|config| config.timeouts.idle = Duration::from_millis(50)).await;
+    let mut peer = world.call("", ASK_STREAM).await;
+    let mut asked = world.upstream.asked().await;
+    asked.start_stream().await;
+    asked.chunk(START).await;
+    assert!(!peer.rest().await.ends_with("0\r\n\r\n"));
+    let entry = world.books.entry().await;
+    assert_eq!((entry.outcome, entry.error.as_deref()), (Outcome::Cut, Some("the upstream fell silent")));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let world = World::new().await;
+    let taken = world.gateway.address();
+    let error = World::try_with(|config| config.listen = taken).await.err().expect("only one listens").to_string();
+    assert!(error.contains(&taken.to_string()) && error.contains("in use"), "{error}");
+}
+
+#[tokio::test]
+async fn pages_of_allowed_origins_get_cors_answers() {
+    let world = World::new().await;
+    let mut peer = world.call("origin: app://one\r\n", ASK).await;
+    world.upstream.asked().await.answer(200, &format!("{JSON}access-control-allow-origin: *\r\n"), MESSAGE).await;
+    let answer = peer.answer().await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some("app://one"));
+    assert_eq!(answer.header("access-control-allow-credentials"), None);
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
 }

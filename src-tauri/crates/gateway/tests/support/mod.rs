@@ -14,7 +14,7 @@ use domain::usage::Usage;
 use gateway::secret::Secret;
 use gateway::{
     AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Gateway, KeyUnavailable, Mount, Ports, ProxyUse,
-    Secrets, Timeouts, Upstream,
+    Secrets, StartError, Timeouts, Upstream,
 };
 use http::{Request, Response};
 use sha2::{Digest, Sha256};
@@ -42,6 +42,8 @@ pub(crate) struct FakeBooks {
     pub(crate) durable: watch::Sender<bool>,
     pub(crate) refuses_to_open: Mutex<bool>,
     pub(crate) refuses_to_settle: Mutex<bool>,
+    /// A bug in somebody's code.
+    pub(crate) panics_at_checkpoints: Mutex<bool>,
 }
 
 impl Default for FakeBooks {
@@ -52,6 +54,7 @@ impl Default for FakeBooks {
             durable: watch::Sender::new(true),
             refuses_to_open: Mutex::new(false),
             refuses_to_settle: Mutex::new(false),
+            panics_at_checkpoints: Mutex::new(false),
         }
     }
 }
@@ -111,6 +114,8 @@ impl Books for FakeBooks {
     }
 
     fn checkpoint(&self, _call: CallId, usage: &Usage) {
+        let panics = *self.panics_at_checkpoints.lock().expect("books");
+        assert!(!panics, "a bug");
         self.tell(Told::Checkpoint(*usage));
     }
 
@@ -196,6 +201,10 @@ impl World {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> World {
+        World::try_with(change).await.expect("it starts")
+    }
+
+    pub(crate) async fn try_with(change: impl FnOnce(&mut Config)) -> Result<World, StartError> {
         let upstream = FakeUpstream::start().await;
         let mut config = Config {
             listen: "127.0.0.1:0".parse().expect("an address"),
@@ -223,9 +232,9 @@ impl World {
             clock: Arc::new(RealClock(std::time::Instant::now())),
             answers: Arc::new(NoAnswers),
         };
-        let gateway = Gateway::start(config, ports, vec![Arc::new(Echo)]).await.expect("it starts");
+        let gateway = Gateway::start(config, ports, vec![Arc::new(Echo)]).await?;
         gateway.set_clients(vec![(Sha256::digest(TOKEN).into(), Arc::new(client()))]);
-        World { gateway, books, secrets, upstream }
+        Ok(World { gateway, books, secrets, upstream })
     }
 
     pub(crate) async fn connect(&self) -> Peer {
