@@ -245,8 +245,7 @@ impl App {
     }
 
     pub async fn verify(&self) -> Result<VerifyView, ApiError> {
-        let running = self.running_calls();
-        let findings = self.ledger.verify(&running).await.map_err(ApiError::machine)?;
+        let findings = self.ledger.verify(|| self.running_calls()).await.map_err(ApiError::machine)?;
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         Ok(VerifyView { clean: findings.is_empty(), findings })
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqliteExecutor, SqlitePool};
 
 use crate::{Error, disk};
 
-pub(crate) const FILE: &str = "ledger.db";
+const FILE: &str = "ledger.db";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -34,9 +34,13 @@ pub(crate) struct Db {
 }
 
 impl Db {
+    pub(crate) fn at(dir: &Path) -> Db {
+        Db { path: dir.join(FILE) }
+    }
+
     /// Made where it is missing, brought to the present schema, and never touched where it is not ours to write.
     pub(crate) async fn open(dir: &Path) -> Result<(Db, SqliteConnection), Error> {
-        let db = Db { path: dir.join(FILE) };
+        let db = Db::at(dir);
         disk::private_file(&db.path)?;
         let mut conn = db.writer().await?;
         db.check_version(&mut conn).await?;
@@ -73,12 +77,20 @@ impl Db {
     }
 
     async fn check_version(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
-        let version = sqlx::query_scalar!(r#"SELECT sqlite_version() AS "version!: String""#)
-            .fetch_one(conn)
-            .await
-            .map_err(|error| self.error(&error))?;
+        let version = self.sqlite_version(conn).await?;
         let parts: Vec<u32> = version.split('.').filter_map(|part| part.parse().ok()).collect();
         if parts.as_slice() < SQLITE_MIN.as_slice() { Err(Error::OldSqlite { version }) } else { Ok(()) }
+    }
+
+    pub(crate) async fn sqlite_version(&self, on: impl SqliteExecutor<'_>) -> Result<String, Error> {
+        let version = sqlx::query_scalar!(r#"SELECT sqlite_version() AS "version!: String""#).fetch_one(on).await;
+        version.map_err(|error| self.error(&error))
+    }
+
+    /// For a look at a file that may be damaged: nothing is written, nothing is made.
+    pub(crate) async fn looked_at(&self) -> Result<SqliteConnection, Error> {
+        let options = SqliteConnectOptions::new().filename(&self.path).read_only(true).disable_statement_logging();
+        SqliteConnection::connect_with(&options).await.map_err(|error| self.error(&error))
     }
 
     pub(crate) async fn folded_seq(&self, conn: &mut SqliteConnection) -> Result<u64, Error> {

@@ -118,11 +118,6 @@ impl Journal {
         Ok((journal, records))
     }
 
-    /// Below every record to come and above all that any earlier start may have written.
-    pub(crate) fn floor(&self) -> u64 {
-        self.book().next_seq - 1
-    }
-
     /// Everything found at the start is safely in SQLite, and so is the floor; from here on the pages may be written.
     pub(crate) fn start(&self) -> Result<(), Error> {
         let mut book = self.book();
@@ -160,6 +155,11 @@ impl Journal {
         let records = book.unfolded.iter().take(max).cloned().collect();
         let waits_for_page = book.pages[1 - book.active].last_seq > book.safe_seq;
         (records, waits_for_page)
+    }
+
+    /// At the start it lies above all that any earlier one may have written.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.book().next_seq - 1
     }
 
     pub(crate) fn has_unfolded(&self) -> bool {

@@ -127,7 +127,7 @@ impl Ledger {
         let (db, mut conn) = Db::open(dir).await?;
         let folded_seq = db.folded_seq(&mut conn).await?;
         let (journal, records) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
-        writer::fold_found(&db, &mut conn, &records, journal.floor()).await?;
+        writer::fold_found(&db, &mut conn, &records, journal.last_seq()).await?;
         journal.start()?;
         let interrupted = recovery::interrupted(&db, &mut conn, &options.catalog).await?;
         let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len() };
@@ -186,10 +186,7 @@ impl Ledger {
 
     /// Of the SQLite that is built in, for `doctor`.
     pub async fn sqlite_version(&self) -> Result<String, Error> {
-        sqlx::query_scalar!(r#"SELECT sqlite_version() AS "version!: String""#)
-            .fetch_one(&self.readers)
-            .await
-            .map_err(|error| self.db.error(&error))
+        self.db.sqlite_version(&self.readers).await
     }
 
     /// Folds what is left and ends. Later verbs fail.

@@ -173,7 +173,7 @@ impl Ledger {
         let starts = [calendar.start_of_day(now), calendar.start_of_week(now), calendar.start_of_month(now)];
         let mut totals = [Totals::default(); 3];
         for (total, from) in totals.iter_mut().zip(starts) {
-            let rows = self.sums(&By::Day, from, calendar.end_of_day(now)).await;
+            let rows = self.sums(&By::Upstream, from, calendar.end_of_day(now)).await;
             rows.map_err(|error| self.db.error(&error))?.iter().for_each(|row| total.add(row.totals()));
         }
         let [today, week, month] = totals;

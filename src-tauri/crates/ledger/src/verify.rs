@@ -1,12 +1,15 @@
 //! Is the ledger whole? Structure, sums, chain, open calls, journal.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::path::Path;
 
 use domain::call::CallId;
 use domain::time::Timestamp;
+use sqlx::SqliteExecutor;
 
 use crate::call::{EntryRow, Settled};
+use crate::db::Db;
 use crate::writer::{Link, link};
 use crate::{Error, Ledger};
 
@@ -53,23 +56,25 @@ impl fmt::Display for Finding {
 }
 
 impl Ledger {
-    /// Everything that is wrong; `running` are the calls that may be open.
-    pub async fn verify(&self, running: &[CallId]) -> Result<Vec<Finding>, Error> {
+    /// Everything that is wrong. `running` tells which calls may be open, at the moment it is asked.
+    pub async fn verify(&self, running: impl FnOnce() -> Vec<CallId>) -> Result<Vec<Finding>, Error> {
+        let fail = |error| self.db.error(&error);
         self.flush().await?;
-        let mut findings = self.structure().await.map_err(|error| self.db.error(&error))?;
+        let mut findings = structure(&self.readers).await.map_err(fail)?;
         findings.extend(self.chain().await?);
-        findings.extend(self.sums_that_differ().await.map_err(|error| self.db.error(&error))?);
-        findings.extend(self.open_calls(running).await.map_err(|error| self.db.error(&error))?);
+        findings.extend(self.sums_that_differ().await.map_err(fail)?);
+        findings.extend(self.forgotten_calls(running).await?);
         if !self.journal.reads_back()? {
             findings.push(Finding::Journal);
         }
         Ok(findings)
     }
 
-    async fn structure(&self) -> sqlx::Result<Vec<Finding>> {
-        let reports: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)").fetch_all(&self.readers).await?;
-        let wrong = reports.into_iter().filter(|report| report != "ok");
-        Ok(wrong.map(|report| Finding::Structure { report }).collect())
+    /// What SQLite says of a ledger that doesn't open. Nothing is written.
+    pub async fn inspect(dir: &Path) -> Result<Vec<Finding>, Error> {
+        let db = Db::at(dir);
+        let mut conn = db.looked_at().await?;
+        structure(&mut conn).await.map_err(|error| db.error(&error))
     }
 
     /// The first break only: behind it nothing can be said.
@@ -134,11 +139,24 @@ impl Ledger {
         Ok(rows.into_iter().map(|row| finding((row.quarter, row.client, row.model))).collect())
     }
 
-    async fn open_calls(&self, running: &[CallId]) -> sqlx::Result<Vec<Finding>> {
-        let running: HashSet<String> = running.iter().map(CallId::to_string).collect();
-        let open =
-            sqlx::query_scalar!("SELECT call_id FROM open_call ORDER BY call_id").fetch_all(&self.readers).await?;
-        let left = open.into_iter().filter(|call| !running.contains(call));
-        Ok(left.map(|call| Finding::OpenCall { call }).collect())
+    /// Open before and after, and not running in between.
+    async fn forgotten_calls(&self, running: impl FnOnce() -> Vec<CallId>) -> Result<Vec<Finding>, Error> {
+        let before = self.open_calls().await?;
+        let running: HashSet<String> = running().iter().map(CallId::to_string).collect();
+        self.flush().await?;
+        let after = self.open_calls().await?;
+        let forgotten = before.intersection(&after).filter(|call| !running.contains(*call));
+        Ok(forgotten.map(|call| Finding::OpenCall { call: call.clone() }).collect())
     }
+
+    async fn open_calls(&self) -> Result<BTreeSet<String>, Error> {
+        let open = sqlx::query_scalar!("SELECT call_id FROM open_call").fetch_all(&self.readers).await;
+        Ok(open.map_err(|error| self.db.error(&error))?.into_iter().collect())
+    }
+}
+
+async fn structure(on: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<Finding>> {
+    let reports: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(20)").fetch_all(on).await?;
+    let wrong = reports.into_iter().filter(|report| report != "ok");
+    Ok(wrong.map(|report| Finding::Structure { report }).collect())
 }

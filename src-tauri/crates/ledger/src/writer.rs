@@ -81,9 +81,19 @@ impl Writer {
         }
     }
 
+    /// All that was written before; what comes meanwhile is for the next turn.
     async fn fold_all(&mut self) -> Result<(), Error> {
-        while self.journal.has_unfolded() {
+        let last = self.journal.last_seq();
+        loop {
             let (records, power_safe) = self.journal.unfolded(BATCH_MAX);
+            match records.first() {
+                None => return Ok(()),
+                Some(record) if record.seq > last => {
+                    self.journal.to_fold.notify_one();
+                    return Ok(());
+                }
+                Some(_) => {}
+            }
             let conn = match &mut self.conn {
                 Some(conn) => conn,
                 none => none.insert(self.db.writer().await?),
@@ -91,7 +101,6 @@ impl Writer {
             let through = fold(conn, &records, power_safe).await.map_err(|error| self.db.error(&error))?;
             self.journal.folded(through, power_safe);
         }
-        Ok(())
     }
 }
 

@@ -139,7 +139,7 @@ fn pages_are_used_in_turns_for_ever() {
 fn what_is_left_of_a_lost_turn_never_continues_a_newer_one() {
     let disks = fakes();
     let (journal, _) = open(&disks, Durability::Process, 0);
-    let floor = journal.floor();
+    let floor = journal.last_seq();
     (1..=3).for_each(|number| append(&journal, number));
     // Power goes: the first record never reached the disk, the other two did.
     disks[0].bytes.lock().expect("bytes").0[..10].fill(0);
