@@ -23,7 +23,7 @@ pub(crate) struct Bodies {
 /// A body in memory and its share of the budget.
 pub(crate) struct Held {
     pub(crate) bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
+    _room: OwnedSemaphorePermit,
 }
 
 #[derive(Debug)]
@@ -41,17 +41,25 @@ impl Bodies {
         Bodies { room: Arc::new(Semaphore::new(permits)), budget }
     }
 
-    /// Reads a body of at most `max` bytes once there is room for it.
-    pub(crate) async fn hold(&self, body: Incoming, max: u64) -> Result<Held, NotHeld> {
+    /// Reads a body of at most `max` bytes once there is room for it, which may take as long as `patience`.
+    pub(crate) async fn hold(&self, body: Incoming, max: u64, patience: Duration) -> Result<Held, NotHeld> {
         let declared = body.size_hint().exact();
         if declared.is_some_and(|length| length > max) {
             return Err(NotHeld::Refused(Error::TooLarge { max }));
         }
         // Of a body of unknown length the room for the largest is taken: growing step by step, two could wait for each other.
         let share = u32::try_from(declared.unwrap_or(max).min(self.budget)).unwrap_or(u32::MAX);
-        let room = self.room.clone().acquire_many_owned(share).await.ok();
+        let room = self.room(share, patience).await?;
         let bytes = collect(body, declared, max).await?;
         Ok(Held { bytes, _room: room })
+    }
+
+    async fn room(&self, bytes: u32, patience: Duration) -> Result<OwnedSemaphorePermit, NotHeld> {
+        if let Ok(room) = self.room.clone().try_acquire_many_owned(bytes) {
+            return Ok(room);
+        }
+        let room = tokio::time::timeout(patience, self.room.clone().acquire_many_owned(bytes)).await;
+        room.ok().and_then(Result::ok).ok_or_else(|| NotHeld::Refused(Error::no_room(self.budget)))
     }
 }
 

@@ -170,6 +170,17 @@ impl Error {
         response
     }
 
+    /// The bodies of waiting calls fill the memory that they may.
+    pub(crate) fn no_room(budget: u64) -> Error {
+        Error::Paced {
+            code: "tidegate_queue_full",
+            sentence: format!(
+                "the bodies of waiting calls fill the body_budget of {budget} bytes; send the call again later or raise it"
+            ),
+            wait: Some(Duration::from_secs(10)),
+        }
+    }
+
     /// What admission refuses, as a sentence with the limit, its value, its source and the end of it.
     pub(crate) fn paced(refusal: &Refusal, model: &str, now: Instant) -> Error {
         match refusal {

@@ -78,7 +78,7 @@ impl Pipeline {
         request: Request<Incoming>,
     ) -> Result<Response<reqwest::Body>, Error> {
         let (head, body) = request.into_parts();
-        let body = self.hold(entry, body).await?;
+        let body = self.hold(entry, body, headers::max_wait(&head.headers, self.max_wait)).await?;
         entry.arrived(parse(&body.bytes)?, body.bytes.len());
         if let Some(stored) = self.answers.fresh(entry.call(), &body.bytes, self.now()) {
             return Ok(answer_of(stored.status, stored.headers, stored.body));
@@ -152,8 +152,9 @@ impl Pipeline {
         Response::from_parts(head, body)
     }
 
-    async fn hold(&self, entry: &mut OpenEntry, body: Incoming) -> Result<Held, Error> {
-        match self.bodies.hold(body, MESSAGES_BYTES_MAX).await {
+    /// Waiting for room counts as waiting: it ends when the call's patience does.
+    async fn hold(&self, entry: &mut OpenEntry, body: Incoming, patience: Duration) -> Result<Held, Error> {
+        match self.bodies.hold(body, MESSAGES_BYTES_MAX, patience).await {
             Ok(held) => Ok(held),
             Err(NotHeld::Refused(error)) => Err(error),
             Err(NotHeld::Gone) => {

@@ -360,7 +360,7 @@ impl Server {
 
     async fn mounted(&self, mount: &dyn Mount, request: Request<Incoming>, peer: SocketAddr) -> Response<Answer> {
         let (head, body) = request.into_parts();
-        match self.pipeline.bodies.hold(body, MOUNT_BYTES_MAX).await {
+        match self.pipeline.bodies.hold(body, MOUNT_BYTES_MAX, self.pipeline.max_wait).await {
             Ok(held) => mount.handle(Request::from_parts(head, held.bytes), peer).await.map(Answer::whole),
             Err(NotHeld::Refused(error)) => self.refused(&error),
             Err(NotHeld::Gone) => self.refused(&Error::BodyStopped),

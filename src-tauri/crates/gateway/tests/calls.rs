@@ -452,14 +452,29 @@ async fn a_panic_ends_its_call_alone_and_settles_it() {
 }
 
 #[tokio::test]
-async fn a_large_body_arrives_whole_and_bodies_wait_for_room() {
+async fn a_large_body_arrives_whole_and_the_next_waits_for_room() {
     let world = World::with(|config| config.body_budget = 0).await;
-    let body = format!(r#"{{"model":"claude-x","pad":"{}"}}"#, "x".repeat(3 << 20));
+    let body = format!(r#"{{"model":"claude-x","pad":"{}"}}"#, "x".repeat(20 << 20));
     let mut first = world.call("", &body).await;
     let mut asked = world.upstream.asked().await;
     assert_eq!(asked.body.len(), body.len());
+    let host = world.gateway.address();
+    let head = format!(
+        "POST /v1/messages HTTP/1.1\r\nhost: {host}\r\nx-api-key: {TOKEN}\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    let mut hurried = world.connect().await;
+    hurried.send(&format!("{head}x-tidegate-max-wait: 0\r\n\r\n")).await;
+    let answer = hurried.answer().await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (429, "tidegate_queue_full"));
+    let mut second = world.connect().await;
+    second.send(&format!("{head}\r\n")).await;
+    assert!(world.upstream.is_idle().await);
     asked.answer(200, JSON, MESSAGE).await;
     assert_eq!(first.answer().await.status, 200);
+    second.send(&body).await;
+    asked.again().await.answer(200, JSON, MESSAGE).await;
+    assert_eq!(second.answer().await.status, 200);
 }
 
 #[tokio::test]

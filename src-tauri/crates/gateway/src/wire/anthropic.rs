@@ -496,17 +496,3 @@ mod tests {
         }
     }
 }
-#[cfg(test)]
-mod speed {
-    #[test]
-    #[ignore]
-    fn peek_speed() {
-        let body = format!(r#"{{"model":"claude-x","max_tokens":5,"messages":[{{"role":"user","content":"{}"}}]}}"#, "word and \\\"more\\n ".repeat(60_000));
-        let plain = format!(r#"{{"model":"claude-x","max_tokens":5,"messages":[{{"role":"user","content":"{}"}}]}}"#, "word and text ".repeat(75_000));
-        for body in [body, plain] {
-            let t = std::time::Instant::now();
-            for _ in 0..20 { assert!(super::peek(body.as_bytes()).is_ok()); }
-            eprintln!("{} bytes {:?}", body.len(), t.elapsed() / 20);
-        }
-    }
-}
