@@ -30,6 +30,9 @@ const OPEN_BYTES_MAX: usize = 48 << 20;
 /// So many records are folded without waiting for more.
 const FOLD_AT_ONCE: usize = 256;
 
+/// Enough for one batch.
+const BATCH_BYTES: usize = 2 << 20;
+
 /// No page holds as many records: a start leaves this gap in the sequence.
 const SEQ_GAP: u64 = 1 << 24;
 
@@ -152,7 +155,13 @@ impl Journal {
     /// The oldest records that SQLite doesn't have yet, at most `max`, and whether the commit that takes them must be power-safe.
     pub(crate) fn unfolded(&self, max: usize) -> (Vec<Record>, bool) {
         let book = self.book();
-        let records = book.unfolded.iter().take(max).cloned().collect();
+        let mut left = BATCH_BYTES;
+        let fits = |record: &&Record| {
+            let has_room = left > 0;
+            left = left.saturating_sub(record.json.len());
+            has_room
+        };
+        let records = book.unfolded.iter().take(max).take_while(fits).cloned().collect();
         let waits_for_page = book.pages[1 - book.active].last_seq > book.safe_seq;
         (records, waits_for_page)
     }

@@ -338,6 +338,20 @@ async fn counts_beyond_all_sense_break_no_sum() {
 }
 
 #[tokio::test]
+async fn a_name_longer_than_a_kilobyte_is_cut_at_a_whole_character() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    let mut call = call(1, noon());
+    call.model = "é".repeat(100_000).into();
+    call.who.tags = (0..100).map(|number| (format!("k{number}").into(), "x".repeat(2_000).into())).collect();
+    settle(&ledger, &entry(call.clone())).await;
+    let kept = ledger.call(call.id).await.expect("an answer").expect("an entry").call;
+    assert_eq!(*kept.model, *"é".repeat(512));
+    assert_eq!((kept.who.tags.len(), kept.who.tags[0].1.len()), (64, 1_024));
+    assert_eq!(ledger.verify(Vec::new).await, Ok(vec![]));
+}
+
+#[tokio::test]
 async fn the_first_entry_that_was_changed_is_named() {
     let dir = tempfile::tempdir().expect("a folder");
     let (ledger, _) = open(dir.path()).await;
@@ -367,6 +381,41 @@ async fn the_first_entry_that_was_changed_is_named() {
     let from = noon();
     let differs = Finding::SumsDiffer { from, client: "ci".into(), model: MODEL.into() };
     assert_eq!(findings, [Finding::ChainEndsEarly, differs]);
+}
+
+#[tokio::test]
+async fn a_byte_that_flipped_on_the_disk_is_found_in_its_entry() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    for number in 0..5_u32 {
+        let price_id = Some(format!("price of {number}").into());
+        settle(&ledger, &Entry { price_id, ..entry(call(number.into(), noon())) }).await;
+    }
+    ledger.close().await.expect("closed");
+    drop(ledger);
+    let path = dir.path().join("ledger.db");
+    let mut bytes = fs::read(&path).expect("bytes");
+    let place = bytes.windows(10).position(|window| window == b"price of 3").expect("an entry");
+    bytes[place] ^= 1;
+    fs::write(&path, bytes).expect("written");
+    let findings = open(dir.path()).await.0.verify(Vec::new).await.expect("checked");
+    assert!(matches!(&findings[..], [Finding::ChainBroken { number: 4, .. }]), "{findings:?}");
+}
+
+#[tokio::test]
+async fn a_ledger_that_doesn_t_open_can_be_looked_at() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    ledger.close().await.expect("closed");
+    drop(ledger);
+    assert_eq!(Ledger::inspect(dir.path()).await, Ok(vec![]));
+    let path = dir.path().join("ledger.db");
+    let mut bytes = fs::read(&path).expect("bytes");
+    bytes[4_096..8_192].fill(0xFF);
+    fs::write(&path, &bytes).expect("written");
+    let report = Ledger::inspect(dir.path()).await;
+    assert!(matches!(&report, Ok(findings) if !findings.is_empty()) || matches!(report, Err(Error::Damaged { .. })));
+    assert_eq!(fs::read(&path).expect("bytes"), bytes);
 }
 
 #[tokio::test]
@@ -434,6 +483,27 @@ async fn all_files_are_the_owner_s_alone() {
             assert!(file.is_dir() || mode(&file) == 0o600, "{}", file.display());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_ends_while_others_go_on_writing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let ledger = Arc::new(open(dir.path()).await.0);
+    let writing = ledger.clone();
+    let busy = tokio::spawn(async move {
+        for number in 0.. {
+            // Ends with the ledger.
+            if writing.settle(&entry(call(number, noon()))).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..5 {
+        ledger.flush().await.expect("folded");
+    }
+    ledger.close().await.expect("closed");
+    busy.await.expect("ended");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::journal::{Journal, Kind, Record};
 /// How long a record may wait for company.
 const FOLD_WITHIN: Duration = Duration::from_millis(100);
 
-const BATCH_MAX: usize = 1024;
+const BATCH_MAX: usize = 512;
 
 /// After a fold that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
