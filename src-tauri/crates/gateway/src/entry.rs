@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening, Outcome, Source};
 use domain::config::Client;
+use domain::money::Usd;
 use domain::time::Instant;
 use domain::usage::Usage;
 use http::{HeaderMap, StatusCode};
@@ -225,7 +226,10 @@ impl OpenEntry {
         let now = self.pipeline.now();
         let (usage, estimated) = self.usage(ending.outcome);
         let model = self.tally.model.as_deref().unwrap_or(&self.call.model);
-        let charge = self.pipeline.catalog.charge(model, &usage, self.call.started_at);
+        let mut charge = self.pipeline.catalog.charge(model, &usage, self.call.started_at);
+        if self.tally.is_free() || usage == Usage::default() {
+            charge.cost = Some(Usd::ZERO);
+        }
         let waited = self.waited();
         if let Some(attempt) = self.attempts.last_mut()
             && attempt.error.is_none()

@@ -100,6 +100,8 @@ pub(crate) struct Tally {
     pub(crate) insane: bool,
     /// Bytes of text, thinking and tool input that have passed.
     pub(crate) text_bytes: u64,
+    /// The model declined to answer.
+    pub(crate) declined: bool,
     /// The type of the error it reported.
     pub(crate) error: Option<Arc<str>>,
     pub(crate) ended: Option<Ended>,
@@ -140,7 +142,9 @@ impl Tally {
             self.error = Some(error.get("type").and_then(Value::as_str).unwrap_or("error").into());
             return;
         }
-        self.text_bytes = body.len() as u64;
+        let empty = value["content"].as_array().is_none_or(Vec::is_empty);
+        self.text_bytes = if empty { 0 } else { body.len() as u64 };
+        self.declined = value["stop_reason"] == "refusal";
         self.message(&value);
         self.whole_known = self.prompt_known;
     }
@@ -158,6 +162,11 @@ impl Tally {
         (usage, true)
     }
 
+    /// A refusal before the first word is not billed, though its usage shows tokens.
+    pub(crate) fn is_free(&self) -> bool {
+        self.declined && self.text_bytes == 0
+    }
+
     /// Output tokens: reported, or guessed from the text that has passed.
     pub(crate) fn output_so_far(&self) -> u64 {
         self.usage.tokens.output.max(self.text_bytes / BYTES_PER_TOKEN)
@@ -170,6 +179,7 @@ impl Tally {
 
     fn message_delta(&mut self, data: &[u8]) {
         let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
+        self.declined = value["delta"]["stop_reason"] == "refusal";
         if self.overlay(&value["usage"]) {
             self.whole_known = true;
         }
@@ -440,6 +450,24 @@ mod tests {
         tally
             .document(br#"{"model":"m","usage":{"input_tokens":1,"output_tokens":2,"cache_creation_input_tokens":9}}"#);
         assert_eq!(tally.usage.tokens.cache_write_5m, 9);
+    }
+
+    #[test]
+    fn a_refusal_is_free_only_before_the_first_word() {
+        let words = r#"{"delta":{"type":"text_delta","text":"I will"}}"#;
+        let refusal = r#"{"delta":{"stop_reason":"refusal"},"usage":{"output_tokens":3}}"#;
+        let start = ("message_start", START);
+        assert!(stream(&[start, ("message_delta", refusal)]).is_free());
+        assert!(!stream(&[start, ("content_block_delta", words), ("message_delta", refusal)]).is_free());
+        for (body, free) in [
+            (r#"{"content":[],"stop_reason":"refusal","usage":{"input_tokens":1}}"#, true),
+            (r#"{"content":[{}],"stop_reason":"refusal","usage":{"input_tokens":1}}"#, false),
+            (r#"{"content":[],"stop_reason":"end_turn","usage":{"input_tokens":1}}"#, false),
+        ] {
+            let mut tally = Tally::default();
+            tally.document(body.as_bytes());
+            assert_eq!(tally.is_free(), free, "{body}");
+        }
     }
 
     #[test]
