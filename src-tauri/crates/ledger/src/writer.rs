@@ -2,6 +2,7 @@
 //! and notes in the same transaction how far it got. So each record is folded exactly once.
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,25 +39,18 @@ pub(crate) struct Writer {
 impl Writer {
     /// Ends with the journal. What is unfolded then waits in it for the next start.
     pub(crate) async fn run(mut self) {
-        while let Some(flush) = self.next().await
-            && !self.journal.has_ended()
-        {
-            let folded = self.fold_all().await;
-            if let Err(error) = &folded {
-                tracing::warn!("the journal can't be folded into the ledger now: {error}");
-                self.conn = None;
+        loop {
+            let flushes = self.next().await;
+            if self.journal.has_ended() {
+                break;
             }
-            if let Some(flush) = flush {
+            let folded = self.fold_all().await;
+            for flush in flushes {
                 // One who has gone needs no answer.
                 let _ = flush.send(folded.clone());
             }
-            match folded {
-                Ok(()) => {}
-                Err(error @ Error::Damaged { .. }) => self.journal.close(error),
-                Err(_) => {
-                    time::sleep(RETRY_AFTER).await;
-                    self.journal.to_fold.notify_one();
-                }
+            if let Err(error) = folded {
+                self.failed(error).await;
             }
         }
         if let Some(conn) = self.conn.take() {
@@ -65,19 +59,37 @@ impl Writer {
         }
     }
 
-    /// Waits for a flush, or for a record and then a little for its company.
-    async fn next(&mut self) -> Option<Option<Flush>> {
+    /// Waits for a record and then a little for its company, or for those who want to know now.
+    async fn next(&mut self) -> Vec<Flush> {
+        let mut flushes = Vec::new();
         tokio::select! {
-            flush = self.flushes.recv() => return flush.map(Some),
-            () = self.journal.to_fold.notified() => {}
+            flush = self.flushes.recv() => flushes.extend(flush),
+            () = self.journal.to_fold.notified() => flushes.extend(self.company().await),
         }
+        flushes.extend(iter::from_fn(|| self.flushes.try_recv().ok()));
+        flushes
+    }
+
+    async fn company(&mut self) -> Option<Flush> {
         if self.journal.folds_at_once() || self.journal.has_ended() {
-            return Some(None);
+            return None;
         }
         tokio::select! {
-            flush = self.flushes.recv() => flush.map(Some),
-            () = self.journal.to_fold.notified() => Some(None),
-            () = time::sleep(FOLD_WITHIN) => Some(None),
+            flush = self.flushes.recv() => flush,
+            () = self.journal.to_fold.notified() => None,
+            () = time::sleep(FOLD_WITHIN) => None,
+        }
+    }
+
+    /// A damaged file stays so: nothing new is taken in. Anything else may pass; the journal holds the records until then.
+    async fn failed(&mut self, error: Error) {
+        tracing::warn!("the journal can't be folded into the ledger now: {error}");
+        self.conn = None;
+        if let Error::Damaged { .. } = error {
+            self.journal.close(error);
+        } else {
+            time::sleep(RETRY_AFTER).await;
+            self.journal.to_fold.notify_one();
         }
     }
 
