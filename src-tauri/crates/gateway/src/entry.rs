@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening, Outcome, Source};
+use domain::catalog::Charge;
 use domain::config::Client;
 use domain::money::Usd;
 use domain::time::Instant;
@@ -224,11 +225,10 @@ impl OpenEntry {
 
     fn entry(&mut self, ending: Ending) -> Entry {
         let now = self.pipeline.now();
-        let (usage, estimated) = self.usage(ending.outcome);
-        let model = self.tally.model.as_deref().unwrap_or(&self.call.model);
-        let mut charge = self.pipeline.catalog.charge(model, &usage, self.call.started_at);
-        if self.tally.is_free() || usage == Usage::default() {
-            charge.cost = Some(Usd::ZERO);
+        let (mut usage, estimated) = self.usage(ending.outcome);
+        let charge = self.charge(&usage);
+        for aside in &self.tally.asides {
+            usage.tokens += aside.tokens;
         }
         let waited = self.waited();
         if let Some(attempt) = self.attempts.last_mut()
@@ -253,6 +253,22 @@ impl OpenEntry {
             cache: CacheUse::Off,
             error: ending.error,
         }
+    }
+
+    /// The answer at its model's price, and what ran beside it at its own.
+    fn charge(&self, usage: &Usage) -> Charge {
+        let answered = self.tally.model.as_ref().unwrap_or(&self.call.model);
+        let price = |model: &str, usage: &Usage| self.pipeline.catalog.charge(model, usage, self.call.started_at);
+        let mut charge = price(answered, usage);
+        if self.tally.is_free() || *usage == Usage::default() {
+            return Charge { cost: Some(Usd::ZERO), ..charge };
+        }
+        for aside in &self.tally.asides {
+            let beside =
+                price(aside.model.as_ref().unwrap_or(answered), &Usage { tokens: aside.tokens, ..Usage::default() });
+            charge.cost = charge.cost.zip(beside.cost).map(|(cost, beside)| cost + beside);
+        }
+        charge
     }
 
     /// What never left used nothing, nor does what the upstream refused; the rest is what was metered.

@@ -1,17 +1,17 @@
 //! The Messages API: what a request asks for, what an answer used, what its headers tell of limits.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::{Measure, Reading, Readings};
 use domain::time::Timestamp;
-use domain::usage::Usage;
+use domain::usage::{Tokens, Usage};
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
+
+use super::json;
 
 /// What a decision needs of a request's body, and no more.
 #[derive(PartialEq, Eq, Debug, Default)]
@@ -31,59 +31,15 @@ pub(crate) enum NotACall {
 }
 
 pub(crate) fn peek(body: &[u8]) -> Result<Peek<'_>, NotACall> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let peek = deserializer.deserialize_map(PeekVisitor).map_err(|_| NotACall::NoObject)?;
-    deserializer.end().map_err(|_| NotACall::NoObject)?;
+    let mut peek = Peek::default();
+    json::members(body, &["model", "max_tokens", "stream", "metadata"], |name, value| match name {
+        "model" => peek.model = json::text(value).unwrap_or_default(),
+        "max_tokens" => peek.max_tokens = value.get().parse().ok(),
+        "stream" => peek.stream = value.get() == "true",
+        _ => peek.user_id = json::small_value(value)["user_id"].as_str().map(str::to_owned),
+    })
+    .map_err(|_| NotACall::NoObject)?;
     if peek.model.is_empty() { Err(NotACall::NoModel) } else { Ok(peek) }
-}
-
-struct PeekVisitor;
-
-impl<'de> Visitor<'de> for PeekVisitor {
-    type Value = Peek<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Peek<'de>, A::Error> {
-        let mut peek = Peek::default();
-        // Where a key comes twice the last one counts, as it does for the upstream.
-        while let Some(key) = map.next_key::<Text<'_>>()? {
-            match &*key.0 {
-                "model" => peek.model = map.next_value::<Any<'_>>()?.text().unwrap_or_default(),
-                "max_tokens" => peek.max_tokens = map.next_value::<Value>()?.as_u64(),
-                "stream" => peek.stream = map.next_value::<Value>()?.as_bool().unwrap_or(false),
-                "metadata" => {
-                    peek.user_id = map.next_value::<Value>()?.get("user_id").and_then(Value::as_str).map(str::to_owned);
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(peek)
-    }
-}
-
-/// A string, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(serde::Deserialize)]
-#[serde(untagged)]
-enum Any<'a> {
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Other(IgnoredAny),
-}
-
-impl<'a> Any<'a> {
-    fn text(self) -> Option<Cow<'a, str>> {
-        match self {
-            Any::Text(text) => Some(text),
-            Any::Other(_) => None,
-        }
-    }
 }
 
 /// What has been read of an answer so far.
@@ -92,6 +48,8 @@ pub(crate) struct Tally {
     pub(crate) usage: Usage,
     /// The model that answered.
     pub(crate) model: Option<Arc<str>>,
+    /// Work of other kinds or other models in the same call, which `usage` leaves out.
+    pub(crate) asides: Vec<Aside>,
     /// The upstream has said what the prompt was.
     pub(crate) prompt_known: bool,
     /// The upstream has said what the whole answer used.
@@ -105,6 +63,14 @@ pub(crate) struct Tally {
     /// The type of the error it reported.
     pub(crate) error: Option<Arc<str>>,
     pub(crate) ended: Option<Ended>,
+}
+
+/// A compaction, or an advisor's answer: billed beside the answer itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Aside {
+    /// `None`: the model that answers.
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) tokens: Tokens,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -121,14 +87,21 @@ const BYTES_PER_TOKEN: u64 = 4;
 impl Tally {
     /// Reads one event of a stream.
     pub(crate) fn event(&mut self, name: &[u8], data: &[u8]) {
-        let name = if name.is_empty() { type_of(data) } else { Cow::Borrowed(name) };
-        match &*name {
+        let unnamed: Arc<str>;
+        let name = if name.is_empty() {
+            unnamed = type_or(data, "");
+            unnamed.as_bytes()
+        } else {
+            name
+        };
+        match name {
             b"content_block_delta" => self.text_bytes += delta_bytes(data),
             b"message_start" => self.message_start(data),
             b"message_delta" => self.message_delta(data),
             b"message_stop" => self.ended = Some(Ended::Whole),
             b"error" => {
-                self.error = Some(error_type(data));
+                let error = json::member(data, "error").map(|error| error.get().as_bytes());
+                self.error = Some(type_or(error.unwrap_or_default(), "error"));
                 self.ended = Some(Ended::Error);
             }
             _ => {}
@@ -137,15 +110,8 @@ impl Tally {
 
     /// Reads a whole answer that is no stream.
     pub(crate) fn document(&mut self, body: &[u8]) {
-        let Ok(value) = serde_json::from_slice::<Value>(body) else { return };
-        if let Some(error) = value.get("error") {
-            self.error = Some(error.get("type").and_then(Value::as_str).unwrap_or("error").into());
-            return;
-        }
-        let empty = value["content"].as_array().is_none_or(Vec::is_empty);
-        self.text_bytes = if empty { 0 } else { body.len() as u64 };
-        self.declined = value["stop_reason"] == "refusal";
-        self.message(&value);
+        self.text_bytes = body.len() as u64;
+        self.message(body);
         self.whole_known = self.prompt_known;
     }
 
@@ -173,43 +139,40 @@ impl Tally {
     }
 
     fn message_start(&mut self, data: &[u8]) {
-        let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
-        self.message(&value["message"]);
-    }
-
-    fn message_delta(&mut self, data: &[u8]) {
-        let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
-        self.declined = value["delta"]["stop_reason"] == "refusal";
-        if self.overlay(&value["usage"]) {
-            self.whole_known = true;
+        if let Some(message) = json::member(data, "message") {
+            self.message(message.get().as_bytes());
         }
     }
 
-    fn message(&mut self, message: &Value) {
-        self.model = message["model"].as_str().map(Arc::from);
-        self.prompt_known = self.overlay(&message["usage"]);
+    fn message_delta(&mut self, data: &[u8]) {
+        let _ = json::members(data, &["delta", "usage"], |name, value| match name {
+            "delta" => self.declined = json::small_value(value)["stop_reason"] == "refusal",
+            _ => self.whole_known |= self.overlay(&json::small_value(value)),
+        });
+    }
+
+    fn message(&mut self, message: &[u8]) {
+        let _ =
+            json::members(message, &["model", "usage", "stop_reason", "content", "error"], |name, value| match name {
+                "model" => self.model = json::text(value).map(Arc::from),
+                "usage" => self.prompt_known = self.overlay(&json::small_value(value)),
+                "stop_reason" => self.declined = value.get() == r#""refusal""#,
+                "content" if value.get() == "[]" => self.text_bytes = 0,
+                "error" => self.error = Some(type_or(value.get().as_bytes(), "error")),
+                _ => {}
+            });
     }
 
     /// Each field that says something replaces what was said before. `true` where any did.
     fn overlay(&mut self, usage: &Value) -> bool {
-        let tokens = &mut self.usage.tokens;
-        let mut fields = Fields { usage, said: false, insane: false };
-        fields.read("input_tokens", &mut tokens.input);
-        fields.read("output_tokens", &mut tokens.output);
-        fields.read("cache_read_input_tokens", &mut tokens.cache_read);
-        let mut written = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
-        fields.read("cache_creation_input_tokens", &mut written);
-        let mut split = Fields { usage: &usage["cache_creation"], said: false, insane: false };
-        split.read("ephemeral_5m_input_tokens", &mut tokens.cache_write_5m);
-        split.read("ephemeral_1h_input_tokens", &mut tokens.cache_write_1h);
-        // Without a split all of it counts as written for five minutes.
-        tokens.cache_write_5m = written.saturating_sub(tokens.cache_write_1h).max(tokens.cache_write_5m);
-        let mut tools = Fields { usage: &usage["server_tool_use"], said: false, insane: false };
-        tools.read("web_search_requests", &mut self.usage.web_searches);
-        self.insane |= fields.insane | split.insane | tools.insane;
-        let said = fields.said;
+        let mut said = self.usage.tokens.overlay(usage);
+        said.read(&usage["server_tool_use"], "web_search_requests", &mut self.usage.web_searches);
         self.read_terms(usage);
-        said
+        if let Some(iterations) = usage["iterations"].as_array() {
+            self.asides = iterations.iter().filter_map(Aside::read).collect();
+        }
+        self.insane |= said.insane;
+        said.anything
     }
 
     fn read_terms(&mut self, usage: &Value) {
@@ -225,36 +188,65 @@ impl Tally {
     }
 }
 
-struct Fields<'a> {
-    usage: &'a Value,
-    said: bool,
+impl Aside {
+    fn read(iteration: &Value) -> Option<Aside> {
+        let kind = iteration["type"].as_str()?;
+        if !matches!(kind, "compaction" | "advisor_message") {
+            return None;
+        }
+        let mut tokens = Tokens::default();
+        tokens.overlay(iteration);
+        Some(Aside { model: iteration["model"].as_str().map(Arc::from), tokens })
+    }
+}
+
+trait Overlay {
+    fn overlay(&mut self, usage: &Value) -> Said;
+}
+
+impl Overlay for Tokens {
+    fn overlay(&mut self, usage: &Value) -> Said {
+        let mut said = Said::default();
+        said.read(usage, "input_tokens", &mut self.input);
+        said.read(usage, "output_tokens", &mut self.output);
+        said.read(usage, "cache_read_input_tokens", &mut self.cache_read);
+        let mut written = self.cache_write_5m.saturating_add(self.cache_write_1h);
+        said.read(usage, "cache_creation_input_tokens", &mut written);
+        let split = &usage["cache_creation"];
+        said.read(split, "ephemeral_5m_input_tokens", &mut self.cache_write_5m);
+        said.read(split, "ephemeral_1h_input_tokens", &mut self.cache_write_1h);
+        // Without a split all of it counts as written for five minutes.
+        self.cache_write_5m = written.saturating_sub(self.cache_write_1h).max(self.cache_write_5m);
+        said
+    }
+}
+
+/// Whether a usage said anything, and anything that can't be.
+#[derive(Default)]
+struct Said {
+    anything: bool,
     insane: bool,
 }
 
-impl Fields<'_> {
-    fn read(&mut self, name: &str, count: &mut u64) {
-        let value = &self.usage[name];
+impl Said {
+    fn read(&mut self, usage: &Value, name: &str, count: &mut u64) {
+        let value = &usage[name];
         if value.is_null() {
             return;
         }
         match value.as_u64() {
             Some(sane) if sane <= TOKENS_MAX => {
                 *count = sane;
-                self.said = true;
+                self.anything = true;
             }
             Some(_) | None => self.insane = true,
         }
     }
 }
 
-fn type_of(data: &[u8]) -> Cow<'static, [u8]> {
-    let value = serde_json::from_slice::<Value>(data).unwrap_or_default();
-    Cow::Owned(value["type"].as_str().unwrap_or_default().as_bytes().to_vec())
-}
-
-fn error_type(data: &[u8]) -> Arc<str> {
-    let value = serde_json::from_slice::<Value>(data).unwrap_or_default();
-    value["error"]["type"].as_str().unwrap_or("error").into()
+fn type_or(json: &[u8], otherwise: &str) -> Arc<str> {
+    let kind = json::member(json, "type").and_then(json::text);
+    kind.map_or_else(|| otherwise.into(), Arc::from)
 }
 
 /// How many bytes of an event `content_block_delta` are the model's words: its last string, unless that is a signature.
@@ -442,6 +434,21 @@ mod tests {
             stream(&[("message_start", START), ("content_block_delta", &words), ("content_block_delta", &sign)]);
         assert_eq!(tally.settled(&Usage::default(), None).0.tokens.output, 100);
         assert_eq!(tally.settled(&Usage::default(), Some(30)).0.tokens.output, 30);
+    }
+
+    #[test]
+    fn an_advisor_and_a_compaction_are_counted_beside_the_answer() {
+        let mut tally = Tally::default();
+        tally.document(
+            br#"{"usage":{"input_tokens":9,"output_tokens":3,"iterations":[
+                {"type":"message","input_tokens":9,"output_tokens":3},
+                {"type":"advisor_message","model":"claude-big","input_tokens":100,"output_tokens":20},
+                {"type":"compaction","input_tokens":7,"output_tokens":1}]}}"#,
+        );
+        let tokens = |input, output| Tokens { input, output, ..Tokens::default() };
+        assert_eq!(tally.usage.tokens, tokens(9, 3));
+        let advisor = Aside { model: Some("claude-big".into()), tokens: tokens(100, 20) };
+        assert_eq!(tally.asides, [advisor, Aside { model: None, tokens: tokens(7, 1) }]);
     }
 
     #[test]
