@@ -263,8 +263,8 @@ mod tests {
             Some(Block::ToolUse { name, input, .. }) => format!("{name} {input}"),
             Some(Block::Text(_) | Block::Thinking { .. }) | None => answer.stop_reason.name().to_owned(),
         };
-        let result =
-            json!([{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "8"}]}]);
+        let result = json!([{"role": "user", "content": [
+            {"type": "tool_result", "tool_use_id": "t", "content": "8"}, {"type": "text", "text": "use the add tool"}]}]);
         for (changes, expected) in [
             (json!({}), "end_turn"),
             (json!({"messages": says("Use the add tool.")}), r#"add {"x":1}"#),

@@ -16,7 +16,9 @@ pub(crate) fn catalog() -> Arc<Catalog> {
         "claude-3-5-haiku-20241022",
         "claude-opus-5",
     ];
-    Arc::new(Catalog::new(models.into_iter().map(price).collect(), Vec::new(), Vec::new()))
+    let later = Price { valid_from: Some(Timestamp::from_millis(1)), ..price("claude-opus-5") };
+    let prices = models.into_iter().map(price).chain([later]).collect();
+    Arc::new(Catalog::new(prices, Vec::new(), Vec::new()))
 }
 
 fn price(model: &str) -> Price {

@@ -263,9 +263,11 @@ mod tests {
         let grant = limits.admit(pool, &input(1), 8_000, at(0)).expect("full");
         let refused = limits.admit(pool, &input(1), 8_000, at(2_000)).expect_err("reserved");
         assert_eq!(refused.measure, Measure::OutputTokens);
-        limits.produce(&grant, 100, at(2_000));
-        limits.end(&grant, 100, at(2_000));
-        assert!(limits.admit(pool, &input(1), 8_000, at(2_000)).is_ok(), "100 came back by refilling");
+        limits.produce(&grant, 4_000, at(2_000));
+        limits.end(&grant, 4_000, at(2_000));
+        // Two seconds refilled 266, and 4,000 came back.
+        assert!(limits.admit(pool, &input(1), 4_267, at(2_000)).is_err());
+        assert!(limits.admit(pool, &input(1), 4_266, at(2_000)).is_ok());
     }
 
     #[test]

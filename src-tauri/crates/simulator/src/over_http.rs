@@ -1,5 +1,6 @@
 //! The whole of it, over a socket and in virtual time.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::Duration;
 
@@ -361,7 +362,7 @@ async fn the_books_add_up_whatever_goes_wrong() {
     assert!(Some(stats.admitted.requests) <= stats.capacity.requests);
     assert!(Some(stats.admitted.input_tokens) <= stats.capacity.input_tokens);
     let calls = simulator.calls();
-    assert_eq!(calls.len() as u64, stats.calls);
+    assert_eq!(calls.iter().map(|call| &call.request_id).collect::<BTreeSet<_>>().len() as u64, stats.calls);
     assert_eq!(calls.iter().map(|call| call.tokens.output_tokens).sum::<u64>(), stats.admitted.output_tokens);
     let cost = |call: &Record| call.cost_usd.as_deref().and_then(|cost| cost.parse::<Usd>().ok());
     assert_eq!(calls.iter().filter_map(cost).sum::<Usd>().to_string(), stats.cost_usd);
@@ -399,6 +400,14 @@ async fn a_second_same_prefix_is_read_from_the_cache_and_costs_less() {
     assert_eq!(calls[0].cost_usd.as_deref(), Some("0.012345000"));
     assert_eq!(calls[1].cost_usd.as_deref(), Some("0.000927900"));
     assert_eq!(simulator.stats().cost_usd, "0.013272900");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_catalogue_every_model_is_known_and_none_has_a_price() {
+    let simulator = start(Options::default()).await;
+    assert_eq!(post(&simulator, &says("hello")).await.status, 200);
+    assert_eq!((simulator.stats().unpriced, simulator.stats().completed), (1, 1));
+    assert_eq!(simulator.calls()[0].cost_usd, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -517,7 +526,7 @@ async fn a_stopped_simulator_is_gone_and_its_calls_are_booked() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     simulator.stop().await;
+    assert_eq!((world.stats().running, world.stats().cancelled), (0, 1));
     assert!(TcpStream::connect(address).await.is_err());
     drop(stream);
-    assert_eq!((world.stats().running, world.stats().cancelled), (0, 1));
 }
