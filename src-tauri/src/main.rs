@@ -1,1 +1,18 @@
-fn main() {}
+#![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
+//! The window's program: reads its arguments and hands over.
+
+use clap::Parser;
+use desktop::Options;
+
+fn main() -> std::process::ExitCode {
+    let options = Options::parse();
+    app::process::make_files_private();
+    app::log::start(app::log::Loudness::Normal);
+    match desktop::run(options) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(cause) => {
+            eprintln!("{cause:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

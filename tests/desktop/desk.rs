@@ -51,7 +51,12 @@ impl Desk {
 
     /// Starts what says in its first line where it is.
     fn start_telling(&mut self, program: &str, arguments: &[&str]) -> String {
-        let mut child = self.command(program).args(arguments).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
+        let mut child = self
+            .command(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program}: {error}"));
         let mut line = String::new();
         let out = child.stdout.take().expect("stdout is piped");
         self.running.insert(0, Running(child));
@@ -61,10 +66,6 @@ impl Desk {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
-    }
-
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.path("data/tidegate")
     }
 
     /// A program on this desktop. The language stays the machine's own, `C` too.
@@ -106,7 +107,8 @@ impl Desk {
 
     /// What a command prints.
     pub(crate) fn ask(&self, program: &str, arguments: &[&str]) -> String {
-        let output = self.command(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+        let output =
+            self.command(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -126,7 +128,13 @@ impl Desk {
     pub(crate) fn tray(&self) -> Tray {
         let script = source("tray.py");
         let mut command = self.command("/usr/bin/python3");
-        let mut child = command.arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("python3");
+        let mut child = command
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("python3");
         let asks = child.stdin.take().expect("stdin is piped");
         let mut answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut ready = String::new();
@@ -143,6 +151,22 @@ impl Desk {
         let running = self.start(command);
         self.ask("gdbus", &["wait", "--session", "--timeout", "10", "org.freedesktop.Notifications"]);
         running
+    }
+
+    /// An unlocked keychain.
+    pub(crate) fn keychain(&self) -> Running {
+        let mut command = self.command("gnome-keyring-daemon");
+        command.args(["--unlock", "--foreground", "--components=secrets"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut running = self.start(command);
+        running.0.stdin.take().expect("stdin is piped").write_all(b"test\n").expect("it takes its password");
+        self.ask("gdbus", &["wait", "--session", "--timeout", "10", "org.freedesktop.secrets"]);
+        running
+    }
+
+    /// Every file of the home that holds the text as it stands.
+    pub(crate) fn files_with(&self, text: &str) -> Vec<String> {
+        let found = self.ask("grep", &["-rlaF", text, &self.home.path().display().to_string()]);
+        found.lines().map(str::to_owned).collect()
     }
 
     pub(crate) fn notifications(&self) -> Vec<String> {
@@ -171,7 +195,11 @@ impl Tray {
 
     pub(crate) fn labels(&mut self) -> Vec<String> {
         let entries = self.look()["menu"].as_array().cloned().unwrap_or_default();
-        entries.iter().filter_map(|entry| entry["label"].as_str().map(str::to_owned)).filter(|label| !label.is_empty()).collect()
+        entries
+            .iter()
+            .filter_map(|entry| entry["label"].as_str().map(str::to_owned))
+            .filter(|label| !label.is_empty())
+            .collect()
     }
 
     pub(crate) fn entry(&mut self, label: &str) -> Value {
@@ -202,7 +230,8 @@ pub(crate) fn program() -> PathBuf {
         return PathBuf::from(named);
     }
     let here = std::env::current_exe().expect("the test has a path");
-    let found = here.ancestors().skip(1).take(2).map(|folder| folder.join("tidegate-desktop")).find(|path| path.is_file());
+    let found =
+        here.ancestors().skip(1).take(2).map(|folder| folder.join("tidegate-desktop")).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("no tidegate-desktop beside {}: `cargo build --workspace` makes it", here.display()))
 }
 

@@ -12,7 +12,8 @@ use driver::Page;
 use serde_json::json;
 use support::http::{self, Request};
 
-const SIMULATED: &str = "[gateway]\nlisten = \"127.0.0.1:PORT\"\n[[upstream]]\nname = \"anthropic\"\nkind = \"simulator\"\n";
+const SIMULATED: &str =
+    "[gateway]\nlisten = \"127.0.0.1:PORT\"\n[[upstream]]\nname = \"anthropic\"\nkind = \"simulator\"\n";
 const TODAY: &str = "//*[@data-fact='spend-today']";
 /// How soon a choice of the first start shows calls.
 const LIVE_WITHIN: Duration = Duration::from_secs(5);
@@ -38,7 +39,10 @@ async fn the_first_start_offers_the_simulator_and_its_choice_goes_live() {
     let chosen = Instant::now();
     page.text_that(TODAY, |today| today.starts_with('$') && today != "$0.00").await;
     assert!(chosen.elapsed() < LIVE_WITHIN, "live after {:?}", chosen.elapsed());
-    page.text_that("//section[@aria-labelledby='calls']", |calls| calls.contains("completed") && calls.contains("running")).await;
+    page.text_that("//section[@aria-labelledby='calls']", |calls| {
+        calls.contains("completed") && calls.contains("running")
+    })
+    .await;
     page.close().await;
 }
 
@@ -53,15 +57,38 @@ async fn a_call_through_the_gate_moves_the_numbers_in_the_window() {
     page.click(&button("Make its token")).await;
     let token = page.text("//*[@data-fact='token']").await;
 
-    let body = json!({"model": "claude-haiku-4-5", "max_tokens": 500, "messages": [{"role": "user", "content": "Hello"}]});
+    let body =
+        json!({"model": "claude-haiku-4-5", "max_tokens": 500, "messages": [{"role": "user", "content": "Hello"}]});
     let call = Request::message(body.to_string()).header("x-api-key", &token);
     let answer = http::call(&address, &call).await.unwrap();
     assert_eq!(answer.status(), 200, "{}", answer.text());
 
     page.click(&button("Overview")).await;
     page.text_that(TODAY, |today| today != "$0.00").await;
-    page.text_that("//section[@aria-labelledby='calls']", |calls| calls.contains("my-script") && calls.contains("completed")).await;
+    page.text_that("//section[@aria-labelledby='calls']", |calls| {
+        calls.contains("my-script") && calls.contains("completed")
+    })
+    .await;
     page.close().await;
+}
+
+#[tokio::test]
+async fn a_key_goes_into_the_keychain_and_nowhere_else() {
+    const KEY: &str = "sk-ant-canary-4f9c2b7d1e6a8350";
+    let desk = Desk::new();
+    desk.settings(&format!("[gateway]\nlisten = \"127.0.0.1:{}\"\n", driver::free_port()));
+    let _keychain = desk.keychain();
+    let page = Page::open(&desk, &[]).await;
+    page.click(&button("Connect my key")).await;
+    page.fill("//input[@type='password']", KEY).await;
+    page.click(&button("Store it")).await;
+    page.click(&button("Make its token")).await;
+    page.find("//*[contains(., 'Waiting for your first call')]").await;
+    assert_eq!(desk.ask("secret-tool", &["lookup", "service", "tidegate"]), KEY);
+    assert!(!page.source().await.contains(KEY), "the page has forgotten it");
+    page.close().await;
+    let files = desk.files_with(KEY);
+    assert!(files.is_empty(), "the key lies in {files:?}");
 }
 
 #[tokio::test]

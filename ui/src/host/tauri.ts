@@ -16,8 +16,8 @@ export function tauriHost(): Host {
     clients: () => invoke<ClientView[]>('clients'),
     addClient: (name, priority) => invoke<string>('add_client', { name, priority }),
     revokeClient: (name) => invoke('revoke_client', { name }),
-    pause: (which) => invoke('pause', { which }),
-    resume: (which) => invoke('resume', { which }),
+    pause: (which) => invoke('pause', { class: which }),
+    resume: (which) => invoke('resume', { class: which }),
     setup: {
       startDemo: () => invoke('start_demo'),
       stopDemo: () => invoke('stop_demo'),

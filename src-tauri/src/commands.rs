@@ -1,0 +1,67 @@
+//! What the window may ask; the application answers. None returns a key.
+
+use app::api::{Answer, Command};
+use app::clients::ClientChange;
+use app::keychain::Secret;
+use app::view::{ClientView, StatusView};
+use tauri::State;
+
+use crate::Shell;
+use crate::shell::Said;
+
+#[tauri::command]
+pub(crate) async fn status(shell: State<'_, Shell>) -> Said<StatusView> {
+    shell.status().await
+}
+
+#[tauri::command]
+pub(crate) fn clients(shell: State<'_, Shell>) -> Vec<ClientView> {
+    shell.clients()
+}
+
+/// Answers the token, of which only a hash is kept.
+#[tauri::command]
+pub(crate) async fn add_client(shell: State<'_, Shell>, name: String, priority: String) -> Said<String> {
+    let change = ClientChange { priority: Some(priority), ..ClientChange::default() };
+    match shell.ask(Command::ClientAdd { name, change }).await? {
+        Answer::Token(token) => Ok(token),
+        other => Err(format!("a token was expected, not {other:?}")),
+    }
+}
+
+#[tauri::command]
+pub(crate) async fn revoke_client(shell: State<'_, Shell>, name: String) -> Said<()> {
+    shell.ask(Command::ClientRevoke { name }).await.map(drop)
+}
+
+#[tauri::command]
+pub(crate) async fn pause(shell: State<'_, Shell>, class: String) -> Said<()> {
+    shell.ask(Command::Pause { class }).await.map(drop)
+}
+
+#[tauri::command]
+pub(crate) async fn resume(shell: State<'_, Shell>, class: String) -> Said<()> {
+    shell.ask(Command::Resume { class }).await.map(drop)
+}
+
+#[tauri::command]
+pub(crate) async fn set_key(shell: State<'_, Shell>, secret: String) -> Said<()> {
+    shell.connect_key(Secret::new(secret)).await
+}
+
+#[tauri::command]
+pub(crate) async fn start_demo(shell: State<'_, Shell>) -> Said<()> {
+    shell.start_demo().await
+}
+
+#[tauri::command]
+pub(crate) async fn stop_demo(shell: State<'_, Shell>) -> Said<()> {
+    shell.stop_demo().await;
+    Ok(())
+}
+
+/// Answers the new address.
+#[tauri::command]
+pub(crate) async fn listen_elsewhere(shell: State<'_, Shell>) -> Said<String> {
+    shell.listen_elsewhere().await
+}

@@ -1,0 +1,97 @@
+//! The window around the application: it starts `app` in this process and shows what it does.
+//!
+//! Nothing here decides about calls, money or limits, and no command hands out a key.
+
+mod commands;
+mod events;
+mod notifier;
+mod shell;
+mod tray;
+mod window;
+mod words;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use tauri::{AppHandle, Manager, RunEvent};
+
+pub(crate) use shell::Shell;
+
+/// The gate between your programs and the Claude API, with a window.
+#[derive(Parser, Clone, Debug)]
+#[command(name = "tidegate-desktop", version, after_help = EXAMPLES)]
+pub struct Options {
+    /// Where everything is kept; the platform's data folder unless given
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The settings; the platform's config folder unless given
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    /// Go straight to the demo: the simulator, with calls from several programs
+    #[arg(long)]
+    pub demo: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  tidegate-desktop                    open the window, or show it again
+  tidegate-desktop --demo             see it work, without a key
+  tidegate-desktop --data-dir ./data  keep everything in ./data";
+
+/// Runs until the user quits.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    tauri::Builder::default()
+        .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| window::show(app)))
+        .invoke_handler(tauri::generate_handler![
+            commands::status,
+            commands::clients,
+            commands::add_client,
+            commands::revoke_client,
+            commands::pause,
+            commands::resume,
+            commands::set_key,
+            commands::start_demo,
+            commands::stop_demo,
+            commands::listen_elsewhere,
+        ])
+        .setup(move |app| Ok(open(app.handle(), &options)?))
+        .on_window_event(window::on_event)
+        .build(tauri::generate_context!())?
+        .run(keep_without_window);
+    Ok(())
+}
+
+/// Runs once it is sure that this is the only instance.
+fn open(app: &AppHandle, options: &Options) -> tauri::Result<()> {
+    match tauri::async_runtime::block_on(Shell::open(options)) {
+        Ok(shell) => app.manage(shell),
+        Err(cause) => refuse(app, &cause),
+    };
+    app.manage(tray::build(app)?);
+    window::open(app)?;
+    events::start(app.clone(), options.demo);
+    Ok(())
+}
+
+/// Without its books the app can do nothing: it says why, on the desktop too, and ends.
+fn refuse(app: &AppHandle, cause: &anyhow::Error) -> ! {
+    let sentence = app::log::redacted(&format!("{cause:#}"));
+    eprintln!("tidegate-desktop: {sentence}");
+    notifier::cannot_start(&sentence);
+    app.cleanup_before_exit();
+    std::process::exit(1)
+}
+
+/// The last window's end is not the program's.
+fn keep_without_window(_app: &AppHandle, event: RunEvent) {
+    if let RunEvent::ExitRequested { api, code: None, .. } = event {
+        api.prevent_exit();
+    }
+}
+
+/// Lets running calls finish, then ends the program.
+pub(crate) fn quit(app: AppHandle) {
+    tauri::async_runtime::spawn(async move {
+        app.state::<Shell>().stop().await;
+        app.exit(0);
+    });
+}
