@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::time::Timestamp;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -199,4 +200,178 @@ fn what_runs_can_still_be_settled_when_nothing_new_is_taken_in() {
     let refused = (0..64).find_map(|number| journal.append(Kind::Opened, id(number), &body).err());
     assert_eq!(refused, Some(Error::Behind));
     assert!(journal.append(Kind::Settled, id(0), &body).is_ok());
+}
+
+const SECTOR: usize = 512;
+
+/// A page on a disk that keeps what was synced, and of the rest whichever sectors it likes.
+#[derive(Default)]
+struct Lossy {
+    fake: Fake,
+    synced: Mutex<Vec<u8>>,
+}
+
+impl Lossy {
+    fn cut_power(&self, chance: &mut impl FnMut() -> bool) {
+        let mut guard = self.fake.bytes.lock().expect("bytes");
+        let mut synced = self.synced.lock().expect("bytes");
+        synced.resize(guard.0.len(), 0);
+        for (written, synced) in guard.0.chunks_mut(SECTOR).zip(synced.chunks_mut(SECTOR)) {
+            let (from, to) = if chance() { (written, synced) } else { (synced, written) };
+            to.copy_from_slice(from);
+        }
+        guard.1 = 0;
+    }
+}
+
+impl Disk for Lossy {
+    fn read(&self) -> Result<Vec<u8>, Error> {
+        self.fake.read()
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.fake.write(bytes)
+    }
+
+    fn rewind(&self) -> Result<(), Error> {
+        self.fake.rewind()
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        *self.synced.lock().expect("bytes") = self.fake.read()?;
+        Ok(())
+    }
+}
+
+/// What SQLite is to the journal: commits in their order, of which a power cut may take the last unsafe ones.
+#[derive(Default)]
+struct Folded {
+    records: Vec<Record>,
+    safe: usize,
+    floor: u64,
+}
+
+impl Folded {
+    fn seq(&self) -> u64 {
+        self.records.last().map_or(0, |record| record.seq).max(self.floor)
+    }
+
+    fn take(&mut self, records: Vec<Record>, power_safe: bool) {
+        self.records.extend(records);
+        if power_safe {
+            self.safe = self.records.len();
+        }
+    }
+
+    fn cut_power(&mut self, chance: &mut impl FnMut() -> bool) {
+        while self.records.len() > self.safe && chance() {
+            self.records.pop();
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Append,
+    Sync,
+    Fold,
+    PowerCut,
+}
+
+struct World {
+    disks: [Arc<Lossy>; 2],
+    journal: Journal,
+    folded: Folded,
+    written: u32,
+    /// So many of the first records were confirmed or survived a cut.
+    confirmed: Vec<u32>,
+    unconfirmed: Vec<u32>,
+}
+
+impl World {
+    fn new() -> World {
+        let disks: [Arc<Lossy>; 2] = [Arc::default(), Arc::default()];
+        let mut folded = Folded::default();
+        let journal = World::start(&disks, &mut folded);
+        World { disks, journal, folded, written: 0, confirmed: vec![], unconfirmed: vec![] }
+    }
+
+    fn start(disks: &[Arc<Lossy>; 2], folded: &mut Folded) -> Journal {
+        let pages = disks.clone().map(|disk| disk as Arc<dyn Disk>);
+        let (journal, found) = Journal::open(pages, 1_500, Durability::Power, folded.seq()).expect("a journal");
+        folded.take(found, true);
+        folded.floor = journal.last_seq();
+        journal.start().expect("started");
+        journal
+    }
+
+    fn meet(&mut self, event: Event, chance: &mut impl FnMut() -> bool) {
+        match event {
+            Event::Append => {
+                self.written += 1;
+                append(&self.journal, self.written);
+                self.unconfirmed.push(self.written);
+            }
+            Event::Sync => {
+                if !self.journal.book().all_synced() {
+                    self.journal.sync_next();
+                }
+                self.confirmed.append(&mut self.unconfirmed);
+            }
+            Event::Fold => {
+                let (records, power_safe) = self.journal.unfolded(3);
+                let Some(last) = records.last().map(|record| record.seq) else { return };
+                self.folded.take(records, power_safe);
+                self.journal.folded(last, power_safe);
+            }
+            Event::PowerCut => {
+                self.disks.iter().for_each(|disk| disk.cut_power(chance));
+                self.folded.cut_power(chance);
+                self.journal = World::start(&self.disks, &mut self.folded);
+                self.check();
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        let mut kept = numbers(&self.folded.records);
+        kept.sort_unstable();
+        assert!(kept.is_sorted_by(|a, b| a < b), "doubled: {kept:?}");
+        for number in &self.confirmed {
+            assert!(kept.binary_search(number).is_ok(), "{number} was confirmed and is lost");
+        }
+        for number in &kept {
+            let known = self.confirmed.contains(number) || self.unconfirmed.contains(number);
+            assert!(known, "{number} was lost in an earlier cut and came back");
+        }
+        self.unconfirmed.clear();
+        self.confirmed = kept;
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        24 => Just(Event::Append),
+        3 => Just(Event::Sync),
+        4 => Just(Event::Fold),
+        1 => Just(Event::PowerCut),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_power_cut_loses_or_doubles_what_was_confirmed(
+        events in proptest::collection::vec(event(), 1..200),
+        seed in any::<u64>(),
+    ) {
+        let mut state = seed | 1;
+        let mut chance = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 63 == 0
+        };
+        let mut world = World::new();
+        events.into_iter().chain([Event::PowerCut]).for_each(|event| world.meet(event, &mut chance));
+    }
 }
