@@ -7,11 +7,13 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
+use ledger::Ledger;
 use tokio::net::TcpStream;
 
 use crate::api::{Answer, ApiError, Command};
 use crate::folder::{self, Entered, Folder, Instance};
 use crate::settings::Settings;
+use crate::view::VerifyView;
 use crate::{App, HostError};
 
 pub const CONTROL_PATH: &str = "/tidegate/control";
@@ -47,6 +49,12 @@ impl Desk {
             Desk::There(_) => Ok(()),
         }
     }
+}
+
+/// What is wrong with a ledger that doesn't open. Nothing is written.
+pub async fn inspect(dir: &Path) -> Result<VerifyView, HostError> {
+    let findings = Ledger::inspect(dir).await?;
+    Ok(VerifyView { clean: false, findings: findings.iter().map(ToString::to_string).collect() })
 }
 
 /// `verify` of a large ledger takes its time.

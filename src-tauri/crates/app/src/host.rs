@@ -42,6 +42,13 @@ pub enum HostError {
     Simulator(std::io::Error),
 }
 
+impl HostError {
+    /// The ledger's file is no whole ledger.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, HostError::Ledger(ledger::Error::Damaged { .. }))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct HostOptions {
     pub data_dir: PathBuf,

@@ -60,7 +60,9 @@ pub(crate) enum Command {
     /// Where a call went, what it cost and by which price
     Why(Why),
     /// Write what happened as CSV
-    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd"
+    )]
     Export(Export),
     /// Check that the ledger is whole and adds up
     Verify(Shape),
@@ -225,17 +227,11 @@ pub(crate) struct Why {
     pub(crate) shape: Shape,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Export {
-    /// One line per call that ended
-    #[command(
-        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd"
-    )]
-    Calls(ExportCalls),
-}
-
 #[derive(Debug, Args)]
-pub(crate) struct ExportCalls {
+pub(crate) struct Export {
+    /// One line per call that ended
+    #[arg(value_enum, default_value_t = Exported::Calls)]
+    pub(crate) what: Exported,
     #[command(flatten)]
     pub(crate) days: Days,
     /// Only of this client
@@ -247,6 +243,11 @@ pub(crate) struct ExportCalls {
     /// Into this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Exported {
+    Calls,
 }
 
 #[derive(Debug, Args)]

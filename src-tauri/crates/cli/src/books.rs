@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use app::HostError;
 use app::api::{Answer, Command, ExportQuestion};
+use app::control::inspect;
 use app::view::{CallView, StatusView, UsageRowView, UsageView, WhyView};
 
-use crate::args::{Calls, Class, ExportCalls, Shape, Usage, Why};
+use crate::args::{Calls, Class, Export, Shape, Usage, Why};
 use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
 use crate::{Place, print, print_json, tell, unexpected};
 
@@ -258,7 +260,7 @@ fn shown_cost(why: &WhyView) -> String {
     text
 }
 
-pub(crate) async fn export_calls(place: &Place, question: ExportCalls) -> anyhow::Result<ExitCode> {
+pub(crate) async fn export_calls(place: &Place, question: Export) -> anyhow::Result<ExitCode> {
     let draft = draft(place, question.out.as_deref())?;
     let wanted = ExportQuestion {
         from: question.days.from,
@@ -296,7 +298,15 @@ fn hand_over(draft: &Path, out: Option<&Path>) -> anyhow::Result<()> {
 }
 
 pub(crate) async fn verify(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {
-    let Answer::Verify(verdict) = place.ask(Command::Verify).await? else { return Err(unexpected()) };
+    let verdict = match place.ask(Command::Verify).await {
+        Ok(Answer::Verify(verdict)) => verdict,
+        Ok(_) => return Err(unexpected()),
+        // What can't be opened can still be looked at.
+        Err(error) => match error.downcast_ref::<HostError>() {
+            Some(cause) if cause.is_damage() => inspect(&place.data_dir).await.map_err(|_| error)?,
+            Some(_) | None => return Err(error),
+        },
+    };
     if shape.json {
         print_json(&verdict)?;
     } else if verdict.clean {

@@ -23,7 +23,7 @@ mod serve;
 mod simulate;
 mod table;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Exported};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -74,7 +74,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Usage(question) => books::usage(&place, question).await,
             Command::Calls(question) => books::calls(&place, question).await,
             Command::Why(question) => books::why(&place, question).await,
-            Command::Export(args::Export::Calls(question)) => books::export_calls(&place, question).await,
+            Command::Export(question) => match question.what {
+                Exported::Calls => books::export_calls(&place, question).await,
+            },
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Pause(class) => books::pause(&place, class).await,
             Command::Resume(class) => books::resume(&place, class).await,

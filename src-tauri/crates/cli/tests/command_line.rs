@@ -131,6 +131,7 @@ fn wrong_usage_exits_with_2() {
         "calls --last 0",
         "why 123",
         "export calls --columns colour",
+        "export nothing",
         "pause everything",
     ] {
         let said = home.run(line);
@@ -142,9 +143,7 @@ fn wrong_usage_exits_with_2() {
 #[test]
 fn help_has_examples_and_goes_to_stdout() {
     let home = Home::with("");
-    for line in
-        ["--help", "serve --help", "client add --help", "usage --help", "export calls --help", "simulate --help"]
-    {
+    for line in ["--help", "serve --help", "client add --help", "usage --help", "export --help", "simulate --help"] {
         let said = home.run(line);
         assert!(said.code == 0 && said.out.contains("Example"), "{line}: {said:?}");
     }
@@ -278,6 +277,8 @@ fn what_is_wrong_at_the_start_is_one_sentence_with_what_to_do() {
         said.code == 1 && said.err.contains("ledger.db is damaged") && said.err.contains("move it away"),
         "{said:?}"
     );
+    let verdict = damaged.run("verify");
+    assert!(verdict.code == 1 && (verdict.out + &verdict.err).contains("damaged"), "{:?}", verdict.code);
     assert!(fs::read_to_string(damaged.path("data/ledger.db")).expect("kept").starts_with("no database"));
 }
 
