@@ -1,6 +1,6 @@
 //! What the window may ask; the application answers. None returns a key.
 
-use app::api::{Answer, Command};
+use app::api::Command;
 use app::clients::ClientChange;
 use app::keychain::Secret;
 use app::view::{ClientView, StatusView};
@@ -21,27 +21,23 @@ pub(crate) fn clients(shell: State<'_, Shell>) -> Vec<ClientView> {
 
 /// Answers the token, of which only a hash is kept.
 #[tauri::command]
-pub(crate) async fn add_client(shell: State<'_, Shell>, name: String, priority: String) -> Said<String> {
-    let change = ClientChange { priority: Some(priority), ..ClientChange::default() };
-    match shell.ask(Command::ClientAdd { name, change }).await? {
-        Answer::Token(token) => Ok(token),
-        other => Err(format!("a token was expected, not {other:?}")),
-    }
+pub(crate) fn add_client(shell: State<'_, Shell>, name: String, priority: String) -> Said<String> {
+    shell.add_client(&name, &ClientChange { priority: Some(priority), ..ClientChange::default() })
 }
 
 #[tauri::command]
 pub(crate) async fn revoke_client(shell: State<'_, Shell>, name: String) -> Said<()> {
-    shell.ask(Command::ClientRevoke { name }).await.map(drop)
+    shell.tell(Command::ClientRevoke { name }).await
 }
 
 #[tauri::command]
 pub(crate) async fn pause(shell: State<'_, Shell>, class: String) -> Said<()> {
-    shell.ask(Command::Pause { class }).await.map(drop)
+    shell.tell(Command::Pause { class }).await
 }
 
 #[tauri::command]
 pub(crate) async fn resume(shell: State<'_, Shell>, class: String) -> Said<()> {
-    shell.ask(Command::Resume { class }).await.map(drop)
+    shell.tell(Command::Resume { class }).await
 }
 
 #[tauri::command]

@@ -14,7 +14,7 @@ pub(crate) fn keeps_running(data_dir: &Path) {
     if first {
         notify(
             "Tidegate keeps running",
-            "Your programs can go on calling. Open it again or quit from its icon in the tray.",
+            "Your programs can go on calling. Open it from its icon in the tray or by starting it again; quit from the tray.",
         );
     }
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
-use app::api::{Answer, Command};
+use app::api::Command;
+use app::clients::ClientChange;
 use app::keychain::Secret;
 use app::view::{ClientView, StatusView};
 use app::{Host, HostError, HostOptions, places};
@@ -69,8 +70,12 @@ impl Shell {
         self.host.app().clients()
     }
 
-    pub(crate) async fn ask(&self, command: Command) -> Said<Answer> {
-        self.host.answer(command).await.map_err(said)
+    pub(crate) fn add_client(&self, name: &str, change: &ClientChange) -> Said<String> {
+        self.host.app().add_client(name, change).map_err(said)
+    }
+
+    pub(crate) async fn tell(&self, command: Command) -> Said<()> {
+        self.host.answer(command).await.map(drop).map_err(said)
     }
 
     pub(crate) async fn connect_key(&self, secret: Secret) -> Said<()> {
@@ -97,7 +102,7 @@ impl Shell {
     pub(crate) async fn toggle_background(&self) -> Said<()> {
         let class = "background".to_owned();
         let paused = self.status().await?.queue.background.paused;
-        self.ask(if paused { Command::Resume { class } } else { Command::Pause { class } }).await.map(drop)
+        self.tell(if paused { Command::Resume { class } } else { Command::Pause { class } }).await
     }
 }
 

@@ -1,5 +1,4 @@
 //! The real window, its tray and its notifications, each test on a desktop of its own.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod desk;
 mod driver;

@@ -59,9 +59,9 @@ export function model(name: string): string {
   return `${capital(match[1] ?? '')} ${version}`
 }
 
-/** `sonnet-4` reads as `Sonnet 4`, `haiku-4-5` as `Haiku 4.5`. */
+/** `sonnet-4` reads as `Sonnet 4`, `haiku-4.5` as `Haiku 4.5`. */
 export function group(name: string): string {
-  const match = /^([a-z]+)-(\d+)(?:-(\d+))?$/.exec(name)
+  const match = /^([a-z]+)-(\d+)(?:[-.](\d+))?$/.exec(name)
   if (!match) return name
   return `${capital(match[1] ?? '')} ${match[3] ? `${match[2]}.${match[3]}` : match[2]}`
 }
