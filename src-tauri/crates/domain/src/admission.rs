@@ -321,6 +321,13 @@ impl Admission {
         self.lanes[lane.0].queue.remove(demand.class, &demand.client, waiter);
     }
 
+    /// The call leaves only now: a stall between the decision and the socket must not bring it close to the next one.
+    pub fn departs(&mut self, ticket: &Ticket, now: Instant) {
+        for id in &ticket.taken {
+            self.resources.left(*id, now);
+        }
+    }
+
     /// The truth about a call that has ended; `None` where it never reached the upstream.
     pub fn settle(&mut self, ticket: Ticket, usage: Option<&Usage>, now: Instant) {
         let running = &mut self.running[ticket.class as usize];
@@ -729,6 +736,17 @@ mod tests {
         world.run_until(secs(60));
         assert_eq!(world.log, ["a@0", "b@1.25", "c@2.5", "d@3.75"]);
         assert_eq!(world.level(Measure::Requests), 48 - 3, "a's minute is over, that of the others is not");
+    }
+
+    #[test]
+    fn a_call_that_stalled_on_its_way_out_keeps_its_distance_to_the_next() {
+        let mut world = World::new(tier_1(OutputCounting::AsProduced));
+        world.call("a");
+        world.call("b");
+        world.now = secs(1);
+        world.admission.departs(&world.tickets[0], world.now);
+        world.run_until(secs(60));
+        assert_eq!(world.log, ["a@0", "b@2.25"]);
     }
 
     #[test]

@@ -115,8 +115,10 @@ impl Limits {
         };
         let pool = &mut self.pools[pool_id];
         let counted_input = counted(input, pool.cache_reads_count);
-        pool.check(counted_input, if reserves { max_tokens } else { 1 }, now)?;
-        let reserved = reserves.then_some(max_tokens);
+        // A max_tokens above the limit wants the full bucket; else no such call could ever go.
+        let reserved =
+            reserves.then(|| pool.output.as_ref().map_or(max_tokens, |output| max_tokens.min(output.limit())));
+        pool.check(counted_input, reserved.unwrap_or(1), now)?;
         pool.take(counted_input, reserved.unwrap_or(0), now);
         Ok(Grant { pool: Some(pool_id), reserved, counted_input })
     }
@@ -250,7 +252,7 @@ mod tests {
         assert!(limits.admit(pool, &input(30_000), 1_000, at(0)).is_ok());
         let refused = limits.admit(pool, &input(1), 1_000, at(1_000)).expect_err("too early");
         assert_eq!((refused.measure, refused.limit), (Measure::Requests, 50));
-        assert_eq!(refused.wait, Duration::from_millis(150));
+        assert_eq!(refused.wait, Duration::from_millis(100));
         let refused = limits.admit(pool, &input(601), 1_000, at(1_200)).expect_err("only 600 are there");
         assert_eq!((refused.measure, refused.wait), (Measure::InputTokens, Duration::from_millis(2)));
         assert!(limits.admit(pool, &input(600), 1_000, at(1_200)).is_ok(), "a refusal takes nothing");
@@ -268,6 +270,16 @@ mod tests {
         // Two seconds refilled 266, and 4,000 came back.
         assert!(limits.admit(pool, &input(1), 4_267, at(2_000)).is_err());
         assert!(limits.admit(pool, &input(1), 4_266, at(2_000)).is_ok());
+    }
+
+    #[test]
+    fn a_max_tokens_above_the_limit_goes_when_the_bucket_is_full() {
+        let mut limits = limits("2025-09", "1");
+        let pool = limits.pool("k", MODEL, at(0));
+        let grant = limits.admit(pool, &input(1), 64_000, at(0)).expect("full");
+        assert!(limits.admit(pool, &input(1), 64_000, at(2_000)).is_err());
+        limits.end(&grant, 200, at(2_000));
+        assert!(limits.admit(pool, &input(1), 64_000, at(2_000)).is_ok(), "266 came back and 200 were used");
     }
 
     #[test]

@@ -90,6 +90,12 @@ impl Resources {
         }
     }
 
+    pub(super) fn left(&mut self, id: ResourceId, now: Instant) {
+        if let Store::Bucket(bucket) = &mut self.0[id.0].store {
+            bucket.left(now);
+        }
+    }
+
     /// Exchanges what was reserved for what was used; `None` gives it all back.
     pub(super) fn settle(&mut self, id: ResourceId, reserved: Need, used: Option<Need>, now: Instant) {
         let resource = &mut self.0[id.0];

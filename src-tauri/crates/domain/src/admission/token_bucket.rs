@@ -73,6 +73,13 @@ impl TokenBucket {
         self.level = self.level.min(tokens * TOKEN);
     }
 
+    /// What was taken left only now: a smoothed bucket counts its interval from here.
+    pub(super) fn left(&mut self, now: Instant) {
+        if self.burst == TOKEN {
+            self.lower_to(0, now);
+        }
+    }
+
     /// Whole tokens left, rounded down.
     pub(super) fn tokens(&self, now: Instant) -> i64 {
         i64::try_from(self.level_at(now).div_euclid(TOKEN)).unwrap_or(i64::MIN)
@@ -107,6 +114,14 @@ mod tests {
         assert_eq!(bucket.ready_at(1, at(0)), at(1_250));
         assert_eq!(bucket.ready_at(1, at(700)), at(1_250));
         assert_eq!(bucket.ready_at(1, at(9_000)), at(9_000));
+    }
+
+    #[test]
+    fn the_interval_counts_from_the_moment_a_request_really_left() {
+        let mut bucket = TokenBucket::smoothed(60, 1_000, at(0));
+        bucket.take(1, at(0));
+        bucket.left(at(300));
+        assert_eq!(bucket.ready_at(1, at(300)), at(1_300));
     }
 
     #[test]
