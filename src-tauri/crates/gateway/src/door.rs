@@ -157,6 +157,14 @@ impl Pass {
         self.ticket.as_ref().map(Ticket::reserved).unwrap_or_default()
     }
 
+    /// The call leaves for the upstream now.
+    pub(crate) fn departs(&self) {
+        if let Some(ticket) = &self.ticket {
+            let door = &self.door.0;
+            door.lock().admission.departs(ticket, door.clock.now().instant);
+        }
+    }
+
     /// The truth about the call. `None` where it never reached the upstream.
     pub(crate) fn settle(mut self, usage: Option<&Usage>) {
         self.give_back(usage);

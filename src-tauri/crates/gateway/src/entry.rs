@@ -138,6 +138,9 @@ impl OpenEntry {
         let at = self.pipeline.now().timestamp;
         let opening = Opening { number, upstream: upstream.clone(), at, reserved: self.reserved };
         self.pipeline.books.open(&self.call, &opening)?;
+        if let Some(pass) = &self.pass {
+            pass.departs();
+        }
         self.attempts.push(Attempt {
             number,
             upstream: upstream.clone(),
