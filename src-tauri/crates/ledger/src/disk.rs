@@ -14,7 +14,10 @@ pub(crate) trait Disk: Send + Sync {
     /// Behind what was written last.
     fn write(&self, bytes: &[u8]) -> Result<(), Error>;
 
-    /// The next write goes to the start.
+    /// Makes the file at least `bytes` long, on blocks that are its own. The next write goes where it would have gone.
+    fn reserve(&self, bytes: u64) -> Result<(), Error>;
+
+    /// The next write goes to the start, and what was reserved beyond the first pages is given back.
     fn rewind(&self) -> Result<(), Error>;
 
     /// What was written is on the disk when this returns.
@@ -43,21 +46,23 @@ fn page(path: PathBuf, bytes: u64) -> Result<Arc<dyn Disk>, Error> {
         Err(fs::TryLockError::Error(error)) => return Err(Error::unwritable(path.display(), &error)),
     }
     let page = PageFile { file, path, bytes };
-    page.reserve().map_err(|error| page.broken(&error))?;
+    page.reserve(bytes)?;
     Ok(Arc::new(page))
 }
 
 impl PageFile {
     /// Zeros, not a hole: a full disk shows now, and a sync later has no new blocks to write down.
-    fn reserve(&self) -> io::Result<()> {
+    fn lengthen(&self, bytes: u64) -> io::Result<()> {
         let there = self.file.metadata()?.len();
-        if there >= self.bytes {
+        if there >= bytes {
             return Ok(());
         }
         let mut file = &self.file;
+        let place = file.stream_position()?;
         file.seek(io::SeekFrom::Start(there))?;
-        io::copy(&mut io::repeat(0).take(self.bytes - there), &mut file)?;
-        file.sync_all()
+        let written = io::copy(&mut io::repeat(0).take(bytes - there), &mut file).and_then(|_| file.sync_all());
+        file.seek(io::SeekFrom::Start(place))?;
+        written
     }
 
     /// Through the same handle (another one may not read a locked file everywhere); the next write goes where it would have gone.
@@ -83,6 +88,10 @@ impl Disk for PageFile {
 
     fn write(&self, bytes: &[u8]) -> Result<(), Error> {
         (&self.file).write_all(bytes).map_err(|error| self.broken(&error))
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<(), Error> {
+        self.lengthen(bytes).map_err(|error| self.broken(&error))
     }
 
     fn rewind(&self) -> Result<(), Error> {

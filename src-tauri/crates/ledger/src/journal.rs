@@ -21,7 +21,7 @@ use crate::{Durability, Error};
 /// What a page holds before the next one is taken. Both pages together are reserved at the first start.
 pub(crate) const PAGE_BYTES: u64 = 4 << 20;
 
-/// Records that wait for SQLite; beyond it nothing new is taken in. A page grows to this at most.
+/// Records that wait for SQLite; beyond it nothing new is taken in, so no page grows much beyond it.
 const UNFOLDED_BYTES_MAX: usize = 64 << 20;
 
 /// Beyond it no new call is opened, so that those which run can still be settled.
@@ -29,6 +29,9 @@ const OPEN_BYTES_MAX: usize = 48 << 20;
 
 /// So many records are folded without waiting for more.
 const FOLD_AT_ONCE: usize = 256;
+
+/// This part of a page is left to the calls that run when a full disk lets no page grow.
+const SETTLES_SHARE: u64 = 4;
 
 /// Enough for one batch.
 const BATCH_BYTES: usize = 2 << 20;
@@ -84,6 +87,7 @@ type Waiter = oneshot::Sender<Result<(), Error>>;
 struct Page {
     disk: Arc<dyn Disk>,
     used: u64,
+    reserved: u64,
     last_seq: u64,
     unsynced: bool,
 }
@@ -103,7 +107,7 @@ impl Journal {
         found.sort_by_key(|records| records.first().map_or(0, |record| record.seq));
         let last_seq = found.iter().filter_map(|records| records.last()).map(|record| record.seq).max().unwrap_or(0);
         let records = found.into_iter().flatten().filter(|record| record.seq > folded_seq).collect();
-        let pages = disks.map(|disk| Page { disk, used: 0, last_seq, unsynced: false });
+        let pages = disks.map(|disk| Page { disk, used: 0, reserved: page_bytes, last_seq, unsynced: false });
         let book = Book {
             page_bytes,
             pages,
@@ -271,9 +275,7 @@ impl Book {
         }
         let record = Record { seq: self.next_seq, kind, call, json };
         write_line(&mut self.line, &record);
-        if self.active_page().used + self.line.len() as u64 > self.page_bytes {
-            self.turn()?;
-        }
+        self.make_room(kind)?;
         let page = &mut self.pages[self.active];
         if let Err(error) = page.disk.write(self.line.as_bytes()) {
             self.give_up(error.clone());
@@ -287,7 +289,24 @@ impl Book {
         Ok(())
     }
 
-    /// To the other page, if everything in it is safe; else this one grows.
+    /// On the other page, if everything in it is safe; else this one grows. Where it can't, what runs may still be settled,
+    /// and all goes on when SQLite has taken the other page.
+    fn make_room(&mut self, kind: Kind) -> Result<(), Error> {
+        let line = self.line.len() as u64;
+        let needed = line + if kind == Kind::Opened { self.page_bytes / SETTLES_SHARE } else { 0 };
+        if self.active_page().used + needed > self.page_bytes {
+            self.turn()?;
+        }
+        let page_bytes = self.page_bytes;
+        let page = self.active_page();
+        if page.used + needed <= page.reserved {
+            return Ok(());
+        }
+        page.disk.reserve(page.reserved + page_bytes.max(needed))?;
+        page.reserved += page_bytes.max(needed);
+        Ok(())
+    }
+
     fn turn(&mut self) -> Result<(), Error> {
         let other = 1 - self.active;
         let page = &mut self.pages[other];
@@ -299,6 +318,7 @@ impl Book {
             return Err(error);
         }
         page.used = 0;
+        page.reserved = self.page_bytes;
         self.active = other;
         Ok(())
     }

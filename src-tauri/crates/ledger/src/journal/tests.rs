@@ -10,6 +10,7 @@ use super::*;
 struct Fake {
     bytes: Mutex<(Vec<u8>, usize)>,
     writes_fail: Mutex<bool>,
+    is_full: Mutex<bool>,
     syncs_fail: Mutex<bool>,
     syncs: AtomicUsize,
 }
@@ -34,6 +35,10 @@ impl Disk for Fake {
         bytes[*place..end].copy_from_slice(new);
         *place = end;
         Ok(())
+    }
+
+    fn reserve(&self, _: u64) -> Result<(), Error> {
+        if *self.is_full.lock().expect("a flag") { Err(broken()) } else { Ok(()) }
     }
 
     fn rewind(&self) -> Result<(), Error> {
@@ -165,6 +170,24 @@ fn a_disk_that_can_t_be_written_closes_the_journal_and_says_so() {
     );
 }
 
+#[test]
+fn a_full_disk_stops_openings_first_and_all_goes_on_when_sqlite_has_caught_up() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    disks.iter().for_each(|disk| *disk.is_full.lock().expect("a flag") = true);
+    let opened = |number: u32| journal.append(Kind::Opened, id(number.into()), &number);
+    let refused = (1..).find_map(|number| opened(number).err()).expect("a refusal");
+    assert_eq!(refused, broken());
+    assert!(disks.iter().all(|disk| disk.read().expect("bytes").len() <= 1_000));
+    append(&journal, 100);
+    append(&journal, 101);
+    assert!(opened(102).is_err());
+    fold_all(&journal);
+    opened(103).expect("written");
+    let (records, _) = journal.unfolded(usize::MAX);
+    assert_eq!(numbers(&open(&disks, Durability::Process, records[0].seq - 1).1), [103]);
+}
+
 #[tokio::test]
 async fn a_sync_that_failed_is_never_tried_again() {
     let disks = fakes();
@@ -231,6 +254,10 @@ impl Disk for Lossy {
 
     fn write(&self, bytes: &[u8]) -> Result<(), Error> {
         self.fake.write(bytes)
+    }
+
+    fn reserve(&self, bytes: u64) -> Result<(), Error> {
+        self.fake.reserve(bytes)
     }
 
     fn rewind(&self) -> Result<(), Error> {
