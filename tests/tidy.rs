@@ -68,7 +68,10 @@ fn crates_know_only_whom_they_may() {
 #[test]
 fn the_rules_depend_on_calendars_and_seeded_chance_alone() {
     for dependency in dependencies(&metadata(), "domain") {
-        assert!(["chrono", "chrono-tz", "fastrand"].contains(&dependency.as_str()), "domain must not know {dependency}");
+        assert!(
+            ["chrono", "chrono-tz", "fastrand"].contains(&dependency.as_str()),
+            "domain must not know {dependency}"
+        );
     }
 }
 
@@ -107,7 +110,10 @@ fn every_room_has_a_sign() {
 #[test]
 fn nothing_is_left_for_later() {
     let marks = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["XX", "X:"].concat()];
-    for file in sources(&["src-tauri", "tests", "ui/src", ".ci"], &["rs", "ts", "svelte", "py", "mjs", "sh", "toml", "css", "sql"]) {
+    for file in sources(
+        &["src-tauri", "tests", "ui/src", ".ci"],
+        &["rs", "ts", "svelte", "py", "mjs", "sh", "toml", "css", "sql"],
+    ) {
         let text = read(&file);
         for mark in &marks {
             assert!(!text.contains(mark), "{} says {mark}", file.display());
@@ -128,7 +134,8 @@ fn the_top_level_holds_what_the_readme_promises() {
 fn the_readme_names_targets_that_exist() {
     let makefile = read(&root().join("Makefile"));
     let readme = read(&root().join("README.md"));
-    let named: BTreeSet<_> = readme.split("make ").skip(1).map(first_word).filter(|w| readme.contains(&format!("make {w}`"))).collect();
+    let named: BTreeSet<_> =
+        readme.split("make ").skip(1).map(first_word).filter(|w| readme.contains(&format!("make {w}`"))).collect();
     for target in ["run", "test"].into_iter().chain(named) {
         assert!(readme.contains(&format!("make {target}")), "README.md does not name `make {target}`");
         assert!(makefile.lines().any(|l| l.starts_with(&format!("{target}:"))), "the Makefile has no {target}");
@@ -165,7 +172,8 @@ fn sql_is_never_put_together_from_text() {
         let text = read(&file);
         assert!(!text.contains("AssertSqlSafe"), "{} asserts what sqlx should check", file.display());
         for call in ["query(", "query_as(", "query_scalar(", "raw_sql("] {
-            let built = text.split(call).skip(1).any(|rest| rest.trim_start().trim_start_matches('&').starts_with("format!"));
+            let built =
+                text.split(call).skip(1).any(|rest| rest.trim_start().trim_start_matches('&').starts_with("format!"));
             assert!(!built, "{} formats a query", file.display());
         }
     }
@@ -174,7 +182,10 @@ fn sql_is_never_put_together_from_text() {
 #[test]
 fn lock_files_name_no_registry_host() {
     for file in ["ui/package-lock.json", "tests/clients/package-lock.json"] {
-        assert!(!read(&root().join(file)).contains("\"resolved\""), "{file}: renew it with npm's omit-lockfile-registry-resolved");
+        assert!(
+            !read(&root().join(file)).contains("\"resolved\""),
+            "{file}: renew it with npm's omit-lockfile-registry-resolved"
+        );
     }
 }
 
@@ -208,21 +219,28 @@ fn bindings_are_current() {
 async fn query_descriptions_are_current() {
     let mut database = SqliteConnection::connect("sqlite::memory:").await.expect("a database in memory");
     sqlx::migrate::Migrator::new(migrations()).await.expect("migrations").run(&mut database).await.expect("they run");
-    let sources: String = sources(&["src-tauri/crates/ledger"], &["rs", "sql"]).iter().map(|f| squeeze(&read(f))).collect();
+    let sources: String =
+        sources(&["src-tauri/crates/ledger"], &["rs", "sql"]).iter().map(|f| squeeze(&read(f))).collect();
     for (name, text) in texts_in(&root().join(".sqlx")) {
         let kept: Value = serde_json::from_str(&text).expect("JSON");
         let query = kept["query"].as_str().expect("a query");
         assert!(sources.contains(&squeeze(query)), "{name}: no source holds this query any more");
         let statement = database.prepare(sqlx::AssertSqlSafe(query).into_sql_str()).await.expect("a statement");
         let now: Vec<_> = statement.columns().iter().map(|c| c.name().to_owned()).collect();
-        let then: Vec<_> = list(&kept["describe"]["columns"]).iter().map(|c| c["name"].as_str().unwrap_or("").to_owned()).collect();
+        let then: Vec<_> =
+            list(&kept["describe"]["columns"]).iter().map(|c| c["name"].as_str().unwrap_or("").to_owned()).collect();
         assert_eq!(now, then, "{name} describes other columns");
     }
 }
 
+/// Whatever these name comes with them.
 fn export_views(config: &ts_rs::Config) {
     app::view::StatusView::export_all(config).expect("StatusView");
     app::view::UsageView::export_all(config).expect("UsageView");
+    app::view::CallView::export_all(config).expect("CallView");
+    app::view::WhyView::export_all(config).expect("WhyView");
+    app::view::ClientView::export_all(config).expect("ClientView");
+    app::view::VerifyView::export_all(config).expect("VerifyView");
 }
 
 fn metadata() -> Metadata {

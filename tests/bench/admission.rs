@@ -56,5 +56,11 @@ pub(crate) fn one_decision() -> Duration {
 fn pacing() -> Pacing {
     let limits = MinuteLimits { requests: Some(60_000), input_tokens: None, output_tokens: None };
     let line = WrittenLimits { models: vec![Arc::from("claude-*")], per_minute: limits, concurrency: None };
-    Pacing { presumed: None, written: vec![line], guard_requests_permille: 1000, guard_tokens_permille: 1000, retry_after_buffer: Duration::from_secs(30) }
+    Pacing {
+        presumed: None,
+        written: vec![line],
+        guard_requests_permille: 1000,
+        guard_tokens_permille: 1000,
+        retry_after_buffer: Duration::from_secs(30),
+    }
 }

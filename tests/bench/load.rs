@@ -1,7 +1,7 @@
 //! The load generator: keep-alive connections that send ready-made bytes and read no more than they must.
 
-use std::rc::Rc;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -38,7 +38,11 @@ impl Load {
     }
 
     fn new(stream: bool, max_tokens: usize, prompt: &str) -> Load {
-        Load { body: format!(r#"{{"model":"claude-sonnet-4-5","max_tokens":{max_tokens},"stream":{stream},"messages":[{{"role":"user","content":"{prompt}"}}]}}"#) }
+        Load {
+            body: format!(
+                r#"{{"model":"claude-sonnet-4-5","max_tokens":{max_tokens},"stream":{stream},"messages":[{{"role":"user","content":"{prompt}"}}]}}"#
+            ),
+        }
     }
 
     fn bytes(&self, target: &Target) -> Rc<[u8]> {
@@ -81,7 +85,14 @@ pub(crate) async fn closed(target: &Target, load: &Load, width: usize, asked: As
         loops.spawn_local_on(async move { connection.go_on(&request, started, asked).await }, &local);
     }
     let mut times = Vec::new();
-    local.run_until(async { while let Some(done) = loops.join_next().await { times.extend(done??) } anyhow::Ok(()) }).await?;
+    local
+        .run_until(async {
+            while let Some(done) = loops.join_next().await {
+                times.extend(done??)
+            }
+            anyhow::Ok(())
+        })
+        .await?;
     target.count(times.len());
     Ok(Closed { times, elapsed: started.elapsed() })
 }
@@ -157,7 +168,14 @@ pub(crate) async fn streams(target: &Target, load: &Load, width: usize) -> anyho
             &local,
         );
     }
-    local.run_until(async { while let Some(done) = running.join_next().await { done?? } anyhow::Ok(()) }).await?;
+    local
+        .run_until(async {
+            while let Some(done) = running.join_next().await {
+                done??
+            }
+            anyhow::Ok(())
+        })
+        .await?;
     target.count(width);
     Ok(Streams { whole: whole.get(), gaps: gaps.take() })
 }
@@ -235,7 +253,11 @@ impl Lean {
     }
 
     async fn read(&mut self) -> anyhow::Result<()> {
-        ensure!(self.stream.read_buf(&mut self.buffer).await? > 0, "the connection was closed: {}", String::from_utf8_lossy(&self.buffer));
+        ensure!(
+            self.stream.read_buf(&mut self.buffer).await? > 0,
+            "the connection was closed: {}",
+            String::from_utf8_lossy(&self.buffer)
+        );
         Ok(())
     }
 

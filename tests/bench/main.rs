@@ -26,8 +26,10 @@ struct Plan {
 }
 
 impl Plan {
-    const FULL: Plan = Plan { rounds: 9, turn: Duration::from_secs(1), streams: 512, stream_tokens: 600, big_calls: 20 };
-    const SHORT: Plan = Plan { rounds: 1, turn: Duration::from_millis(150), streams: 16, stream_tokens: 50, big_calls: 2 };
+    const FULL: Plan =
+        Plan { rounds: 9, turn: Duration::from_secs(1), streams: 512, stream_tokens: 600, big_calls: 20 };
+    const SHORT: Plan =
+        Plan { rounds: 1, turn: Duration::from_millis(150), streams: 16, stream_tokens: 50, big_calls: 2 };
 
     fn from_args() -> anyhow::Result<Plan> {
         let args: Vec<String> = std::env::args().skip(1).collect();
@@ -88,10 +90,18 @@ async fn rounds(plan: &Plan, figures: &mut Figures, bed: &mut Bed) -> anyhow::Re
             rounds.push(Row::Cpu, target, (target.cpu() - cpu).as_secs_f64() * 1e3 / paced.len() as f64);
             rounds.push(Row::PacedP50, target, quantile(&paced, 0.5));
             rounds.push(Row::PacedP99, target, quantile(&paced, 0.99));
-            rounds.push(Row::OneConnection, target, quantile(&load::closed(target, &message, 1, asked).await?.times, 0.5));
+            rounds.push(
+                Row::OneConnection,
+                target,
+                quantile(&load::closed(target, &message, 1, asked).await?.times, 0.5),
+            );
             rounds.push(Row::Rate, target, load::closed(target, &message, 16, asked).await?.rate());
             rounds.push(Row::FirstEvent, target, quantile(&load::first_events(target, &stream, plan.turn).await?, 0.5));
-            rounds.push(Row::Big, target, quantile(&load::closed(target, &big, 1, Asked::Calls(plan.big_calls)).await?.times, 0.5));
+            rounds.push(
+                Row::Big,
+                target,
+                quantile(&load::closed(target, &big, 1, Asked::Calls(plan.big_calls)).await?.times, 0.5),
+            );
         }
     }
     rounds.write_down(figures);
@@ -118,7 +128,11 @@ impl Rounds {
             for kind in Kind::ALL {
                 let found = self.of(*row, kind);
                 let added = row.is_added() && kind != Kind::Direct;
-                let values: Vec<_> = found.iter().zip(&direct).map(|(value, direct)| if added { value - direct } else { *value }).collect();
+                let values: Vec<_> = found
+                    .iter()
+                    .zip(&direct)
+                    .map(|(value, direct)| if added { value - direct } else { *value })
+                    .collect();
                 if !values.is_empty() {
                     figures.put(*row, kind, median(&values));
                 }
@@ -133,7 +147,13 @@ async fn streams(plan: &Plan, figures: &mut Figures) -> anyhow::Result<()> {
     for target in &bed.targets {
         let memory = target.peak_memory();
         let seen = load::streams(target, &Load::long_stream(plan.stream_tokens), plan.streams).await?;
-        ensure!(seen.whole == plan.streams, "{}: {} of {} streams were whole", target.kind.name(), seen.whole, plan.streams);
+        ensure!(
+            seen.whole == plan.streams,
+            "{}: {} of {} streams were whole",
+            target.kind.name(),
+            seen.whole,
+            plan.streams
+        );
         figures.put(Row::StreamGap, target.kind, quantile(&seen.gaps, 0.99) / 1e3);
         figures.put(Row::StreamMemory, target.kind, memory.finish());
     }

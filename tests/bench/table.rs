@@ -113,31 +113,52 @@ impl Figures {
 pub(crate) fn print(figures: &Figures) {
     say(&line("", &Kind::ALL.map(|kind| kind.name().to_owned()), "process must be", ""));
     for row in Row::ALL {
-        let cells = Kind::ALL.map(|kind| figures.get(*row, kind).map_or_else(|| "–".to_owned(), |value| number(*row, value)));
+        let cells =
+            Kind::ALL.map(|kind| figures.get(*row, kind).map_or_else(|| "–".to_owned(), |value| number(*row, value)));
         let (wanted, verdict) = judge(figures, *row);
         say(&line(row.name(), &cells, &wanted, &verdict));
     }
     if let Some(decision) = figures.decision {
         let cells = ["–", "–", "–", "–"].map(str::to_owned);
         let micros = decision.as_secs_f64() * 1e6;
-        say(&line("admission decision, 10,000 waiting, µs", &cells, "≤ 2", &format!("{micros:.2} {}", met(micros <= 2.0))));
+        say(&line(
+            "admission decision, 10,000 waiting, µs",
+            &cells,
+            "≤ 2",
+            &format!("{micros:.2} {}", met(micros <= 2.0)),
+        ));
     }
-    if let (Some(upstream), Some(ours)) = (figures.get(Row::Rate, Kind::Direct), figures.get(Row::Rate, Kind::Process)) {
+    if let (Some(upstream), Some(ours)) = (figures.get(Row::Rate, Kind::Direct), figures.get(Row::Rate, Kind::Process))
+    {
         let cells = ["–", "–", "–", "–"].map(str::to_owned);
         let times = upstream / ours;
-        say(&line("the simulator's own rate ÷ Tidegate's", &cells, "≥ 3", &format!("{times:.1} {}", met(times >= 3.0))));
+        say(&line(
+            "the simulator's own rate ÷ Tidegate's",
+            &cells,
+            "≥ 3",
+            &format!("{times:.1} {}", met(times >= 3.0)),
+        ));
     }
 }
 
 fn judge(figures: &Figures, row: Row) -> (String, String) {
-    let (ours, nginx, direct) = (figures.get(row, Kind::Process), figures.get(row, Kind::Nginx), figures.get(row, Kind::Direct));
+    let (ours, nginx, direct) =
+        (figures.get(row, Kind::Process), figures.get(row, Kind::Nginx), figures.get(row, Kind::Direct));
     let Some(ours) = ours else { return (String::new(), String::new()) };
     let ratio = nginx.filter(|value| *value > 0.0).map(|value| ours / value);
     let (wanted, found, good) = match row.goal() {
-        Goal::TimesNginx(most) => (format!("≤ {most} × nginx"), ratio.map(|r| format!("{r:.1} ×")), ratio.is_some_and(|r| r <= most)),
-        Goal::ShareOfNginx(least) => (format!("≥ {least} × nginx"), ratio.map(|r| format!("{r:.2} ×")), ratio.is_some_and(|r| r >= least)),
+        Goal::TimesNginx(most) => {
+            (format!("≤ {most} × nginx"), ratio.map(|r| format!("{r:.1} ×")), ratio.is_some_and(|r| r <= most))
+        }
+        Goal::ShareOfNginx(least) => {
+            (format!("≥ {least} × nginx"), ratio.map(|r| format!("{r:.2} ×")), ratio.is_some_and(|r| r >= least))
+        }
         Goal::AtMost(most) => (format!("≤ {most}"), Some(String::new()), ours <= most),
-        Goal::OverDirect(more) => (format!("≤ direct + {more}"), direct.map(|d| format!("+ {:.1}", ours - d)), direct.is_some_and(|d| ours <= d + more)),
+        Goal::OverDirect(more) => (
+            format!("≤ direct + {more}"),
+            direct.map(|d| format!("+ {:.1}", ours - d)),
+            direct.is_some_and(|d| ours <= d + more),
+        ),
         Goal::None => return (String::new(), String::new()),
     };
     let verdict = found.map_or_else(|| "no nginx here".to_owned(), |text| format!("{text} {}", met(good)));

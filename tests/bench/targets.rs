@@ -179,7 +179,8 @@ impl Bed {
         let mut command = Command::new(std::env::current_exe()?);
         command.args([Pace::FLAG, pace.name()]);
         let upstream = Server::start(command, &folder.path().join("upstream")).context("the upstream")?;
-        let mut bed = Bed { targets: Vec::new(), gateways: Vec::new(), _nginx: None, _upstream: upstream, _folder: folder };
+        let mut bed =
+            Bed { targets: Vec::new(), gateways: Vec::new(), _nginx: None, _upstream: upstream, _folder: folder };
         for kind in kinds {
             bed.add(*kind).with_context(|| format!("starting {}", kind.name()))?;
         }
@@ -189,7 +190,9 @@ impl Bed {
     fn add(&mut self, kind: Kind) -> anyhow::Result<()> {
         let upstream = &self._upstream;
         match kind {
-            Kind::Direct => self.targets.push(Target::new(kind, upstream.address(), KEY, upstream.pid(), upstream.start)),
+            Kind::Direct => {
+                self.targets.push(Target::new(kind, upstream.address(), KEY, upstream.pid(), upstream.start))
+            }
             Kind::Nginx => {
                 let Some(nginx) = Nginx::start(upstream.address(), self._folder.path())? else { return Ok(()) };
                 self.targets.push(Target::new(kind, &nginx.address, KEY, nginx.child.id(), nginx.start));
@@ -227,7 +230,10 @@ struct Nginx {
 
 impl Nginx {
     fn start(upstream: &str, folder: &Path) -> anyhow::Result<Option<Nginx>> {
-        let Some(program) = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists()) else { return Ok(None) };
+        let Some(program) = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists())
+        else {
+            return Ok(None);
+        };
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let (config, here) = (folder.join("nginx.conf"), folder.display());
         fs::write(&config, nginx_conf(upstream, &address, folder))?;
@@ -241,7 +247,11 @@ impl Nginx {
         let mut nginx = Nginx { child, address, start: Duration::ZERO };
         while std::net::TcpStream::connect(&nginx.address).is_err() {
             let ended = nginx.child.try_wait()?;
-            ensure!(ended.is_none() && started.elapsed() < Duration::from_secs(10), "nginx: {}", fs::read_to_string(folder.join("nginx.err"))?);
+            ensure!(
+                ended.is_none() && started.elapsed() < Duration::from_secs(10),
+                "nginx: {}",
+                fs::read_to_string(folder.join("nginx.err"))?
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
         nginx.start = started.elapsed();
@@ -252,7 +262,8 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         // A killed master would leave its workers behind.
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
+        let _ =
+            rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM);
         let _ = self.child.wait();
     }
 }
@@ -297,7 +308,9 @@ fn family(pid: u32) -> Vec<u32> {
 /// Of all its threads, to the nanosecond.
 fn cpu_of(pid: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let nanos = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok());
+    let nanos = threads.filter_map(|thread| {
+        fs::read_to_string(thread.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+    });
     Duration::from_nanos(nanos.sum())
 }
 

@@ -38,7 +38,14 @@ async fn curl_gets_json_streams_and_errors() {
     let curl = |body: &str, token: &str| {
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--no-buffer", "--write-out", "\n%{http_code}", "--data-binary", body]);
-        curl.args(["-H", &format!("x-api-key: {token}"), "-H", "anthropic-version: 2023-06-01", "-H", "content-type: application/json"]);
+        curl.args([
+            "-H",
+            &format!("x-api-key: {token}"),
+            "-H",
+            "anthropic-version: 2023-06-01",
+            "-H",
+            "content-type: application/json",
+        ]);
         curl.arg(format!("{}/v1/messages", lab.gateway.url));
         run(curl, "").out
     };
@@ -78,7 +85,8 @@ async fn traffic_shaped_like_claude_codes_passes() {
     let lab = Lab::start();
     let hello = lab.call(&Request::new("HEAD", "/api/hello").header("user-agent", "Bun/1.3")).await;
     assert!([401, 404].contains(&hello.status()), "{}", hello.status());
-    let counts: Vec<_> = (0..26).map(|_| tokio::spawn(count_tokens(lab.gateway.address().to_owned(), lab.token.clone()))).collect();
+    let counts: Vec<_> =
+        (0..26).map(|_| tokio::spawn(count_tokens(lab.gateway.address().to_owned(), lab.token.clone()))).collect();
     for counted in counts {
         assert_eq!(counted.await.expect("no panic"), 200);
     }
@@ -114,7 +122,17 @@ fn program(lab: &Lab, script: &str, more: &[(&str, &str)]) -> Value {
     let mut command = Command::new(if script.ends_with(".py") { python() } else { PathBuf::from("node") });
     command.arg(folder.join(script)).current_dir(&folder).envs(more.iter().copied());
     command.env("BASE_URL", &lab.gateway.url).env("TOKEN", &lab.token).env("PYTHONDONTWRITEBYTECODE", "1");
-    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL"] {
+    for name in [
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_AUTH_TOKEN",
+        "ANTHROPIC_BASE_URL",
+    ] {
         command.env_remove(name);
     }
     let said = run(command, "");
@@ -164,6 +182,7 @@ fn turn_of_49_kb() -> Value {
 }
 
 async fn count_tokens(address: String, token: String) -> u16 {
-    let request = claude_code(&token, "POST", "/v1/messages/count_tokens?beta=true").body(body(false).replace(",\"max_tokens\":64,\"stream\":false", ""));
+    let request = claude_code(&token, "POST", "/v1/messages/count_tokens?beta=true")
+        .body(body(false).replace(",\"max_tokens\":64,\"stream\":false", ""));
     support::http::call(&address, &request).await.expect("an answer").status()
 }

@@ -18,10 +18,20 @@ async fn wrong_requests_get_the_envelope_that_sdks_understand() {
         ("no model", lab.message("{}"), 400, "invalid_request_error"),
         ("a model that is no text", lab.message(r#"{"model":7}"#), 400, "invalid_request_error"),
         ("an empty body", lab.message(""), 400, "invalid_request_error"),
-        ("no max_tokens: the upstream's to judge", lab.message(body(false).replace("\"max_tokens\":64,", "")), 400, "invalid_request_error"),
+        (
+            "no max_tokens: the upstream's to judge",
+            lab.message(body(false).replace("\"max_tokens\":64,", "")),
+            400,
+            "invalid_request_error",
+        ),
         ("a model that nobody knows", lab.message(body(false).replace("sonnet", "nonesuch")), 404, "not_found_error"),
         ("a wrong token", Request::message(body(false)).header("x-api-key", "tg-no"), 401, "authentication_error"),
-        ("a foreign origin", lab.message(body(false)).header("origin", "https://evil.example"), 403, "permission_error"),
+        (
+            "a foreign origin",
+            lab.message(body(false)).header("origin", "https://evil.example"),
+            403,
+            "permission_error",
+        ),
         ("a body above the cap", lab.message(huge), 413, "request_too_large"),
     ];
     for (what, request, status, kind) in cases {
@@ -44,7 +54,9 @@ async fn without_an_upstream_it_runs_and_says_so() {
     let home = Home::new("[gateway]\n", "");
     let token = home.client("test", &[]);
     let gateway = home.serve(&[]).expect("it starts");
-    let answer = http::call(gateway.address(), &Request::message(body(false)).header("x-api-key", &token)).await.expect("an answer");
+    let answer = http::call(gateway.address(), &Request::message(body(false)).header("x-api-key", &token))
+        .await
+        .expect("an answer");
     assert_eq!((answer.status(), code_of(&answer.json()).as_str()), (503, "tidegate_no_upstream"), "{}", answer.text());
 }
 
@@ -54,7 +66,9 @@ async fn an_upstream_that_is_not_there_is_named() {
     let home = Home::new(SETTINGS, &format!("http://{free}"));
     let token = home.client("test", &[]);
     let gateway = home.serve(&[]).expect("it starts");
-    let answer = http::call(gateway.address(), &Request::message(body(false)).header("x-api-key", &token)).await.expect("an answer");
+    let answer = http::call(gateway.address(), &Request::message(body(false)).header("x-api-key", &token))
+        .await
+        .expect("an answer");
     assert!((500..600).contains(&answer.status()), "{}", answer.text());
     assert_eq!(answer.json()["type"], "error", "{}", answer.text());
     home.books().verify();
@@ -77,7 +91,9 @@ async fn key_is_missing(home: &Home) {
     let mut command = home.command(&["serve", "--listen", "127.0.0.1:0"]);
     command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent/bus").env_remove("DISPLAY");
     let gateway = support::process::Server::start(command, &home.path("serve")).expect("it starts");
-    let answer = http::call(gateway.address(), &Request::message(body(false)).header("x-api-key", &token)).await.expect("an answer");
+    let answer = http::call(gateway.address(), &Request::message(body(false)).header("x-api-key", &token))
+        .await
+        .expect("an answer");
     assert_eq!((answer.status(), code_of(&answer.json()).as_str()), (503, "tidegate_keychain"), "{}", answer.text());
     assert_eq!(home.tidegate(&["usage"]).code, Some(0));
 }
@@ -103,11 +119,18 @@ fn a_corrupt_database_is_kept_and_named() {
     let home = Home::new(SETTINGS, "http://127.0.0.1:9");
     home.client("test", &[]);
     drop(home.serve(&[]).expect("it starts"));
-    let ledger = fs::read_dir(home.data()).expect("the folder").flatten().map(|e| e.path()).find(|p| p.extension().is_some_and(|e| e == "db" || e == "sqlite"));
+    let ledger = fs::read_dir(home.data())
+        .expect("the folder")
+        .flatten()
+        .map(|e| e.path())
+        .find(|p| p.extension().is_some_and(|e| e == "db" || e == "sqlite"));
     let ledger = ledger.expect("a database");
     let rubbish = vec![b'x'; 8192];
     fs::write(&ledger, &rubbish).expect("it can be overwritten");
-    refuses(&home.tidegate(&["serve", "--listen", "127.0.0.1:0"]), &[ledger.file_name().and_then(|n| n.to_str()).expect("a name")]);
+    refuses(
+        &home.tidegate(&["serve", "--listen", "127.0.0.1:0"]),
+        &[ledger.file_name().and_then(|n| n.to_str()).expect("a name")],
+    );
     assert_eq!(fs::read(&ledger).expect("still there"), rubbish, "the file stays as it was");
 }
 
@@ -125,7 +148,10 @@ fn wrong_settings_are_refused_with_their_line() {
         ("[gateway]\nmax_wait = \"soon\"\n", "line 2"),
         ("[gateway\n", "line 1"),
         ("[gateway]\nlisten = \"0.0.0.0:0\"\n", "allow_remote"),
-        ("[[upstream]]\nname = \"a\"\nkind = \"anthropic\"\nbase_url = \"http://api.example.com\"\nkey = \"env:X\"\n", "https"),
+        (
+            "[[upstream]]\nname = \"a\"\nkind = \"anthropic\"\nbase_url = \"http://api.example.com\"\nkey = \"env:X\"\n",
+            "https",
+        ),
         ("[[upstream]]\nname = \"a\"\nkind = \"antropic\"\n", "line 3"),
         ("[ledger]\ndurability = \"perhaps\"\n", "line 2"),
     ];
@@ -141,7 +167,13 @@ fn wrong_settings_are_refused_with_their_line() {
 #[test]
 fn wrong_usage_ends_with_2() {
     let home = Home::new(SETTINGS, "http://127.0.0.1:9");
-    for args in [&["sevre"][..], &["client", "add"], &["usage", "--by", "moon"], &["export", "nothing"], &["usage", "--from", "yesteryear"]] {
+    for args in [
+        &["sevre"][..],
+        &["client", "add"],
+        &["usage", "--by", "moon"],
+        &["export", "nothing"],
+        &["usage", "--from", "yesteryear"],
+    ] {
         let said = home.tidegate(args);
         assert_eq!(said.code, Some(2), "{args:?}: {said:?}");
         assert!(said.out.is_empty() && !said.err.is_empty(), "{args:?}: {said:?}");

@@ -10,30 +10,34 @@ async fn recorded_exchanges_pass_unchanged() {
     let replay = Replay::start().await;
     let home = Home::new(SETTINGS, &format!("http://{}", replay.address));
     let token = home.client("test", &[]);
-    let (refusals, answers): (Vec<_>, Vec<_>) = recordings.iter().partition(|recording| recording.status == 429 || recording.status >= 500);
-    let gateway = home.serve(&[]).expect("the gateway starts");
-    for recording in answers {
-        passes_unchanged(&replay, recording, gateway.address(), &token).await;
+    let mut gateway = home.serve(&[]).expect("the gateway starts");
+    for recording in &recordings {
+        if !passes_unchanged(&replay, recording, gateway.address(), &token).await {
+            // Old recordings tell of limits that are used up: the gateway believes them, and one that starts afresh does not.
+            drop(gateway);
+            gateway = home.serve(&[]).expect("the gateway starts");
+            assert!(
+                passes_unchanged(&replay, recording, gateway.address(), &token).await,
+                "{}: held back",
+                recording.id
+            );
+        }
     }
     drop(gateway);
-    for recording in refusals {
-        // After a refusal the gateway would hold the next call back; one that starts afresh does not.
-        let gateway = home.serve(&[]).expect("the gateway starts");
-        passes_unchanged(&replay, recording, gateway.address(), &token).await;
-    }
     home.books().verify();
     eprintln!("{said}: bodies, statuses and headers equal");
 }
 
-async fn passes_unchanged(replay: &Replay, recording: &Recording, gateway: &str, token: &str) {
+/// False where the gateway held the call back.
+async fn passes_unchanged(replay: &Replay, recording: &Recording, gateway: &str, token: &str) -> bool {
     let id = &recording.id;
     let direct = ask(replay, recording, &replay.address, &recording.request).await;
     let sent_directly = replay.seen();
-    let mut request = recording.request.clone().header("x-api-key", token);
-    if direct.status() == 429 || direct.status() >= 500 {
-        request = request.header("x-tidegate-max-wait", "0");
-    }
+    let request = recording.request.clone().header("x-api-key", token).header("x-tidegate-max-wait", "0");
     let through = ask(replay, recording, gateway, &request).await;
+    if through.text().contains("tidegate_deadline") {
+        return false;
+    }
     same_answer(recording, &direct, &through, gateway);
     let sent = replay.seen();
     assert_eq!(sent.line, sent_directly.line, "{id}");
@@ -43,6 +47,7 @@ async fn passes_unchanged(replay: &Replay, recording: &Recording, gateway: &str,
     }
     let leaked = sent.headers.iter().find(|(name, value)| name.starts_with("x-tidegate") || value.contains(token));
     assert_eq!(leaked, None, "{id}");
+    true
 }
 
 async fn ask(replay: &Replay, recording: &Recording, address: &str, request: &Request) -> Answer {
@@ -55,7 +60,9 @@ fn same_answer(recording: &Recording, direct: &Answer, through: &Answer, gateway
     let id = &recording.id;
     assert_eq!(through.status(), direct.status(), "{id}: {}", through.text());
     assert_eq!(through.whole, direct.whole, "{id}");
-    for header in direct.head.headers.iter().filter(|(name, _)| name != "content-length" && name != "transfer-encoding") {
+    // Framing is each hop's own, and a promise of TLS would be untrue of a loopback port.
+    let theirs_alone = ["content-length", "transfer-encoding", "strict-transport-security"];
+    for header in direct.head.headers.iter().filter(|(name, _)| !theirs_alone.contains(&name.as_str())) {
         assert!(through.head.headers.contains(header), "{id}: no {header:?} in {:?}", through.head.headers);
     }
     if recording.request.target.contains("/batches") && direct.text().contains("results_url\":\"http") {
@@ -93,5 +100,7 @@ fn point_elsewhere(theirs: &mut serde_json::Value, ours: &mut serde_json::Value,
 
 /// What must reach the upstream as the client sent it.
 fn is_ours_to_keep(name: &str) -> bool {
-    name.starts_with("anthropic-") || name.starts_with("x-stainless") || ["content-type", "accept", "user-agent"].contains(&name)
+    name.starts_with("anthropic-")
+        || name.starts_with("x-stainless")
+        || ["content-type", "accept", "user-agent"].contains(&name)
 }

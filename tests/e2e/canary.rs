@@ -31,10 +31,13 @@ async fn nothing_written_or_said_holds_key_token_or_prompt() {
 /// Good calls, refused ones, cut ones; the answers that are not the model's.
 async fn live_a_life(lab: &Lab) -> Vec<(String, String)> {
     let mut said = Vec::new();
-    let prompts = ["", "[[fault cut; after_events=3]]", "[[fault internal]]", "[[fault authentication]]", "[[tool tide]]"];
+    let prompts =
+        ["", "[[fault cut; after_events=3]]", "[[fault internal]]", "[[fault authentication]]", "[[tool tide]]"];
     for (i, wish) in prompts.iter().enumerate() {
         for stream in [true, false] {
-            let body = format!(r#"{{"model":"claude-sonnet-4-5","max_tokens":64,"stream":{stream},"messages":[{{"role":"user","content":"{PROMPT} {wish}"}}]}}"#);
+            let body = format!(
+                r#"{{"model":"claude-sonnet-4-5","max_tokens":64,"stream":{stream},"messages":[{{"role":"user","content":"{PROMPT} {wish}"}}]}}"#
+            );
             if let Ok(answer) = http::call(lab.gateway.address(), &lab.message(body)).await
                 && answer.status() != 200
             {
@@ -42,7 +45,8 @@ async fn live_a_life(lab: &Lab) -> Vec<(String, String)> {
             }
         }
     }
-    let broken = [format!("{{\"model\": \"{PROMPT}\""), format!("[\"{PROMPT}\"]"), format!("{{\"messages\":\"{PROMPT}\"}}")];
+    let broken =
+        [format!("{{\"model\": \"{PROMPT}\""), format!("[\"{PROMPT}\"]"), format!("{{\"messages\":\"{PROMPT}\"}}")];
     for body in broken {
         said.push(("a refused body".into(), lab.call(&lab.message(body)).await.text()));
     }

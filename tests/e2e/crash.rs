@@ -22,15 +22,19 @@ type Log = Arc<Mutex<BTreeMap<String, Saw>>>;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_kill_loses_or_doubles_a_settled_call() {
     let rounds = std::env::var("TIDEGATE_CRASH_ROUNDS").map_or(40, |text| text.parse().expect("a number of rounds"));
-    let seed = std::env::var("TIDEGATE_CRASH_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a seed"));
+    let seed =
+        std::env::var("TIDEGATE_CRASH_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a seed"));
     eprintln!("{rounds} rounds, TIDEGATE_CRASH_SEED={seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
     let mut lab = Lab::with(&SETTINGS.replace("\"process\"", "\"power\""), &["--scheme", "none"]);
     let log = Log::default();
     for round in 0..rounds {
-        let clients: Vec<_> = (0..STREAMS).map(|i| tokio::spawn(stream_on(lab.gateway.address().to_owned(), request(&lab, i), log.clone()))).collect();
+        let clients: Vec<_> = (0..STREAMS)
+            .map(|i| tokio::spawn(stream_on(lab.gateway.address().to_owned(), request(&lab, i), log.clone())))
+            .collect();
         tokio::time::sleep(Duration::from_millis(chance.u64(20..400))).await;
-        tokio::task::block_in_place(|| lab.crash_and_restart()).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        tokio::task::block_in_place(|| lab.crash_and_restart())
+            .unwrap_or_else(|error| panic!("round {round}: {error}"));
         for client in clients {
             client.await.expect("no client panics");
         }
@@ -43,7 +47,11 @@ async fn no_kill_loses_or_doubles_a_settled_call() {
     let seen = log.lock().expect("the log").values().filter(|saw| saw.last_event).count();
     assert!(seen > 0 && seen < calls.len(), "the kills hit nothing: {seen} of {} calls ended", calls.len());
     lab.home.books().verify();
-    eprintln!("{} calls, {seen} seen to their end, {} interrupted", calls.len(), calls.iter().filter(|c| c["outcome"] == "interrupted").count());
+    eprintln!(
+        "{} calls, {seen} seen to their end, {} interrupted",
+        calls.len(),
+        calls.iter().filter(|c| c["outcome"] == "interrupted").count()
+    );
 }
 
 fn same_story(round: usize, calls: &[BTreeMap<String, String>], log: &BTreeMap<String, Saw>) {

@@ -42,10 +42,16 @@ async fn tools_thinking_and_cached_prompts_are_booked_alike() {
     let tool = json!({"name": "tide", "description": "The tide.", "input_schema": {"type": "object", "properties": {"port": {"type": "string"}}}});
     let long = "The sea is never the same twice. ".repeat(800);
     let cached = json!([{"type": "text", "text": long, "cache_control": {"type": "ephemeral"}}]);
-    let hour = json!([{"type": "text", "text": format!("{long}!"), "cache_control": {"type": "ephemeral", "ttl": "1h"}}]);
+    let hour =
+        json!([{"type": "text", "text": format!("{long}!"), "cache_control": {"type": "ephemeral", "ttl": "1h"}}]);
     for stream in [false, true] {
-        lab_call(&lab, json!({"stream": stream, "tools": [tool], "tool_choice": {"type": "tool", "name": "tide"}})).await;
-        lab_call(&lab, json!({"stream": stream, "max_tokens": 3000, "thinking": {"type": "enabled", "budget_tokens": 1024}})).await;
+        lab_call(&lab, json!({"stream": stream, "tools": [tool], "tool_choice": {"type": "tool", "name": "tide"}}))
+            .await;
+        lab_call(
+            &lab,
+            json!({"stream": stream, "max_tokens": 3000, "thinking": {"type": "enabled", "budget_tokens": 1024}}),
+        )
+        .await;
         lab_call(&lab, json!({"stream": stream, "system": cached})).await;
         lab_call(&lab, json!({"stream": stream, "system": hour})).await;
     }
@@ -59,13 +65,20 @@ async fn tools_thinking_and_cached_prompts_are_booked_alike() {
 #[tokio::test]
 async fn counting_tokens_and_listing_models_make_no_entry() {
     let lab = Lab::start();
-    let count = Request::new("POST", "/v1/messages/count_tokens?beta=true").header("anthropic-version", "2023-06-01").body(body(false));
+    let count = Request::new("POST", "/v1/messages/count_tokens?beta=true")
+        .header("anthropic-version", "2023-06-01")
+        .body(body(false));
     let counted = lab.call(&count.header("authorization", &format!("Bearer {}", lab.token))).await;
     assert!(counted.json()["input_tokens"].as_u64() > Some(0), "{}", counted.text());
     let (mut seen, mut after) = (BTreeSet::new(), String::new());
     loop {
-        let page = lab.call(&lab.get(&format!("/v1/models?limit=2{after}")).header("anthropic-version", "2023-06-01")).await.json();
-        seen.extend(page["data"].as_array().expect("models").iter().map(|m| m["id"].as_str().expect("an id").to_owned()));
+        let page = lab
+            .call(&lab.get(&format!("/v1/models?limit=2{after}")).header("anthropic-version", "2023-06-01"))
+            .await
+            .json();
+        seen.extend(
+            page["data"].as_array().expect("models").iter().map(|m| m["id"].as_str().expect("an id").to_owned()),
+        );
         if page["has_more"] != true {
             break;
         }
@@ -95,7 +108,10 @@ async fn a_client_made_or_revoked_counts_at_once() {
     let request = Request::message(body(false)).header("x-api-key", &token);
     assert_eq!(lab.call(&request).await.status(), 200);
     let rows = lab.home.books().calls();
-    assert_eq!((rows[0]["client"].as_str(), rows[0]["person"].as_str(), rows[0]["priority"].as_str()), ("late", "ann", "background"));
+    assert_eq!(
+        (rows[0]["client"].as_str(), rows[0]["person"].as_str(), rows[0]["priority"].as_str()),
+        ("late", "ann", "background")
+    );
     assert_eq!(lab.home.tidegate(&["client", "revoke", "late"]).code, Some(0));
     assert_eq!(lab.call(&request).await.status(), 401);
 }
@@ -129,7 +145,11 @@ async fn a_drained_gateway_ends_what_runs_and_says_goodbye() {
     let address = lab.gateway.address().to_owned();
     let request = lab.message(body(true).replace("tides.", "tides. [[output 60]] [[fault drip; bytes=20; ms=5]]"));
     let running = tokio::spawn(async move { support::http::call(&address, &request).await });
-    Lab::until(std::time::Duration::from_secs(5), async || simulator(&lab.simulator, "/simulator/stats").await["running"] == 1).await.expect("it runs");
+    Lab::until(std::time::Duration::from_secs(5), async || {
+        simulator(&lab.simulator, "/simulator/stats").await["running"] == 1
+    })
+    .await
+    .expect("it runs");
     let code = tokio::task::block_in_place(|| lab.gateway.terminate(std::time::Duration::from_secs(35)));
     assert_eq!(code, Some(0));
     assert!(running.await.expect("no panic").expect("an answer").whole);
@@ -148,7 +168,12 @@ async fn lab_call(lab: &Lab, changes: Value) {
 /// To the token and the nano-dollar; and the ledger agrees with itself.
 async fn books_agree(lab: &Lab) {
     let (ours, theirs) = (lab.home.books().sums(), simulator_sums(&lab.simulator).await);
-    assert_eq!(ours, theirs, "the ledger's sums, the simulator's: {}", simulator(&lab.simulator, "/simulator/stats").await);
+    assert_eq!(
+        ours,
+        theirs,
+        "the ledger's sums, the simulator's: {}",
+        simulator(&lab.simulator, "/simulator/stats").await
+    );
     lab.home.books().verify();
 }
 

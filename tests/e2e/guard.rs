@@ -12,7 +12,10 @@ async fn strangers_get_a_refusal_and_cost_nothing() {
     let token = &lab.token;
     let call = |host_lines: &str, more: &str| {
         let body = body(false);
-        format!("POST /v1/messages HTTP/1.1\r\n{host_lines}{more}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "POST /v1/messages HTTP/1.1\r\n{host_lines}{more}content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
     };
     let authorised = format!("x-api-key: {token}\r\nanthropic-version: 2023-06-01\r\n");
     let good_host = format!("host: {host}\r\n");
@@ -35,8 +38,18 @@ async fn strangers_get_a_refusal_and_cost_nothing() {
         ("two lengths", with("content-length: 5"), "400"),
         ("a length and chunks", with("transfer-encoding: chunked"), "400"),
         ("a folded header", with("x-a: b\r\n c"), "400"),
-        ("a preflight", format!("OPTIONS /v1/messages HTTP/1.1\r\n{good_host}origin: https://evil.example\r\naccess-control-request-method: POST\r\n\r\n"), "403"),
-        ("an absolute target", format!("GET http://evil.example/v1/models HTTP/1.1\r\n{good_host}{authorised}\r\n"), "400"),
+        (
+            "a preflight",
+            format!(
+                "OPTIONS /v1/messages HTTP/1.1\r\n{good_host}origin: https://evil.example\r\naccess-control-request-method: POST\r\n\r\n"
+            ),
+            "403",
+        ),
+        (
+            "an absolute target",
+            format!("GET http://evil.example/v1/models HTTP/1.1\r\n{good_host}{authorised}\r\n"),
+            "400",
+        ),
         ("dots in the path", format!("GET /v1/../tidegate/status HTTP/1.1\r\n{good_host}{authorised}\r\n"), "400"),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), ""),
     ];
@@ -54,7 +67,14 @@ async fn strangers_get_a_refusal_and_cost_nothing() {
 #[tokio::test]
 async fn without_a_token_only_health_is_told_and_only_a_word() {
     let lab = Lab::start();
-    let get = async |target: &str| raw(lab.gateway.address(), format!("GET {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", lab.gateway.address()).as_bytes()).await.expect("an answer");
+    let get = async |target: &str| {
+        raw(
+            lab.gateway.address(),
+            format!("GET {target} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", lab.gateway.address()).as_bytes(),
+        )
+        .await
+        .expect("an answer")
+    };
     for target in ["/healthz", "/readyz"] {
         let answer = get(target).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{target}: {answer}");

@@ -36,7 +36,9 @@ async fn who_leaves_a_stream_ends_the_call_at_the_upstream() {
     Lab::until(SOON, async || outcomes(&lab) == ["cancelled"]).await.expect("it is booked as cancelled");
     let call = lab.home.books().calls().remove(0);
     assert!(call["input_tokens"] != "0" && call["estimated"] == "true", "settled on what was metered: {call:?}");
-    Lab::until(SOON, async || simulator(&lab.simulator, "/simulator/stats").await["running"] == 0).await.expect("the upstream is told");
+    Lab::until(SOON, async || simulator(&lab.simulator, "/simulator/stats").await["running"] == 0)
+        .await
+        .expect("the upstream is told");
     assert_eq!(in_queue(&lab, "running"), 0);
     lab.home.books().verify();
 }

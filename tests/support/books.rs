@@ -18,11 +18,16 @@ pub struct Sums {
     pub cost: i128,
 }
 
-const CLASSES: [&str; 5] = ["input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens", "output_tokens"];
+const CLASSES: [&str; 5] =
+    ["input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens", "output_tokens"];
 
 impl Sums {
     fn of(book: &Value) -> Sums {
-        Sums { calls: count(&book["calls"]), tokens: CLASSES.map(|class| count(&book[class])), cost: nano_dollars(&book["cost_usd"]) }
+        Sums {
+            calls: count(&book["calls"]),
+            tokens: CLASSES.map(|class| count(&book[class])),
+            cost: nano_dollars(&book["cost_usd"]),
+        }
     }
 
     /// All classes but the last.

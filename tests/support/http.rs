@@ -25,7 +25,10 @@ impl Request {
 
     /// `POST /v1/messages` with a JSON body.
     pub fn message(body: impl Into<Vec<u8>>) -> Request {
-        Request::new("POST", "/v1/messages").header("content-type", "application/json").header("anthropic-version", "2023-06-01").body(body)
+        Request::new("POST", "/v1/messages")
+            .header("content-type", "application/json")
+            .header("anthropic-version", "2023-06-01")
+            .body(body)
     }
 
     #[must_use]
@@ -169,7 +172,8 @@ impl Connection {
     async fn read_chunks(&mut self, mut piece: impl FnMut(&[u8])) -> anyhow::Result<bool> {
         loop {
             let Some(line) = self.read_line().await? else { return Ok(false) };
-            let size = usize::from_str_radix(line.split(';').next().unwrap_or("").trim(), 16).with_context(|| format!("a chunk's size, not {line:?}"))?;
+            let size = usize::from_str_radix(line.split(';').next().unwrap_or("").trim(), 16)
+                .with_context(|| format!("a chunk's size, not {line:?}"))?;
             if !self.read_exactly(size, &mut piece).await? || self.read_line().await?.is_none() {
                 return Ok(false);
             }
@@ -237,8 +241,16 @@ pub async fn raw(address: &str, bytes: &[u8]) -> anyhow::Result<String> {
 fn parse_head(bytes: &[u8]) -> anyhow::Result<Head> {
     let text = std::str::from_utf8(bytes).context("a head in UTF-8")?;
     let mut lines = text.split("\r\n");
-    let status = lines.next().unwrap_or("").split(' ').nth(1).unwrap_or("").parse().with_context(|| format!("a status line: {text:?}"))?;
-    let headers = lines.filter_map(|line| line.split_once(':')).map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()));
+    let status = lines
+        .next()
+        .unwrap_or("")
+        .split(' ')
+        .nth(1)
+        .unwrap_or("")
+        .parse()
+        .with_context(|| format!("a status line: {text:?}"))?;
+    let headers =
+        lines.filter_map(|line| line.split_once(':')).map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()));
     Ok(Head { status, headers: headers.collect() })
 }
 

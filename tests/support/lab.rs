@@ -26,7 +26,8 @@ impl Home {
         let dir = tempfile::Builder::new().prefix("tidegate-test-").tempdir().expect("a temporary folder");
         let home = Home { dir };
         write_private(&home.path("key"), KEY);
-        let settings = settings.replace("UPSTREAM", upstream).replace("KEYFILE", &home.path("key").display().to_string());
+        let settings =
+            settings.replace("UPSTREAM", upstream).replace("KEYFILE", &home.path("key").display().to_string());
         write_private(&home.path("settings.toml"), &settings);
         home
     }
@@ -48,7 +49,16 @@ impl Home {
         let mut command = Command::new(binary());
         command.arg("--data-dir").arg(self.data()).arg("--settings").arg(self.path("settings.toml")).args(args);
         command.current_dir(self.dir.path()).env("HOME", self.path("user")).env("RUST_BACKTRACE", "1");
-        for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        for name in [
+            "XDG_DATA_HOME",
+            "XDG_CONFIG_HOME",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "ALL_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "all_proxy",
+        ] {
             command.env_remove(name);
         }
         command
@@ -166,7 +176,9 @@ impl Lab {
 
 /// A message of a few words; `stream` as told.
 pub fn body(stream: bool) -> String {
-    format!(r#"{{"model":"claude-sonnet-4-5","max_tokens":64,"stream":{stream},"messages":[{{"role":"user","content":"Name three tides."}}]}}"#)
+    format!(
+        r#"{{"model":"claude-sonnet-4-5","max_tokens":64,"stream":{stream},"messages":[{{"role":"user","content":"Name three tides."}}]}}"#
+    )
 }
 
 fn write_private(path: &Path, text: &str) {

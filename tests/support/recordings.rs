@@ -26,8 +26,13 @@ pub struct Recording {
 /// The collection beside the repository where it is there, else the few of our own. Which, as a sentence.
 pub fn load() -> (Vec<Recording>, String) {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shared = std::env::var_os("TIDEGATE_RECORDINGS").map_or_else(|| tests.join("../../shared/cassettes/anthropic.jsonl.gz"), PathBuf::from);
-    let (file, note) = if shared.is_file() { (shared, "the whole collection") } else { (tests.join("data/recordings.jsonl"), "only the few of our own, the large collection is not here") };
+    let shared = std::env::var_os("TIDEGATE_RECORDINGS")
+        .map_or_else(|| tests.join("../../shared/cassettes/anthropic.jsonl.gz"), PathBuf::from);
+    let (file, note) = if shared.is_file() {
+        (shared, "the whole collection")
+    } else {
+        (tests.join("data/recordings.jsonl"), "only the few of our own, the large collection is not here")
+    };
     let text = read(&file);
     let all: Vec<_> = text.lines().filter_map(|line| parse(&serde_json::from_str(line).expect("JSON"))).collect();
     let said = format!("{} exchanges ({note})", all.len());
@@ -38,7 +43,8 @@ fn read(file: &Path) -> String {
     let mut opened = File::open(file).expect("recordings");
     let mut text = String::new();
     let gzipped = file.extension().is_some_and(|ending| ending == "gz");
-    let read = if gzipped { GzDecoder::new(opened).read_to_string(&mut text) } else { opened.read_to_string(&mut text) };
+    let read =
+        if gzipped { GzDecoder::new(opened).read_to_string(&mut text) } else { opened.read_to_string(&mut text) };
     read.expect("text");
     text
 }
@@ -70,10 +76,20 @@ fn parse(exchange: &Value) -> Option<Recording> {
 
 /// Framing is the replay's own; the accepted encodings would promise what it doesn't do.
 fn headers(value: &Value) -> Vec<(String, String)> {
-    const FRAMING: &[&str] = &["transfer-encoding", "content-length", "connection", "accept-encoding", "content-encoding", "host", "x-api-key", "authorization"];
+    const FRAMING: &[&str] = &[
+        "transfer-encoding",
+        "content-length",
+        "connection",
+        "accept-encoding",
+        "content-encoding",
+        "host",
+        "x-api-key",
+        "authorization",
+    ];
     let all = value.as_object().into_iter().flatten();
     all.filter(|(name, _)| !FRAMING.contains(&name.to_ascii_lowercase().as_str()))
-        .filter_map(|(name, v)| Some((name.to_ascii_lowercase(), v.as_str()?.to_owned())))
+        // One recorder ran two headers into one.
+        .filter_map(|(name, v)| Some((name.to_ascii_lowercase(), v.as_str()?.lines().next()?.to_owned())))
         .collect()
 }
 
@@ -153,10 +169,15 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     let mut lines = head.split("\r\n");
     let line = lines.next()?.to_owned();
-    let headers: Vec<_> = lines.filter_map(|l| l.split_once(':')).map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())).collect();
+    let headers: Vec<_> =
+        lines.filter_map(|l| l.split_once(':')).map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())).collect();
     buffer.drain(..end + 4);
     let find = |name: &str| headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-    let body = if find("transfer-encoding").is_some() { read_chunked(stream, buffer).await? } else { read_length(stream, buffer, find("content-length").map_or(0, |l| l.parse().unwrap_or(0))).await? };
+    let body = if find("transfer-encoding").is_some() {
+        read_chunked(stream, buffer).await?
+    } else {
+        read_length(stream, buffer, find("content-length").map_or(0, |l| l.parse().unwrap_or(0))).await?
+    };
     Some(Seen { line, headers, body, count: 0 })
 }
 
