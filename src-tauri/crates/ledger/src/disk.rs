@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::Error;
 
 pub(crate) trait Disk: Send + Sync {
-    /// The whole file.
+    /// The whole file, but for what was reserved and never written.
     fn read(&self) -> Result<Vec<u8>, Error>;
 
     /// Behind what was written last.
@@ -23,6 +23,9 @@ pub(crate) trait Disk: Send + Sync {
     /// What was written is on the disk when this returns.
     fn sync(&self) -> Result<(), Error>;
 }
+
+/// Read at once.
+const READ_BYTES: u64 = 64 << 10;
 
 struct PageFile {
     file: File,
@@ -60,9 +63,9 @@ impl PageFile {
         let mut file = &self.file;
         let place = file.stream_position()?;
         file.seek(io::SeekFrom::Start(there))?;
-        let written = io::copy(&mut io::repeat(0).take(bytes - there), &mut file).and_then(|_| file.sync_all());
+        let written = io::copy(&mut io::repeat(0).take(bytes - there), &mut file);
         file.seek(io::SeekFrom::Start(place))?;
-        written
+        written.map(drop)
     }
 
     /// Through the same handle (another one may not read a locked file everywhere); the next write goes where it would have gone.
@@ -71,7 +74,8 @@ impl PageFile {
         let place = file.stream_position()?;
         file.rewind()?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        // No record has a zero byte: behind one nothing was ever written, and megabytes of zeros need no memory.
+        while file.take(READ_BYTES).read_to_end(&mut bytes)? > 0 && bytes.last() != Some(&0) {}
         file.seek(io::SeekFrom::Start(place))?;
         Ok(bytes)
     }

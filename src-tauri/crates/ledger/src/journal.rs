@@ -62,8 +62,10 @@ pub(crate) struct Journal {
     durability: Durability,
     /// Wakes the thread that syncs.
     to_sync: Condvar,
-    /// Wakes the task that folds.
-    pub(crate) to_fold: Notify,
+    /// Wakes the task that folds, if it sleeps.
+    pub(crate) first_unfolded: Notify,
+    /// Wakes it if it waits for company.
+    pub(crate) many_unfolded: Notify,
 }
 
 struct Book {
@@ -121,7 +123,13 @@ impl Journal {
             ending: false,
             line: String::new(),
         };
-        let journal = Journal { book: Mutex::new(book), durability, to_sync: Condvar::new(), to_fold: Notify::new() };
+        let journal = Journal {
+            book: Mutex::new(book),
+            durability,
+            to_sync: Condvar::new(),
+            first_unfolded: Notify::new(),
+            many_unfolded: Notify::new(),
+        };
         Ok((journal, records))
     }
 
@@ -129,6 +137,8 @@ impl Journal {
     pub(crate) fn start(&self) -> Result<(), Error> {
         let mut book = self.book();
         book.safe_seq = book.next_seq - 1;
+        // New pages reach the disk now, so that no call has to wait for it.
+        book.pages.iter_mut().for_each(|page| page.unsynced = true);
         book.turn()
     }
 
@@ -137,7 +147,8 @@ impl Journal {
         let mut book = self.book();
         book.write(kind, call, json.into())?;
         match book.unfolded.len() {
-            1 | FOLD_AT_ONCE => self.to_fold.notify_one(),
+            1 => self.first_unfolded.notify_one(),
+            FOLD_AT_ONCE => self.many_unfolded.notify_one(),
             _ => {}
         }
         if self.durability == Durability::Process {
@@ -179,10 +190,6 @@ impl Journal {
         !self.book().unfolded.is_empty()
     }
 
-    pub(crate) fn folds_at_once(&self) -> bool {
-        self.book().unfolded.len() >= FOLD_AT_ONCE
-    }
-
     pub(crate) fn folded(&self, through: u64, power_safe: bool) {
         let mut book = self.book();
         let count = book.unfolded.partition_point(|record| record.seq <= through);
@@ -220,7 +227,8 @@ impl Journal {
     pub(crate) fn end(&self) {
         self.book().ending = true;
         self.to_sync.notify_one();
-        self.to_fold.notify_one();
+        self.first_unfolded.notify_one();
+        self.many_unfolded.notify_one();
     }
 
     pub(crate) fn has_ended(&self) -> bool {

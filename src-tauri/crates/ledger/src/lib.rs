@@ -144,7 +144,7 @@ impl Ledger {
         let journal = Arc::new(journal);
         let syncer = journal.spawn_syncer()?;
         let (flushes, asked) = mpsc::channel(FLUSHES_MAX);
-        let writer = Writer { db: db.clone(), conn: Some(conn), journal: journal.clone(), flushes: asked };
+        let writer = Writer { db: db.clone(), conn: Some(conn), journal: journal.clone(), flushes: asked, awake: true };
         let ends = Ends { writer: Some(tokio::spawn(writer.run())), syncer };
         Ok(Ledger { readers: db.readers(), db, journal, flushes, ends: Mutex::new(ends) })
     }

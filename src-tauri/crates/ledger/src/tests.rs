@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry, Opening, Outcome, Source};
 use domain::catalog::Catalog;
@@ -504,6 +505,23 @@ async fn a_flush_ends_while_others_go_on_writing() {
     }
     ledger.close().await.expect("closed");
     busy.await.expect("ended");
+}
+
+#[tokio::test]
+async fn what_nobody_asks_for_is_folded_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    for number in 0..3 {
+        settle(&ledger, &entry(call(number, noon()))).await;
+        let folded = async {
+            while ledger.journal.has_unfolded() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), folded).await.expect("folded");
+        // The second finds the writer awake, the third asleep.
+        tokio::time::sleep(Duration::from_millis(150 * u64::try_from(number).expect("small"))).await;
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ pub(crate) struct Writer {
     pub(crate) conn: Option<SqliteConnection>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) flushes: mpsc::Receiver<Flush>,
+    /// There were records a moment ago, so there may be more: it looks again without being woken.
+    pub(crate) awake: bool,
 }
 
 impl Writer {
@@ -59,26 +61,25 @@ impl Writer {
         }
     }
 
-    /// Waits for a record and then a little for its company, or for those who want to know now.
+    /// Waits for records and their company, or for those who want to know now. While calls come and go nobody has to wake it.
     async fn next(&mut self) -> Vec<Flush> {
         let mut flushes = Vec::new();
-        tokio::select! {
-            flush = self.flushes.recv() => flushes.extend(flush),
-            () = self.journal.to_fold.notified() => flushes.extend(self.company().await),
+        if !self.awake {
+            tokio::select! {
+                flush = self.flushes.recv() => flushes.extend(flush),
+                () = self.journal.first_unfolded.notified() => {}
+            }
         }
+        if flushes.is_empty() {
+            tokio::select! {
+                flush = self.flushes.recv() => flushes.extend(flush),
+                () = self.journal.many_unfolded.notified() => {}
+                () = time::sleep(FOLD_WITHIN) => {}
+            }
+        }
+        self.awake = self.journal.has_unfolded();
         flushes.extend(iter::from_fn(|| self.flushes.try_recv().ok()));
         flushes
-    }
-
-    async fn company(&mut self) -> Option<Flush> {
-        if self.journal.folds_at_once() || self.journal.has_ended() {
-            return None;
-        }
-        tokio::select! {
-            flush = self.flushes.recv() => flush,
-            () = self.journal.to_fold.notified() => None,
-            () = time::sleep(FOLD_WITHIN) => None,
-        }
     }
 
     /// A damaged file stays so: nothing new is taken in. Anything else may pass; the journal holds the records until then.
@@ -89,7 +90,7 @@ impl Writer {
             self.journal.close(error);
         } else {
             time::sleep(RETRY_AFTER).await;
-            self.journal.to_fold.notify_one();
+            self.awake = true;
         }
     }
 
@@ -100,10 +101,7 @@ impl Writer {
             let (records, power_safe) = self.journal.unfolded(BATCH_MAX);
             match records.first() {
                 None => return Ok(()),
-                Some(record) if record.seq > last => {
-                    self.journal.to_fold.notify_one();
-                    return Ok(());
-                }
+                Some(record) if record.seq > last => return Ok(()),
                 Some(_) => {}
             }
             let conn = match &mut self.conn {

@@ -206,9 +206,10 @@ async fn a_sync_that_failed_is_never_tried_again() {
 async fn an_opening_is_synced_without_anyone_waiting() {
     let disks = fakes();
     let (journal, _) = open(&disks, Durability::Power, 0);
+    assert!(journal.sync_next(), "the new pages");
     let syncer = journal.spawn_syncer().expect("a thread");
     journal.append(Kind::Opened, id(1), &1).expect("written");
-    while disks[0].syncs.load(Ordering::SeqCst) == 0 {
+    while disks[0].syncs.load(Ordering::SeqCst) == 1 {
         thread::yield_now();
     }
     journal.end();
