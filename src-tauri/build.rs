@@ -1,3 +1,5 @@
+//! What Tauri prepares before the window is compiled.
+
 fn main() {
     tauri_build::build()
 }

@@ -1,3 +1,5 @@
+//! The journal under crashes, torn writes and full disks.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use domain::time::Timestamp;

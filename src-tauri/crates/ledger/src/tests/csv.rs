@@ -1,3 +1,5 @@
+//! The CSV of calls, cell by cell.
+
 use super::*;
 
 async fn exported(ledger: &Ledger, columns: &str) -> String {
