@@ -172,43 +172,52 @@ async fn keys(data_dir: &Path, settings: &Settings) -> Vec<Check> {
     checks
 }
 
-/// DNS, then the connection, then TLS and the first byte of an answer.
+/// DNS, then the connection, then TLS and the first byte of an answer; the first failure ends it.
 async fn way_to(name: &str, base: &BaseUrl, settings: &Settings) -> Vec<Check> {
-    let what = |step: &str| format!("{name}: {step}");
-    let authority = base.authority();
     let mut checks = vec![];
-    if settings.gateway.proxy == ProxyUse::None || base.is_loopback() {
-        let started = Instant::now();
-        let addresses: Vec<SocketAddr> = match tokio::net::lookup_host(&authority).await {
-            Ok(addresses) => addresses.collect(),
-            Err(error) => {
-                return vec![check(
-                    what("DNS"),
-                    Verdict::Fail,
-                    format!("{authority} has no address ({error}): check the network and base_url"),
-                )];
+    if base.is_loopback() || proxy_in_force(&settings.gateway.proxy).is_none() {
+        let addresses = match resolve(name, base).await {
+            Ok((found, addresses)) => {
+                checks.push(found);
+                addresses
             }
+            Err(failed) => return vec![failed],
         };
-        checks.push(check(what("DNS"), Verdict::Pass, format!("{} addresses in {}", addresses.len(), spent(started))));
-        let started = Instant::now();
-        let connected =
-            tokio::time::timeout(settings.timeouts.connect, tokio::net::TcpStream::connect(&addresses[..])).await;
-        match connected {
-            Ok(Ok(_)) => checks.push(check(what("TCP"), Verdict::Pass, format!("connected in {}", spent(started)))),
-            Ok(Err(error)) => checks.push(check(
-                what("TCP"),
-                Verdict::Fail,
-                format!("{authority} does not let us in ({error}): is it running, is a firewall between?"),
-            )),
-            Err(_) => checks.push(check(
-                what("TCP"),
-                Verdict::Fail,
-                format!("{authority} did not answer within {:?}: is a firewall between?", settings.timeouts.connect),
-            )),
+        checks.push(connect(name, base, &addresses, settings.timeouts.connect).await);
+    }
+    if checks.iter().all(|check| check.verdict != Verdict::Fail) {
+        checks.push(first_byte(name, base, settings).await);
+    }
+    checks
+}
+
+async fn resolve(name: &str, base: &BaseUrl) -> Result<(Check, Vec<SocketAddr>), Check> {
+    let (what, host, started) = (format!("{name}: DNS"), base.authority(), Instant::now());
+    match tokio::net::lookup_host(&host).await {
+        Ok(addresses) => {
+            let addresses: Vec<SocketAddr> = addresses.collect();
+            Ok((check(what, Verdict::Pass, format!("{host} found in {}", spent(started))), addresses))
+        }
+        Err(error) => {
+            let says = format!("{host} has no address ({error}): check the network and base_url");
+            Err(check(what, Verdict::Fail, says))
         }
     }
-    checks.push(first_byte(name, base, settings).await);
-    checks
+}
+
+async fn connect(name: &str, base: &BaseUrl, addresses: &[SocketAddr], patience: Duration) -> Check {
+    let (what, host, started) = (format!("{name}: TCP"), base.authority(), Instant::now());
+    match tokio::time::timeout(patience, tokio::net::TcpStream::connect(addresses)).await {
+        Ok(Ok(_)) => check(what, Verdict::Pass, format!("connected in {}", spent(started))),
+        Ok(Err(error)) => {
+            let says = format!("{host} lets nobody in ({error}): is it running, is a firewall between?");
+            check(what, Verdict::Fail, says)
+        }
+        Err(_) => {
+            let says = format!("{host} did not answer within {} s: is a firewall between?", patience.as_secs());
+            check(what, Verdict::Fail, says)
+        }
+    }
 }
 
 /// How long a doctor waits for a first byte.
@@ -255,24 +264,32 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 fn proxy(proxy: &ProxyUse) -> Check {
-    const NAMES: [&str; 6] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy"];
-    let says = match proxy {
-        ProxyUse::None => "none: calls leave directly".to_owned(),
-        ProxyUse::Url(url) => format!("calls leave through {}", without_user(url)),
-        ProxyUse::Env => {
-            match NAMES.iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())) {
-                Some(name) => format!("calls leave as {name} of the environment says"),
-                None => "the environment names none: calls leave directly".to_owned(),
-            }
-        }
+    let says = match proxy_in_force(proxy) {
+        None => "none: calls leave directly".to_owned(),
+        Some(proxy) => format!("calls leave through {proxy}, but for those to this machine"),
     };
     check("proxy", Verdict::Pass, says)
+}
+
+/// What stands between us and the rest of the world, as it may be shown.
+fn proxy_in_force(proxy: &ProxyUse) -> Option<String> {
+    const NAMES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let set =
+        |name: &&'static str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(|value| (*name, value));
+    match proxy {
+        ProxyUse::None => None,
+        ProxyUse::Url(url) => Some(without_user(url)),
+        ProxyUse::Env => {
+            let found = NAMES.iter().find_map(set);
+            found.map(|(name, url)| format!("{} ({name} of the environment)", without_user(&url)))
+        }
+    }
 }
 
 /// A proxy's URL may carry a password.
 fn without_user(url: &str) -> String {
     match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
         _ => url.to_owned(),
     }
 }
