@@ -40,18 +40,18 @@ impl Bucket {
     }
 }
 
-pub struct Upstream {
+pub(crate) struct Upstream {
     requests_per_minute: u64,
     next_request: u64,
     input: Bucket,
     output: Bucket,
     counting: OutputCounting,
-    pub refused: Vec<&'static str>,
-    pub input_tokens: u64,
+    pub(crate) refused: Vec<&'static str>,
+    pub(crate) input_tokens: u64,
 }
 
 impl Upstream {
-    pub fn new(limits: MinuteLimits, counting: OutputCounting) -> Upstream {
+    pub(crate) fn new(limits: MinuteLimits, counting: OutputCounting) -> Upstream {
         let bucket = |limit: Option<u64>| Bucket { per_minute: limit.expect("a full row"), spent: vec![] };
         Upstream {
             requests_per_minute: limits.requests.expect("a full row"),
@@ -65,7 +65,7 @@ impl Upstream {
     }
 
     /// Does it take the call? One that does not fit costs nothing.
-    pub fn receive(&mut self, input: u64, max_tokens: u64, now: u64) -> bool {
+    pub(crate) fn receive(&mut self, input: u64, max_tokens: u64, now: u64) -> bool {
         let wanted = if self.counting == OutputCounting::Reserved { max_tokens } else { 1 };
         if now + JITTER_NANOS < self.next_request {
             self.refused.push("requests");
@@ -85,7 +85,7 @@ impl Upstream {
         false
     }
 
-    pub fn finish(&mut self, output: u64, max_tokens: u64, now: u64) {
+    pub(crate) fn finish(&mut self, output: u64, max_tokens: u64, now: u64) {
         let reserved = if self.counting == OutputCounting::Reserved { max_tokens } else { 0 };
         self.output.spend(i64::try_from(output).expect("small") - i64::try_from(reserved).expect("small"), now);
     }
