@@ -92,21 +92,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Judged<S> {
         }
     }
 
-    /// Ends when the silence has lasted too long. Pending while a request is being answered.
+    /// Ends when the silence has lasted too long. Never while a request is being answered.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let Some(end) = self.silence_end() else { return Poll::Pending };
-            let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
-            // The alarm is set anew only when it rings: a call costs no timer.
-            if silence.deadline() > end {
-                silence.as_mut().reset(end);
-            }
-            ready!(silence.as_mut().poll(cx));
-            if end <= Instant::now() {
-                return Poll::Ready(());
-            }
+        // The alarm is set anew only when it rings: a call costs no timer. While one is being answered it rings
+        // now and then all the same, since nobody polls again when the answer has ended.
+        let end = self.silence_end();
+        let next = || end.unwrap_or_else(|| Instant::now() + KEEP_ALIVE);
+        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next())));
+        if let Some(end) = end.filter(|end| *end < silence.deadline()) {
             silence.as_mut().reset(end);
         }
+        while silence.as_mut().poll(cx).is_ready() {
+            if end.is_some_and(|end| end <= Instant::now()) {
+                return Poll::Ready(());
+            }
+            silence.as_mut().reset(next());
+        }
+        Poll::Pending
     }
 
     fn silence_end(&self) -> Option<Instant> {
@@ -285,6 +287,26 @@ mod tests {
         assert!(read.is_err(), "a long call is not cut");
         used.await.expect("no panic");
         assert_eq!(closes_after(&mut judged).await, 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_call_the_idle_end_is_counted_from_its_last_byte() {
+        let (mut client, judged, handle) = judged();
+        let service = hyper::service::service_fn(move |_| {
+            let busy = Busy::with(&handle);
+            async move {
+                tokio::time::sleep(Duration::from_secs(200)).await;
+                Ok::<_, std::convert::Infallible>(http::Response::new(crate::answers::Answer::empty().keeps(busy)))
+            }
+        });
+        let io = hyper_util::rt::TokioIo::new(judged);
+        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.expect("room");
+        let began = Instant::now();
+        let mut told = Vec::new();
+        client.read_to_end(&mut told).await.expect("it ends in good order");
+        assert!(told.starts_with(b"HTTP/1.1 200 OK\r\n"));
+        assert_eq!(began.elapsed().as_secs(), 275);
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ use thiserror::Error;
 
 mod answers;
 mod bodies;
+mod client;
 mod connection;
 mod door;
 mod entry;

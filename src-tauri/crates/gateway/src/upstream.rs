@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use domain::admission::AccountId;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Response};
-use reqwest::{Body, Client, Proxy, Url};
+use http::{Method, Response, Uri};
+use reqwest::{Body, Url};
 use thiserror::Error as ThisError;
 
 use crate::Timeouts;
+use crate::client::{Client, Failure};
 use crate::secret::Secret;
 
 /// How to get out of the house. Loopback is never behind a proxy.
@@ -60,9 +61,6 @@ pub(crate) enum NoAnswer {
     Silent(Duration),
 }
 
-/// Idle connections are closed before upstreams do it themselves under a request.
-const POOL_IDLE: Duration = Duration::from_secs(45);
-
 impl Upstream {
     pub(crate) fn new(
         settings: &crate::Upstream,
@@ -80,13 +78,15 @@ impl Upstream {
             "http" => return Err(BadUpstream::Plain(settings.base_url.clone())),
             _ => return Err(address()),
         }
+        let base = url.as_str().trim_end_matches('/').to_owned();
+        let at: Uri = base.parse().map_err(|_| address())?;
         Ok(Upstream {
             name: settings.name.as_str().into(),
             account,
             key: settings.key.clone(),
             origin: url.origin().ascii_serialization(),
-            base: url.as_str().trim_end_matches('/').to_owned(),
-            client: client(timeouts, if loopback { &ProxyUse::None } else { proxy })?,
+            base,
+            client: Client::new(&at, timeouts.connect, if loopback { &ProxyUse::None } else { proxy })?,
             first_byte: timeouts.first_byte,
         })
     }
@@ -99,47 +99,21 @@ impl Upstream {
         headers: HeaderMap,
         body: impl Into<Body>,
     ) -> Result<Response<Body>, NoAnswer> {
-        let url = Url::parse(&format!("{}{target}", self.base)).map_err(|e| NoAnswer::Unreachable(e.to_string()))?;
-        let request = self.client.request(method, url).headers(headers).body(body);
-        match tokio::time::timeout(self.first_byte, request.send()).await {
-            Ok(Ok(response)) => Ok(response.into()),
-            Ok(Err(error)) if error.is_connect() => Err(NoAnswer::Unreachable(root_cause(&error))),
-            Ok(Err(_)) => Err(NoAnswer::Lost),
+        let uri: Uri = format!("{}{target}", self.base)
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| NoAnswer::Unreachable(error.to_string()))?;
+        match tokio::time::timeout(self.first_byte, self.client.send(method, uri, headers, body.into())).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(Failure::Connect(reason))) => Err(NoAnswer::Unreachable(reason)),
+            Ok(Err(Failure::Lost)) => Err(NoAnswer::Lost),
             Err(_) => Err(NoAnswer::Silent(self.first_byte)),
         }
     }
 }
 
-fn client(timeouts: &Timeouts, proxy: &ProxyUse) -> Result<Client, BadUpstream> {
-    let builder = Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .connect_timeout(timeouts.connect)
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(1_024)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Duration::from_secs(30));
-    let builder = match proxy {
-        ProxyUse::Env => builder,
-        ProxyUse::None => builder.no_proxy(),
-        ProxyUse::Url(url) => builder.no_proxy().proxy(Proxy::all(url).map_err(|_| BadUpstream::Proxy(url.clone()))?),
-    };
-    builder.build().map_err(|error| BadUpstream::Client(root_cause(&error)))
-}
-
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// The innermost sentence: it names the cause and holds no address with a query.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 /// Headers that speak of one connection only.

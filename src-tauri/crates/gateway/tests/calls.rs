@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use domain::call::Outcome;
 use support::{KEY, TOKEN, World};
+use tokio::io::AsyncWriteExt;
 
 const ASK: &str = r#"{"model":"claude-x","max_tokens":100,"messages":[]}"#;
 const ASK_STREAM: &str = r#"{"model":"claude-x","max_tokens":100,"stream":true,"metadata":{"user_id":"u7"}}"#;
@@ -70,6 +71,22 @@ async fn a_stream_passes_event_by_event_and_its_last_waits_for_the_ledger() {
     assert_eq!(entry.call.who.tenant.as_deref(), Some("u7"));
     assert_eq!(world.books.checkpoints()[0].tokens.input, 11);
     assert_eq!(world.books.entries().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_in_single_bytes_arrives_byte_for_byte() {
+    let world = World::new().await;
+    let mut peer = world.call("", ASK_STREAM).await;
+    let mut asked = world.upstream.asked().await;
+    let whole = format!("\u{feff}{START}{DELTA}{PING}event: later\r\ndata: ünknown\r\n\r\n{END_DELTA}{STOP}: after\n");
+    asked.start_stream().await;
+    for byte in whole.as_bytes() {
+        asked.socket.write_all(&[b"1\r\n".as_slice(), &[*byte], b"\r\n"].concat()).await.expect("the gateway reads");
+    }
+    asked.send("0\r\n\r\n").await;
+    assert_eq!(peer.answer().await.text(), whole);
+    let entry = world.books.entry().await;
+    assert_eq!((entry.outcome, entry.usage.tokens.output, entry.estimated), (Outcome::Completed, 42, false));
 }
 
 #[tokio::test]
