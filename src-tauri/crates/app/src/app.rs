@@ -91,6 +91,9 @@ impl App {
         mounts: Vec<Arc<dyn Mount>>,
     ) -> Result<SocketAddr, HostError> {
         let (upstreams, simulators) = self.upstreams(&settings.upstreams).await?;
+        if upstreams.is_empty() {
+            tracing::warn!("{}", show::NO_UPSTREAM);
+        }
         let names = upstreams.iter().map(|upstream| upstream.name.clone()).collect();
         let config = Config { listen, upstreams, ..config(settings, self.catalog.clone()) };
         let gateway = Gateway::start(config, self.ports(), mounts).await.map_err(|error| taken(error, listen))?;

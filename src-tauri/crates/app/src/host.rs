@@ -1,6 +1,6 @@
 //! The running app: it holds the data folder, serves calls, answers commands, and stops in good order.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -103,7 +103,7 @@ impl Host {
         let listen = listen.unwrap_or(settings.gateway.listen);
         self.app.drain(RESTART).await;
         let address = self.app.serve(&settings, listen, vec![self.mount()?]).await?;
-        let address = format!("http://{address}");
+        let address = format!("http://{}", reachable(address));
         self.folder.announce(&Instance {
             pid: std::process::id(),
             program: folder::program(),
@@ -220,6 +220,15 @@ fn demo_dir(dir: &Path) -> Result<PathBuf, FolderError> {
     let demo = dir.join("demo");
     folder::make_private(&demo).map_err(|reason| FolderError::Unwritable { dir: demo.clone(), reason })?;
     Ok(demo)
+}
+
+/// An address by which this machine gets in, where a gateway listens on all of them.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()),
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
+    }
 }
 
 /// Made at the first `serve`, then read.

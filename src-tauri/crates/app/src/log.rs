@@ -34,6 +34,11 @@ pub fn start(loudness: Loudness) {
     std::panic::set_hook(Box::new(|panic| tracing::error!("a part of Tidegate failed, report it: {panic}")));
 }
 
+/// Whether only what fails is to be said.
+pub fn is_quiet() -> bool {
+    !tracing::enabled!(Level::WARN)
+}
+
 /// Writes lines to stderr with everything that looks like a secret taken out.
 struct Net;
 

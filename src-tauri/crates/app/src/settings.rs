@@ -163,7 +163,8 @@ impl KeyRef {
         match text.split_once(':') {
             Some(("keychain", name)) if is_name(name) => Ok(KeyRef::Keychain(name.to_owned())),
             Some(("env", variable)) if is_variable(variable) => Ok(KeyRef::Env(variable.to_owned())),
-            Some(("file", path)) if !path.is_empty() => Ok(KeyRef::File(PathBuf::from(path))),
+            Some(("file", path)) if Path::new(path).is_absolute() => Ok(KeyRef::File(PathBuf::from(path))),
+            Some(("file", _)) => Err("must name its file from the root on, such as file:/etc/tidegate/key"),
             // The text may be the key itself: it is not repeated.
             _ => Err("must say where the key is kept (keychain:NAME, env:VAR or file:PATH), never the key itself"),
         }

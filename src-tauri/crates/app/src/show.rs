@@ -184,7 +184,7 @@ pub(crate) fn spend(spend: &Spend) -> SpendView {
 pub(crate) fn gateway(status: &mut StatusView, gateway: &Gateway, upstreams: &[String], now: Now) {
     status.gateway.address = Some(format!("http://{}", gateway.address()));
     status.gateway.state = if gateway.is_draining() { "draining" } else { "open" }.to_owned();
-    status.gateway.trouble = gateway.trouble().or_else(|| nowhere_to_go(upstreams));
+    status.gateway.trouble = gateway.trouble().or_else(|| upstreams.is_empty().then(|| NO_UPSTREAM.to_owned()));
     status.gateway.upstreams = upstreams.to_vec();
     status.limits = gateway.levels().iter().map(|level| limit(level, upstreams, now)).collect();
     status.queue.critical = class(&gateway.queue(Class::Critical));
@@ -194,10 +194,9 @@ pub(crate) fn gateway(status: &mut StatusView, gateway: &Gateway, upstreams: &[S
     status.live.splice(0..0, here);
 }
 
-fn nowhere_to_go(upstreams: &[String]) -> Option<String> {
-    let sentence = "the settings name no upstream: calls can't leave until there is an [[upstream]]";
-    upstreams.is_empty().then(|| sentence.to_owned())
-}
+/// What a gateway without upstreams has to say.
+pub(crate) const NO_UPSTREAM: &str =
+    "the settings name no upstream that can be called: calls get 503 until there is an [[upstream]]";
 
 fn limit(level: &Level, upstreams: &[String], now: Now) -> LimitView {
     LimitView {

@@ -134,6 +134,9 @@ pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
 
 /// For people beside the answer, where they have not asked for quiet.
 pub(crate) fn tell(text: &str) {
+    if log::is_quiet() {
+        return;
+    }
     // Where stderr is closed nobody listens.
     let _ = io::stderr().write_all(text.as_bytes());
 }

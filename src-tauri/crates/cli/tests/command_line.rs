@@ -167,6 +167,8 @@ fn a_token_stands_alone_on_stdout_and_is_kept_nowhere() {
     assert_eq!(home.run("client set ci --daily-usd none").code, 0);
     assert!(home.json("client list --json")[0]["daily_usd"].is_null());
     assert_eq!(home.run("client revoke ci").code, 0);
+    assert_eq!(home.run("-q client add quiet").err, "");
+    assert_eq!(home.run("client revoke quiet").code, 0);
     assert!(home.run("client list").err.contains("There are no clients yet"));
 }
 

@@ -118,6 +118,7 @@ fn what_is_wrong_with_an_upstream_is_named_too() {
         ("scheme = \"2020-01\"\ntier = \"1\"", 4, "scheme in [[upstream]] must be one of 2025-09"),
         ("scheme = \"2025-09\"", 1, "tier in [[upstream]] must be one of 1, 2, 3, 4 in scheme 2025-09"),
         ("tier = \"1\"", 4, "tier in [[upstream]] needs a scheme beside it"),
+        ("admin_key = \"file:key\"", 4, "admin_key in [[upstream]] must name its file from the root on"),
         ("guard = 0", 4, "guard in [[upstream]] must be above 0"),
         ("guard = 1.5", 4, "guard in [[upstream]] must be a number from 0 to 1"),
         (
@@ -216,4 +217,18 @@ fn a_file_that_others_may_write_is_refused() {
     }
     let said = load(&file, &schemes()).expect_err("writable").to_string();
     assert!(said.ends_with("settings.toml: others may write it (mode 0646): run chmod 644 on it"), "{said}");
+}
+
+#[test]
+fn an_upstream_is_added_beside_everything_that_is_there() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("new/settings.toml");
+    add_upstream(&file).expect("a new file");
+    assert_eq!(load(&file, &schemes()).expect("legal").upstreams[0].key, Some(KeyRef::Keychain(OWN_UPSTREAM.into())));
+    let own = "# mine\n[gateway]\nqueue_max = 5 # few\n\n[[upstream]]\nname = \"sim\"\nkind = \"simulator\"\n";
+    std::fs::write(&file, own).expect("written");
+    add_upstream(&file).expect("added");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    assert!(text.starts_with(own), "{text}");
+    assert_eq!(load(&file, &schemes()).expect("legal").upstreams.len(), 2);
 }
