@@ -11,20 +11,22 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "tidegate", version, after_help = EXAMPLES, propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
     /// Where everything is kept that is written
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = GLOBAL)]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where the settings are read from
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = GLOBAL)]
     pub(crate) settings: Option<PathBuf>,
     /// Say only what fails
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = GLOBAL, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Say what is done; twice: each step
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+const GLOBAL: &str = "Global options";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -116,6 +118,7 @@ pub(crate) enum Client {
 
 #[derive(Debug, Args)]
 pub(crate) struct ClientTerms {
+    /// 1 to 64 letters, digits, dots, dashes or underscores
     pub(crate) name: String,
     /// How urgent its calls are
     #[arg(long, value_enum)]
@@ -123,14 +126,19 @@ pub(crate) struct ClientTerms {
     /// Its share against other clients of its class
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) weight: Option<u32>,
+    /// Whose it is
     #[arg(long, value_name = "P")]
     pub(crate) person: Option<String>,
+    /// What it works on
     #[arg(long, value_name = "P")]
     pub(crate) project: Option<String>,
+    /// The most it may spend a day
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) daily_usd: Option<String>,
+    /// The most it may spend a week
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) weekly_usd: Option<String>,
+    /// The most it may spend a month
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) monthly_usd: Option<String>,
     /// The most of the capacity it gets while others wait, in percent

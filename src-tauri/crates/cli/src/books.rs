@@ -111,7 +111,7 @@ fn shown_usage(usage: &UsageView, by: &str) -> String {
     let mut rows: Vec<Vec<Cell>> = usage.rows.iter().map(|row| cells(row, &row.key)).collect();
     rows.push(cells(&usage.total, "total"));
     let heads = [by, "calls", "input", "cache write", "cache read", "output", "cost", "unpriced"];
-    let span = format!("\n{} to {} ({}), tokens\n", usage.from, usage.to, usage.timezone);
+    let span = format!("\nin tokens, from {} to {}, days of {}\n", usage.from, usage.to, usage.timezone);
     table(&heads, &rows) + &span
 }
 
