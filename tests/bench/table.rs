@@ -111,6 +111,9 @@ impl Figures {
 }
 
 pub(crate) fn print(figures: &Figures) {
+    say(
+        "what is added is told against the direct path, whose own time is shown; process and power are Tidegate with limits and ledger on\n",
+    );
     say(&line("", &Kind::ALL.map(|kind| kind.name().to_owned()), "process must be", ""));
     for row in Row::ALL {
         let cells =

@@ -14,6 +14,8 @@ use support::http::{self, Request};
 const SIMULATED: &str =
     "[gateway]\nlisten = \"127.0.0.1:PORT\"\n[[upstream]]\nname = \"anthropic\"\nkind = \"simulator\"\n";
 const TODAY: &str = "//*[@data-fact='spend-today']";
+const CALLS: &str = "//section[@aria-labelledby='calls']";
+const MARKUP: &str = "<img src=x onerror=alert(1)>";
 /// How soon a choice of the first start shows calls.
 const LIVE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -38,10 +40,7 @@ async fn the_first_start_offers_the_simulator_and_its_choice_goes_live() {
     let chosen = Instant::now();
     page.text_that(TODAY, |today| today.starts_with('$') && today != "$0.00").await;
     assert!(chosen.elapsed() < LIVE_WITHIN, "live after {:?}", chosen.elapsed());
-    page.text_that("//section[@aria-labelledby='calls']", |calls| {
-        calls.contains("completed") && calls.contains("running")
-    })
-    .await;
+    page.text_that(CALLS, |calls| calls.contains("completed") && calls.contains("running")).await;
     page.close().await;
 }
 
@@ -64,10 +63,12 @@ async fn a_call_through_the_gate_moves_the_numbers_in_the_window() {
 
     page.click(&button("Overview")).await;
     page.text_that(TODAY, |today| today != "$0.00").await;
-    page.text_that("//section[@aria-labelledby='calls']", |calls| {
-        calls.contains("my-script") && calls.contains("completed")
-    })
-    .await;
+    page.text_that(CALLS, |calls| calls.contains("my-script") && calls.contains("completed")).await;
+
+    let hostile = body.to_string().replace("claude-haiku-4-5", MARKUP);
+    let answer = http::call(&address, &Request::message(hostile).header("x-api-key", &token)).await.unwrap();
+    assert_eq!(answer.status(), 404, "{}", answer.text());
+    page.text_that(CALLS, |calls| calls.contains(MARKUP)).await;
     page.close().await;
 }
 

@@ -299,7 +299,7 @@ fn the_upstream_never_refuses_and_every_wait_ends() {
     }
     let base = fastrand::u64(..1_000_000_000);
     let calls = survey((0..SEEDS).chain(base..base + FRESH_SEEDS));
-    println!("{} seeds, {calls} calls, 0 refused by the upstream; fresh seeds from {base}", SEEDS + FRESH_SEEDS);
+    eprintln!("{} seeds, {calls} calls, 0 refused by the upstream; fresh seeds from {base}", SEEDS + FRESH_SEEDS);
 }
 
 #[test]

@@ -8,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const UI = fileURLToPath(new URL('../../ui/', import.meta.url))
 const require = createRequire(join(UI, 'package.json'))
-const { build, preview } = await import(pathToFileURL(require.resolve('vite')))
+const { build, createServer, preview } = await import(pathToFileURL(require.resolve('vite')))
 const { chromium } = require('playwright-core')
 export const axeSource = require.resolve('axe-core/axe.min.js')
 
@@ -45,4 +45,10 @@ export async function open({ url, browser }, where = '?fake=busy', options = {})
   })
   await page.goto(url + where)
   return page
+}
+
+/** The UI's modules without a browser. */
+export async function source() {
+  const server = await createServer({ root: UI, configFile: join(UI, 'vite.config.ts'), logLevel: 'error', server: { middlewareMode: true, ws: false } })
+  return { load: (path) => server.ssrLoadModule(path), close: () => server.close() }
 }

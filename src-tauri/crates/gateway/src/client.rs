@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use crate::upstream::{BadUpstream, ProxyUse};
 
+#[expect(clippy::large_enum_variant, reason = "a gateway has one or two of them")]
 pub(crate) enum Client {
     Straight(legacy::Client<Prompt<HttpsConnector<HttpConnector>>, Body>),
     Proxied(reqwest::Client),
