@@ -91,6 +91,9 @@ impl App {
         mounts: Vec<Arc<dyn Mount>>,
     ) -> Result<SocketAddr, HostError> {
         let (upstreams, simulators) = self.upstreams(&settings.upstreams).await?;
+        if !settings.without_effect.is_empty() {
+            tracing::warn!("these sections of the settings change nothing yet: {}", settings.without_effect.join(", "));
+        }
         if upstreams.is_empty() {
             tracing::warn!("{}", show::NO_UPSTREAM);
         }

@@ -55,18 +55,22 @@ pub async fn examine(data_dir: &Path, settings_file: &Path) -> Vec<Check> {
 }
 
 fn settings_check(settings: &Settings, file: &Path) -> Check {
-    let found = if file.exists() {
-        format!("{} is fine", file.display())
-    } else {
-        format!("{} does not exist: defaults are in force", file.display())
+    let found = match file.exists() {
+        true => format!("{} is fine", file.display()),
+        false => format!("{} does not exist: defaults are in force", file.display()),
     };
-    match settings.upstreams.len() {
-        0 => check(
+    if settings.upstreams.is_empty() {
+        return check(
             "settings",
             Verdict::Warn,
-            format!("{found}; there is no [[upstream]] yet, so calls can't leave: add one"),
-        ),
-        count => check("settings", Verdict::Pass, format!("{found}; upstreams: {count}")),
+            format!("{found}; calls can't leave without an [[upstream]]: add one"),
+        );
+    }
+    match settings.without_effect.as_slice() {
+        [] => check("settings", Verdict::Pass, format!("{found}; upstreams: {}", settings.upstreams.len())),
+        idle => {
+            check("settings", Verdict::Warn, format!("{found}; these sections change nothing yet: {}", idle.join(", ")))
+        }
     }
 }
 

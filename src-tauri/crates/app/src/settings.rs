@@ -30,6 +30,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     pub upstreams: Vec<Upstream>,
     pub durability: Durability,
+    /// Sections that are legal and change nothing in this version.
+    pub without_effect: Vec<&'static str>,
 }
 
 #[derive(Clone, PartialEq, Debug)]

@@ -132,16 +132,16 @@ pub(crate) struct ClientTerms {
     /// What it works on
     #[arg(long, value_name = "P")]
     pub(crate) project: Option<String>,
-    /// The most it may spend a day
+    /// Its budget for a day; kept, and not enforced yet
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) daily_usd: Option<String>,
-    /// The most it may spend a week
+    /// Its budget for a week; kept, and not enforced yet
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) weekly_usd: Option<String>,
-    /// The most it may spend a month
+    /// Its budget for a month; kept, and not enforced yet
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) monthly_usd: Option<String>,
-    /// The most of the capacity it gets while others wait, in percent
+    /// Its share of the capacity while others wait, in percent; kept, and not enforced yet
     #[arg(long, value_name = "PCT", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) max_share: Option<u8>,
 }

@@ -32,12 +32,32 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
     }
 }
 
+/// What is checked here and done nowhere yet.
+const LATER: [&str; 15] = [
+    "budget",
+    "background",
+    "cache",
+    "retry",
+    "breaker",
+    "emergency",
+    "metrics",
+    "status_page",
+    "otlp",
+    "attribute",
+    "currency",
+    "fallback",
+    "channel",
+    "alerts",
+    "alert",
+];
+
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let settings = Settings {
         gateway: gateway(top.table("gateway")),
         timeouts: timeouts(top.table("timeouts")),
         upstreams: upstreams(top.tables("upstream", "[[upstream]]"), schemes),
         durability: durability(top.table("ledger")),
+        without_effect: LATER.into_iter().filter(|section| top.has(section)).collect(),
     };
     check_the_rest(top);
     top.end();

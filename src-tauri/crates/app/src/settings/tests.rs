@@ -24,12 +24,13 @@ fn the_documented_file_is_taken_whole() {
     let limits = &upstream.pacing.written[0];
     assert_eq!((limits.per_minute.requests, limits.concurrency), (Some(50), None));
     assert_eq!((upstream.pacing.guard_requests_permille, upstream.pacing.guard_tokens_permille), (960, 930));
+    assert!(settings.without_effect.contains(&"budget") && !settings.without_effect.contains(&"gateway"));
 }
 
 #[test]
 fn an_empty_file_means_the_documented_defaults() {
     let (empty, documented) = (read("").expect("empty"), read(CONTRACT).expect("the documented file"));
-    assert_eq!(Settings { upstreams: vec![], ..documented }, empty);
+    assert_eq!(Settings { upstreams: vec![], without_effect: vec![], ..documented }, empty);
     assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
 }
 
