@@ -11,6 +11,7 @@ mod window;
 mod words;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use tauri::{AppHandle, Manager, RunEvent};
@@ -88,10 +89,12 @@ fn keep_without_window(_app: &AppHandle, event: RunEvent) {
     }
 }
 
-/// Lets running calls finish, then ends the program.
+/// Lets running calls finish, then ends the program. Asked a second time, it waits for none.
 pub(crate) fn quit(app: AppHandle) {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let patient = !ASKED.swap(true, Ordering::Relaxed);
     tauri::async_runtime::spawn(async move {
-        app.state::<Shell>().stop().await;
+        app.state::<Shell>().stop(patient).await;
         app.exit(0);
     });
 }

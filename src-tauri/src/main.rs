@@ -7,6 +7,7 @@ use desktop::Options;
 fn main() -> std::process::ExitCode {
     let options = Options::parse();
     app::process::make_files_private();
+    app::process::prepare_to_serve();
     app::log::start(app::log::Loudness::Normal);
     match desktop::run(options) {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -53,8 +53,13 @@ impl Shell {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    pub(crate) async fn stop(&self) {
-        self.host.drain().await;
+    /// Patience lets running calls finish first.
+    pub(crate) async fn stop(&self, patient: bool) {
+        if patient {
+            self.host.drain().await;
+        } else {
+            self.host.stop().await;
+        }
     }
 
     pub(crate) async fn status(&self) -> Said<StatusView> {

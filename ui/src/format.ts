@@ -66,6 +66,11 @@ export function group(name: string): string {
   return `${capital(match[1] ?? '')} ${match[3] ? `${match[2]}.${match[3]}` : match[2]}`
 }
 
+/** A reason as a sentence of its own. */
+export function sentence(reason: string): string {
+  return capital(reason) + (/[.!?]$/.test(reason) ? '' : '.')
+}
+
 function capital(word: string): string {
   return word.charAt(0).toUpperCase() + word.slice(1)
 }

@@ -2,7 +2,7 @@
 
 import type { LimitView } from './bindings/LimitView'
 import type { StatusView } from './bindings/StatusView'
-import { count, duration, group, percent, plural } from './format'
+import { count, duration, group, percent, plural, sentence } from './format'
 
 export type Tone = 'calm' | 'warn' | 'critical'
 
@@ -59,7 +59,7 @@ export function headline(status: StatusView): Headline {
 
 function trouble(status: StatusView): Headline | null {
   const { address, trouble: cause } = status.gateway
-  if (cause) return { title: cause, detail: address ? 'Until then calls are refused.' : 'No call gets through.', tone: 'critical' }
+  if (cause) return { title: sentence(cause), detail: address ? 'Until then calls are refused.' : 'No call gets through.', tone: 'critical' }
   if (!address) return { title: 'The gate is shut.', detail: 'Tidegate does not listen, so no call gets through.', tone: 'critical' }
   return null
 }
@@ -75,7 +75,7 @@ function queued(status: StatusView): Headline | null {
       tone: 'calm',
     }
   }
-  const [binding] = bindingFirst(status.limits)
+  const [binding] = bindingFirst(waitedFor(status))
   const clear = Math.max(...Object.values(status.queue).map((one) => one.eta_ms))
   const end = clear > 0 ? ` All of them will have left in about ${duration(clear)}.` : ''
   if (!binding) return { title: `${plural(waits, 'call waits', 'calls wait')}.`, detail: end.trim(), tone: 'calm' }
@@ -84,6 +84,12 @@ function queued(status: StatusView): Headline | null {
     detail: `${allowance(binding)}, ${percent(Math.min(1, used(binding)))} of it in use.${end}`,
     tone: 'calm',
   }
+}
+
+/** The limits of the models that waiting calls are for. */
+function waitedFor(status: StatusView): LimitView[] {
+  const models = status.live.filter((call) => call.state === 'waiting').map((call) => call.model)
+  return status.limits.filter((limit) => models.some((model) => model.includes(limit.group.replace('.', '-'))))
 }
 
 function quiet(status: StatusView): Headline {
