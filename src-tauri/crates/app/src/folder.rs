@@ -76,7 +76,10 @@ pub fn hold(dir: &Path) -> Result<Folder, FolderError> {
     }
     let named = lock.set_len(0).and_then(|()| write!(lock, "{} (pid {})", program(), std::process::id()));
     named.map_err(unwritable)?;
-    Ok(Folder { dir: dir.to_owned(), _lock: lock })
+    let folder = Folder { dir: dir.to_owned(), _lock: lock };
+    // Of one that died without a word: nobody may take it for ours.
+    folder.withdraw();
+    Ok(folder)
 }
 
 /// The name by which a person knows this process.
@@ -210,6 +213,7 @@ mod tests {
         assert!(matches!(enter(dir.path()), Ok(Entered::Running(found)) if found == running));
         drop(folder);
         assert!(matches!(enter(dir.path()), Ok(Entered::Alone(_))));
+        assert!(instance(dir.path()).is_none(), "what the dead one said is gone");
     }
 
     #[cfg(unix)]

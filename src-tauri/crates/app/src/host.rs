@@ -79,7 +79,6 @@ impl Host {
     /// Takes the folder and opens the books; nothing listens yet.
     pub async fn open(options: HostOptions) -> Result<Arc<Host>, HostError> {
         let folder = folder::hold(&options.data_dir)?;
-        folder.withdraw();
         let settings = match options.demo {
             true => demo::settings(&settings::load(&options.settings, &data::schemes()?)?)?,
             false => settings::load(&options.settings, &data::schemes()?)?,

@@ -93,14 +93,24 @@ impl Server {
     }
 
     fn message(&self, token: &str) -> (u16, String) {
-        let body =
-            r#"{"model":"claude-sonnet-4-5","max_tokens":16,"messages":[{"role":"user","content":"Name a tide."}]}"#;
-        self.request("POST", "/v1/messages", &format!("x-api-key: {token}\r\nanthropic-version: 2023-06-01\r\n"), body)
+        self.long_message(token, 16)
+    }
+
+    fn long_message(&self, token: &str, max_tokens: u32) -> (u16, String) {
+        let body = format!(
+            r#"{{"model":"claude-sonnet-4-5","max_tokens":{max_tokens},"messages":[{{"role":"user","content":"Name a tide."}}]}}"#
+        );
+        let headers = format!("x-api-key: {token}\r\nanthropic-version: 2023-06-01\r\n");
+        self.request("POST", "/v1/messages", &headers, &body)
+    }
+
+    fn signal(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
     }
 
     fn terminate(mut self) -> i32 {
-        let pid = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().expect("kill");
+        self.signal();
         self.child.wait().expect("it ends").code().expect("it exits")
     }
 }
@@ -250,6 +260,33 @@ fn the_lock_and_the_port_are_each_held_by_one_who_is_named() {
     assert!(taken.code == 1 && taken.err.contains(&format!("{} is in use by {pid}", server.address)), "{taken:?}");
     let simulator = other.run(&format!("simulate --listen {}", server.address));
     assert!(simulator.code == 1 && simulator.err.contains(&format!("is in use by {pid}")), "{simulator:?}");
+}
+
+/// What `signals` signals make of a call that takes its time.
+fn outcome_of_a_call_in_the_end(signals: usize, max_tokens: u32) -> (Option<u16>, serde_json::Value) {
+    let home = Home::with(SIMULATED);
+    let mut server = Server::start(home.command("serve"));
+    let token = home.run("client add web").out.trim().to_owned();
+    let asked = Server { child: Command::new("true").spawn().expect("it starts"), address: server.address.clone() };
+    let call = std::thread::spawn(move || std::panic::catch_unwind(|| asked.long_message(&token, max_tokens).0).ok());
+    while home.json("status --json")["queue"]["normal"]["running"] != 1 {}
+    for _ in 0..signals {
+        server.signal();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
+    (call.join().expect("joined"), home.json("calls --json")[0]["outcome"].clone())
+}
+
+#[test]
+fn a_running_call_finishes_before_the_end() {
+    assert_eq!(outcome_of_a_call_in_the_end(1, 120), (Some(200), "completed".into()));
+}
+
+#[test]
+fn a_second_signal_waits_for_nobody_and_the_books_say_so() {
+    let (status, outcome) = outcome_of_a_call_in_the_end(2, 8_000);
+    assert_eq!((status == Some(200), outcome), (false, "interrupted".into()));
 }
 
 #[test]
