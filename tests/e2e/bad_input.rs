@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use support::http::{self, Request};
 use support::lab::{Home, Lab, SETTINGS, body};
@@ -118,7 +119,8 @@ fn a_second_instance_is_refused_and_the_first_is_named() {
 fn a_corrupt_database_is_kept_and_named() {
     let home = Home::new(SETTINGS, "http://127.0.0.1:9");
     home.client("test", &[]);
-    drop(home.serve(&[]).expect("it starts"));
+    // Ended in order, so that all pages are in the one file.
+    home.serve(&[]).expect("it starts").terminate(Duration::from_secs(35));
     let ledger = fs::read_dir(home.data())
         .expect("the folder")
         .flatten()

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const START_MAX: Duration = Duration::from_secs(30);
+/// A burst at a slow limit takes minutes.
+const END_MAX: Duration = Duration::from_secs(300);
 
 /// `tidegate` beside the running test, or the one that `TIDEGATE_BIN` names.
 pub fn binary() -> PathBuf {
@@ -116,10 +118,19 @@ impl From<Output> for Said {
     }
 }
 
-/// Runs a command to its end with `input` on stdin.
+/// Runs a command to its end with `input` on stdin. One that does not end in time is killed and has no exit code.
 pub fn run(mut command: Command, input: &str) -> Said {
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("it starts");
     let _ = child.stdin.take().expect("stdin is piped").write_all(input.as_bytes());
-    child.wait_with_output().expect("it ends").into()
+    let pid = rustix::process::Pid::from_child(&child);
+    let (ended, wait) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if wait.recv_timeout(END_MAX) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    });
+    let said = child.wait_with_output().expect("it ends").into();
+    drop(ended);
+    said
 }
