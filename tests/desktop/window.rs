@@ -54,6 +54,8 @@ async fn a_call_through_the_gate_moves_the_numbers_in_the_window() {
     page.fill("//input[@placeholder='my-program']", "my-script").await;
     page.click(&button("Make its token")).await;
     let token = page.text("//*[@data-fact='token']").await;
+    page.click(&button("Copy token")).await;
+    page.text_that("//*[@role='status']", |said| said == "Token copied").await;
 
     let body =
         json!({"model": "claude-haiku-4-5", "max_tokens": 500, "messages": [{"role": "user", "content": "Hello"}]});

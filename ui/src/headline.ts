@@ -13,6 +13,7 @@ export interface Headline {
 }
 
 export const WARN_FROM = 0.8
+const USED_UP_FROM = 0.85
 
 const RESOURCES: Record<string, string> = {
   requests: 'requests',
@@ -75,21 +76,24 @@ function queued(status: StatusView): Headline | null {
       tone: 'calm',
     }
   }
-  const [binding] = bindingFirst(waitedFor(status))
+  const binding = waitedFor(status)
   const clear = Math.max(...Object.values(status.queue).map((one) => one.eta_ms))
   const end = clear > 0 ? ` All of them will have left in about ${duration(clear)}.` : ''
   if (!binding) return { title: `${plural(waits, 'call waits', 'calls wait')}.`, detail: end.trim(), tone: 'calm' }
   return {
     title: `${plural(waits, 'call waits', 'calls wait')} for ${name(binding)}.`,
-    detail: `${allowance(binding)}, ${percent(Math.min(1, used(binding)))} of it in use.${end}`,
+    detail: `${pace(binding)}${end}`,
     tone: 'calm',
   }
 }
 
-/** The limits of the models that waiting calls are for. */
-function waitedFor(status: StatusView): LimitView[] {
+/** The limit that holds back the models that wait: one that is used up, else the even pace of requests. */
+function waitedFor(status: StatusView): LimitView | undefined {
   const models = status.live.filter((call) => call.state === 'waiting').map((call) => call.model)
-  return status.limits.filter((limit) => models.some((model) => model.includes(limit.group.replace('.', '-'))))
+  const limits = status.limits.filter((limit) => models.some((model) => model.includes(limit.group.replace('.', '-'))))
+  const [fullest] = bindingFirst(limits)
+  if (fullest && used(fullest) >= USED_UP_FROM) return fullest
+  return bindingFirst(limits.filter((limit) => limit.resource === 'requests'))[0] ?? fullest
 }
 
 function quiet(status: StatusView): Headline {
@@ -103,6 +107,9 @@ function quiet(status: StatusView): Headline {
   return { title: `${name(binding)} are ${percent(Math.min(1, share))} used. Nothing waits yet.`, detail, tone: tone(share) }
 }
 
-function allowance(limit: LimitView): string {
-  return limit.resource === 'concurrency' ? `${count(limit.guard)} at once` : `${count(limit.guard)} a minute`
+function pace(limit: LimitView): string {
+  const amount = count(limit.guard)
+  if (limit.resource === 'concurrency') return `${amount} may run at once.`
+  if (limit.resource === 'requests') return `One leaves every ${duration(60_000 / Math.max(1, limit.guard))}: ${amount} a minute.`
+  return `${amount} a minute, ${percent(Math.min(1, used(limit)))} of it in use.`
 }
