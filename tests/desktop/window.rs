@@ -41,6 +41,11 @@ async fn the_first_start_offers_the_simulator_and_its_choice_goes_live() {
     page.text_that(TODAY, |today| today.starts_with('$') && today != "$0.00").await;
     assert!(chosen.elapsed() < LIVE_WITHIN, "live after {:?}", chosen.elapsed());
     page.text_that(CALLS, |calls| calls.contains("completed") && calls.contains("running")).await;
+    let spent = page.text(TODAY).await;
+
+    page.click(&button("Leave the demo")).await;
+    page.click(&button("Try it with the simulator")).await;
+    page.text_that(TODAY, |today| today.starts_with('$') && today != "$0.00" && today != spent).await;
     page.close().await;
 }
 
