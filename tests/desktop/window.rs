@@ -10,6 +10,7 @@ use desk::{Desk, until};
 use driver::Page;
 use serde_json::json;
 use support::http::{self, Request};
+use support::process::{Server, binary, run};
 
 const SIMULATED: &str =
     "[gateway]\nlisten = \"127.0.0.1:PORT\"\n[[upstream]]\nname = \"anthropic\"\nkind = \"simulator\"\n";
@@ -109,6 +110,26 @@ async fn a_taken_port_is_named_in_the_window_and_another_is_offered() {
     page.click(&button("Listen on a free port")).await;
     page.text_that("//h1", |title| title.contains("The gate is open")).await;
     page.close().await;
+}
+
+#[test]
+fn a_folder_that_a_server_holds_and_wrong_settings_are_said_in_a_sentence_each() {
+    let desk = Desk::new();
+    simulated(&desk);
+    let _notifier = desk.notifier();
+    let mut serve = desk.command(binary());
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    let server = Server::start(serve, &desk.path("serve")).unwrap();
+    let refused = run(desk.app(&[]), "");
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains(&format!("in use by tidegate (pid {})", server.pid())), "{}", refused.err);
+    drop(server);
+
+    desk.settings("[gateway]\nlistn = \"127.0.0.1:0\"\n");
+    let refused = run(desk.app(&[]), "");
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("listn") && refused.err.contains("listen"), "{}", refused.err);
+    assert_eq!(desk.notifications(), ["Tidegate can't start"; 2], "whoever has no terminal is told too");
 }
 
 #[test]
