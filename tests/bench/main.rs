@@ -5,6 +5,7 @@
 
 mod admission;
 mod load;
+mod overload;
 mod stats;
 mod table;
 mod targets;
@@ -23,13 +24,27 @@ struct Plan {
     streams: usize,
     stream_tokens: usize,
     big_calls: usize,
+    /// Of overload; it takes three times as long until all are answered.
+    overload_seconds: u32,
 }
 
 impl Plan {
-    const FULL: Plan =
-        Plan { rounds: 9, turn: Duration::from_secs(1), streams: 512, stream_tokens: 600, big_calls: 20 };
-    const SHORT: Plan =
-        Plan { rounds: 1, turn: Duration::from_millis(150), streams: 16, stream_tokens: 50, big_calls: 2 };
+    const FULL: Plan = Plan {
+        rounds: 9,
+        turn: Duration::from_secs(1),
+        streams: 512,
+        stream_tokens: 600,
+        big_calls: 20,
+        overload_seconds: 20,
+    };
+    const SHORT: Plan = Plan {
+        rounds: 1,
+        turn: Duration::from_millis(150),
+        streams: 16,
+        stream_tokens: 50,
+        big_calls: 2,
+        overload_seconds: 1,
+    };
 
     fn from_args() -> anyhow::Result<Plan> {
         let args: Vec<String> = std::env::args().skip(1).collect();
@@ -58,6 +73,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
     bed.check_counts()?;
     drop(bed);
     streams(plan, &mut figures).await?;
+    figures.overload = Some(overload::run(plan.overload_seconds).await?);
     figures.decision = Some(admission::one_decision());
     table::print(&figures);
     Ok(())

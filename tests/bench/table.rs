@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::overload::Overload;
 use crate::targets::{Bed, Kind, say};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,6 +93,7 @@ pub(crate) struct Figures {
     found: Vec<(Row, Kind, f64)>,
     /// One admission decision while 10,000 calls wait.
     pub(crate) decision: Option<Duration>,
+    pub(crate) overload: Option<Overload>,
 }
 
 impl Figures {
@@ -122,26 +124,30 @@ pub(crate) fn print(figures: &Figures) {
         say(&line(row.name(), &cells, &wanted, &verdict));
     }
     if let Some(decision) = figures.decision {
-        let cells = ["–", "–", "–", "–"].map(str::to_owned);
         let micros = decision.as_secs_f64() * 1e6;
-        say(&line(
-            "admission decision, 10,000 waiting, µs",
-            &cells,
-            "≤ 2",
-            &format!("{micros:.2} {}", met(micros <= 2.0)),
-        ));
+        alone("admission decision, 10,000 waiting, µs", "≤ 2", &format!("{micros:.2} {}", met(micros <= 2.0)));
     }
-    if let (Some(upstream), Some(ours)) = (figures.get(Row::Rate, Kind::Direct), figures.get(Row::Rate, Kind::Process))
-    {
-        let cells = ["–", "–", "–", "–"].map(str::to_owned);
-        let times = upstream / ours;
-        say(&line(
-            "the simulator's own rate ÷ Tidegate's",
-            &cells,
-            "≥ 3",
-            &format!("{times:.1} {}", met(times >= 3.0)),
-        ));
+    if let (Some(theirs), Some(ours)) = (figures.get(Row::Rate, Kind::Direct), figures.get(Row::Rate, Kind::Process)) {
+        let times = theirs / ours;
+        alone("the simulator's own rate ÷ Tidegate's", "≥ 3", &format!("{times:.1} {}", met(times >= 3.0)));
     }
+    if let Some(overload) = &figures.overload {
+        under_load(overload);
+    }
+}
+
+fn under_load(load: &Overload) {
+    say("\n3 × overload with durability process, one of four clients floods, no client retries");
+    let answered = load.answered == load.sent;
+    alone("calls answered", "all", &format!("{} of {} {}", load.answered, load.sent, met(answered)));
+    alone("refusals drawn from the upstream", "0", &format!("{} {}", load.refused, met(load.refused == 0)));
+    alone("share of capacity used, %", "≥ 97", &format!("{:.1} {}", load.used * 100.0, met(load.used >= 0.97)));
+    alone("Jain over clients", "≥ 0.98", &format!("{:.3} {}", load.fairness, met(load.fairness >= 0.98)));
+}
+
+/// A figure that only Tidegate has.
+fn alone(name: &str, wanted: &str, verdict: &str) {
+    say(&line(name, &["–"; 4].map(str::to_owned), wanted, verdict));
 }
 
 fn judge(figures: &Figures, row: Row) -> (String, String) {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use domain::tier::{GroupLimits, MinuteLimits, OutputCounting, Scheme, Tier};
+use domain::time::Timestamp;
 use support::books::count;
 use support::lab::{Home, KEY};
 use support::process::Server;
@@ -62,7 +64,11 @@ pub(crate) enum Pace {
     AtOnce,
     /// Of five tokens, a second.
     TwentyEvents,
+    /// At once, and no more than `CALLS_A_MINUTE`.
+    Limited,
 }
+
+pub(crate) const CALLS_A_MINUTE: u64 = 600;
 
 impl Pace {
     const FLAG: &str = "--simulate";
@@ -71,29 +77,48 @@ impl Pace {
         match self {
             Pace::AtOnce => "at-once",
             Pace::TwentyEvents => "twenty-events",
+            Pace::Limited => "limited",
         }
     }
 
     fn tokens_per_second(self) -> u64 {
         match self {
-            Pace::AtOnce => 0,
+            Pace::AtOnce | Pace::Limited => 0,
             Pace::TwentyEvents => 100,
         }
     }
+
+    fn scheme(self) -> Option<(Arc<Scheme>, Arc<str>)> {
+        let requests = (self == Pace::Limited).then_some(CALLS_A_MINUTE);
+        let limits = MinuteLimits { requests: Some(requests?), input_tokens: None, output_tokens: None };
+        let group = domain::catalog::group("claude-sonnet-4-5");
+        let row = GroupLimits { groups: vec![group.into()], limits, cache_reads_count: false };
+        let tier = Tier { name: "bench".into(), deposit: None, monthly_cap: None, rows: vec![row] };
+        let (valid_from, output) = (Timestamp::default(), OutputCounting::AsProduced);
+        let scheme = Scheme { name: "bench".into(), valid_from, output, tiers: vec![tier], source: "made up".into() };
+        Some((Arc::new(scheme), "bench".into()))
+    }
+}
+
+/// This program as the upstream.
+pub(crate) fn upstream(pace: Pace, folder: &Path) -> anyhow::Result<Server> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([Pace::FLAG, pace.name()]);
+    Server::start(command, &folder.join("upstream")).context("the upstream")
 }
 
 /// This program is its own upstream, in a process of its own.
 pub(crate) fn asked_to_simulate() -> Option<Pace> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let name = args.strip_prefix(&[Pace::FLAG.to_owned()])?.first()?;
-    [Pace::AtOnce, Pace::TwentyEvents].into_iter().find(|pace| pace.name() == name)
+    [Pace::AtOnce, Pace::TwentyEvents, Pace::Limited].into_iter().find(|pace| pace.name() == name)
 }
 
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn simulate(pace: Pace) -> anyhow::Result<()> {
     let speed = pace.tokens_per_second();
     let latency = simulator::Latency { first_byte_ms: (0, 0), tokens_per_second: (speed, speed) };
-    let options = simulator::Options { latency, ..simulator::Options::default() };
+    let options = simulator::Options { latency, scheme: pace.scheme(), ..simulator::Options::default() };
     let running = simulator::Simulator::start(options).await?;
     say(&format!("listening on http://{}", running.address()));
     std::future::pending().await
@@ -176,9 +201,7 @@ impl Bed {
     /// nginx is left out where it is not installed.
     pub(crate) fn start(pace: Pace, kinds: &[Kind]) -> anyhow::Result<Bed> {
         let folder = tempfile::tempdir()?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args([Pace::FLAG, pace.name()]);
-        let upstream = Server::start(command, &folder.path().join("upstream")).context("the upstream")?;
+        let upstream = upstream(pace, folder.path())?;
         let mut bed =
             Bed { targets: Vec::new(), gateways: Vec::new(), _nginx: None, _upstream: upstream, _folder: folder };
         for kind in kinds {
