@@ -69,6 +69,8 @@ impl Db {
             .busy_timeout(BUSY)
             .pragma("cache_size", CACHE)
             .pragma("journal_size_limit", WAL_BYTES_KEPT)
+            // An upsert keeps a journal of its own; without this it is a temporary file, made anew for each.
+            .pragma("temp_store", "memory")
             // What F_FULLFSYNC is on macOS; nothing elsewhere.
             .pragma("fullfsync", "1")
             .pragma("checkpoint_fullfsync", "1")

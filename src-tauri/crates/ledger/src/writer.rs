@@ -16,8 +16,8 @@ use crate::Error;
 use crate::db::Db;
 use crate::journal::{Journal, Kind, Record};
 
-/// How long a record may wait for company.
-const FOLD_WITHIN: Duration = Duration::from_millis(100);
+/// How long a record may wait for company. Nobody waits for it: the journal is durable, and who asks has it folded at once.
+const FOLD_WITHIN: Duration = Duration::from_secs(1);
 
 const BATCH_MAX: usize = 512;
 
@@ -237,7 +237,7 @@ async fn insert_settled(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx:
     }
     let settled = without_doubles(conn, &batch.settled).await?;
     let (links, head) = chain(head_of_chain(conn).await?, settled.iter().map(|record| &*record.json));
-    let entries = array(links.iter().map(String::as_str));
+    let entries = read_once(conn, &array(links.iter().map(String::as_str))).await?;
     insert_entries(conn, &entries).await?;
     insert_attempts(conn, &entries).await?;
     add_to_rollup(conn, &entries).await?;
@@ -245,6 +245,11 @@ async fn insert_settled(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx:
     let head = head.as_slice();
     sqlx::query!("UPDATE meta SET chain = ?1", head).execute(conn).await?;
     Ok(())
+}
+
+/// Parsed here for all statements that take from it.
+async fn read_once(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<Vec<u8>> {
+    sqlx::query_scalar!(r#"SELECT jsonb(?1) AS "entries!: Vec<u8>""#, entries).fetch_one(conn).await
 }
 
 /// A call is entered once, whatever happens.
@@ -285,7 +290,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-async fn insert_entries(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<()> {
+async fn insert_entries(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO entry (call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model,
              max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens,
@@ -312,7 +317,7 @@ async fn insert_entries(conn: &mut SqliteConnection, entries: &str) -> sqlx::Res
     Ok(())
 }
 
-async fn insert_attempts(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<()> {
+async fn insert_attempts(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO attempt (call_id, number, upstream, opened_at, status, request_id, error, maybe_billed)
          SELECT settled.value ->> '$.entry.call_id', sent.value ->> '$.number', sent.value ->> '$.upstream',
@@ -328,7 +333,7 @@ async fn insert_attempts(conn: &mut SqliteConnection, entries: &str) -> sqlx::Re
 }
 
 /// Sums stop at the largest integer rather than fail.
-async fn add_to_rollup(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<()> {
+async fn add_to_rollup(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO rollup
          SELECT (value ->> '$.entry.started_at') / 900000, value ->> '$.entry.client', value ->> '$.entry.person',
@@ -354,7 +359,7 @@ async fn add_to_rollup(conn: &mut SqliteConnection, entries: &str) -> sqlx::Resu
     Ok(())
 }
 
-async fn close_open_calls(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<()> {
+async fn close_open_calls(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Result<()> {
     sqlx::query!(
         "DELETE FROM open_call WHERE call_id IN (SELECT value ->> '$.entry.call_id' FROM jsonb_each(?1))",
         entries
