@@ -84,8 +84,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Doctor(shape) => doctor::doctor(&place, &shape).await,
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
     runtime.context("no threads to run on")?.block_on(task)
+}
+
+/// On a small machine a second worker costs each call more in wake-ups than it brings.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
 }
 
 /// Which data and settings this command is about.
