@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{Admission, Demand, Verdict};
+use domain::admission::{Admission, Demand, Spent, Verdict};
 use domain::call::Class;
 use domain::config::{Pacing, WrittenLimits};
 use domain::tier::MinuteLimits;
@@ -26,6 +26,7 @@ pub(crate) fn one_decision() -> Duration {
         tenant: None,
         body_bytes: 1_000,
         max_tokens: Some(64),
+        since: at,
         deadline: at.after(Duration::from_secs(86_400)),
     };
     let mut now = Instant::from_nanos(1);
@@ -46,7 +47,7 @@ pub(crate) fn one_decision() -> Duration {
             tickets.extend(verdict.ok());
         }
         if let Some(ticket) = tickets.pop() {
-            admission.settle(ticket, None, now);
+            admission.settle(ticket, Spent::Nothing, now);
         }
     }
     started.elapsed() / DECISIONS

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{AccountId, Admission, Demand, Refusal, Ticket, Verdict, WaiterId};
+use domain::admission::{AccountId, Admission, Demand, Refusal, Spent, Ticket, Verdict, WaiterId};
 use domain::call::Class;
 use domain::config::Pacing;
 use domain::tier::{GroupLimits, MinuteLimits, OutputCounting, Scheme, Tier};
@@ -159,6 +159,7 @@ impl World {
             tenant: None,
             body_bytes: call.body_bytes,
             max_tokens: Some(call.max_tokens),
+            since: Instant::from_nanos(now),
             deadline: Instant::from_nanos(now).after(Duration::from_nanos(call.patience)),
         };
         match self.admission.offer(demand, Instant::from_nanos(now)) {
@@ -208,7 +209,7 @@ impl World {
         self.upstream.finish(output, max_tokens, now);
         let usage = Usage { tokens: Tokens { input, output, ..Tokens::default() }, ..Usage::default() };
         let ticket = self.tickets.remove(&id).expect("its ticket");
-        self.admission.settle(ticket, Some(&usage), Instant::from_nanos(now));
+        self.admission.settle(ticket, Spent::Told(&usage), Instant::from_nanos(now));
         self.end(id, End::Served);
     }
 

@@ -185,6 +185,7 @@ impl App {
             at: now.timestamp.to_string(),
             spend: show::spend(&spend),
             live: self.before.clone(),
+            cache: show::nothing_cached(),
             ..StatusView::default()
         };
         status.gateway.timezone = self.calendar.zone_name().to_owned();

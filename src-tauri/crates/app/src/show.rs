@@ -16,8 +16,8 @@ use ledger::{Spend, Totals, UsageRow};
 
 use crate::range::Range;
 use crate::view::{
-    AttemptView, CallView, ClassQueueView, ClientView, LimitView, LiveCallView, PriceView, SpendView, StatusView,
-    TermView, UsageRowView, UsageView, WhyView,
+    AttemptView, CacheView, CallView, ClassQueueView, ClientView, LimitView, LiveCallView, PriceView, SpendView,
+    StatusView, TermView, UsageRowView, UsageView, WhyView,
 };
 
 pub(crate) fn call(entry: &Entry) -> CallView {
@@ -155,6 +155,10 @@ fn sums(key: &str, totals: &Totals) -> UsageRowView {
         unpriced_calls: totals.unpriced_calls,
         saved_usd: Usd::ZERO.to_string(),
     }
+}
+
+pub(crate) fn nothing_cached() -> CacheView {
+    CacheView { saved_usd: Usd::ZERO.to_string(), ..CacheView::default() }
 }
 
 pub(crate) fn client(client: &Client) -> ClientView {

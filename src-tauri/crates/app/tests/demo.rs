@@ -38,6 +38,7 @@ async fn a_demo_moves_by_itself_and_leaves_the_users_books_alone() {
         assert!(host.app().clients().len() >= 4);
         host.stop_demo().await;
         let own = host.status().await.expect("a status");
+        assert_eq!(own.cache.saved_usd, "0.000000000", "money is a decimal string, also where there is none");
         assert_eq!((own.gateway.state.as_str(), own.live.len()), ("open", 0));
         assert!(own.gateway.trouble.is_some_and(|trouble| trouble.contains("[[upstream]]")));
         assert_eq!(own.spend.month_usd, "0.000000000");

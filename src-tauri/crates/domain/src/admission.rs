@@ -89,8 +89,21 @@ pub struct Demand {
     pub tenant: Option<Arc<str>>,
     pub body_bytes: u64,
     pub max_tokens: Option<u64>,
+    /// When the caller came: one who comes back keeps the place that this gives.
+    pub since: Instant,
     /// When the caller gives up.
     pub deadline: Instant,
+}
+
+/// What a call has taken of its limits, told when it ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Spent<'a> {
+    /// It never reached the upstream.
+    Nothing,
+    /// The upstream said so.
+    Told(&'a Usage),
+    /// Nobody said; it stands in for the truth and teaches nothing about later calls.
+    Presumed(&'a Usage),
 }
 
 #[derive(PartialEq, Eq, Debug)]
@@ -227,7 +240,6 @@ const MODELS_MAX: usize = 512;
 struct Waiter {
     lane: LaneId,
     need: Need,
-    since: Instant,
     demand: Demand,
 }
 
@@ -290,7 +302,7 @@ impl Admission {
         if matches!(wait, Wait::Until(ready) if ready > demand.deadline) {
             return Err(self.too_late(wait, by));
         }
-        Ok(Verdict::Wait(self.enqueue(Waiter { lane, need, since: now, demand })))
+        Ok(Verdict::Wait(self.enqueue(Waiter { lane, need, demand })))
     }
 
     /// The calls whose wait has ended at `now`, in the order in which they may go.
@@ -328,15 +340,23 @@ impl Admission {
         }
     }
 
-    /// The truth about a call that has ended; `None` where it never reached the upstream.
-    pub fn settle(&mut self, ticket: Ticket, usage: Option<&Usage>, now: Instant) {
+    /// A call has ended.
+    pub fn settle(&mut self, ticket: Ticket, spent: Spent<'_>, now: Instant) {
         let running = &mut self.running[ticket.class as usize];
         *running = running.saturating_sub(1);
         let lane = &mut self.lanes[ticket.lane.0];
         let cache_reads_count = self.groups[lane.group].cache_reads_count;
-        let used = usage.map(|usage| {
-            lane.estimates.learn(ticket.body_bytes, usage.tokens.prompt(), usage.tokens.output);
-            Need { input: counted_input(&usage.tokens, cache_reads_count), output: usage.tokens.output }
+        let used = match spent {
+            Spent::Nothing => None,
+            Spent::Told(usage) => {
+                lane.estimates.learn(ticket.body_bytes, usage.tokens.prompt(), usage.tokens.output);
+                Some(usage)
+            }
+            Spent::Presumed(usage) => Some(usage),
+        };
+        let used = used.map(|Usage { tokens, .. }| Need {
+            input: counted_input(tokens, cache_reads_count),
+            output: tokens.output,
         });
         for id in ticket.taken {
             self.resources.settle(id, ticket.need, used, now);
@@ -380,7 +400,7 @@ impl Admission {
         ClassQueue {
             waiting: waiting().count(),
             running: self.running[class as usize],
-            oldest: waiting().map(|waiter| now.since(waiter.since)).max(),
+            oldest: waiting().map(|waiter| now.since(waiter.demand.since)).max(),
             eta: self.lane_ids().filter_map(|lane| self.eta(lane, class)).max(),
             paused: self.paused[class as usize],
         }
@@ -443,9 +463,9 @@ impl Admission {
     fn enqueue(&mut self, waiter: Waiter) -> WaiterId {
         let id = WaiterId(self.next_waiter);
         self.next_waiter += 1;
-        let Demand { class, client, deadline, .. } = &waiter.demand;
+        let Demand { class, client, since, deadline, .. } = &waiter.demand;
         self.deadlines.insert((*deadline, id));
-        self.lanes[waiter.lane.0].queue.push(*class, client, Place { waiter: id, since: waiter.since });
+        self.lanes[waiter.lane.0].queue.push(*class, client, Place { waiter: id, since: *since });
         self.waiters.insert(id, waiter);
         id
     }
@@ -663,6 +683,7 @@ mod tests {
                 tenant: None,
                 body_bytes: 1_000,
                 max_tokens: Some(100),
+                since: self.now,
                 deadline: self.now.after(Duration::from_secs(600)),
             }
         }
@@ -707,7 +728,7 @@ mod tests {
         fn settle(&mut self, input: u64, output: u64) {
             let tokens = Tokens { input, output, ..Tokens::default() };
             let usage = Usage { tokens, ..Usage::default() };
-            self.admission.settle(self.tickets.remove(0), Some(&usage), self.now);
+            self.admission.settle(self.tickets.remove(0), Spent::Told(&usage), self.now);
             self.decide();
         }
 
@@ -747,6 +768,35 @@ mod tests {
         world.admission.departs(&world.tickets[0], world.now);
         world.run_until(secs(60));
         assert_eq!(world.log, ["a@0", "b@2.25"]);
+    }
+
+    #[test]
+    fn calls_that_end_without_a_word_leave_the_estimate_as_it_was() {
+        let mut world = World::new(unlimited());
+        let mut granted = Vec::new();
+        for _ in 0..30 {
+            world.call("a");
+            let ticket = world.tickets.remove(0);
+            let reserved = ticket.reserved();
+            world.admission.settle(ticket, Spent::Presumed(&reserved), world.now);
+            granted.push(reserved.tokens.input);
+        }
+        assert_eq!(granted, [granted[0]; 30]);
+    }
+
+    #[test]
+    fn who_comes_back_after_a_refusal_keeps_its_place() {
+        let mut world = World::new(tier_1(OutputCounting::AsProduced));
+        let refused = world.demand(SONNET, Class::Normal, "a");
+        world.offer("refused", refused.clone());
+        for name in ["next", "last"] {
+            world.offer(name, Demand { since: world.now.after(Duration::from_millis(1)), ..refused.clone() });
+        }
+        world.settle(0, 0);
+        world.now = Instant::from_nanos(200_000_000);
+        world.offer("again", refused);
+        world.run_until(secs(4));
+        assert_eq!(world.log, ["refused@0", "again@1.25", "next@2.5", "last@3.75"]);
     }
 
     #[test]

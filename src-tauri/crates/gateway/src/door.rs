@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::admission::{
-    AccountId, Admission, ClassQueue, Demand, Level, Readings, Refusal, Ticket, Verdict, WaiterId,
+    AccountId, Admission, ClassQueue, Demand, Level, Readings, Refusal, Spent, Ticket, Verdict, WaiterId,
 };
 use domain::call::Class;
 use domain::time::Instant;
@@ -165,15 +165,15 @@ impl Pass {
         }
     }
 
-    /// The truth about the call. `None` where it never reached the upstream.
-    pub(crate) fn settle(mut self, usage: Option<&Usage>) {
-        self.give_back(usage);
+    /// The call has ended.
+    pub(crate) fn settle(mut self, spent: Spent<'_>) {
+        self.give_back(spent);
     }
 
-    fn give_back(&mut self, usage: Option<&Usage>) {
+    fn give_back(&mut self, spent: Spent<'_>) {
         if let Some(ticket) = self.ticket.take() {
             let door = &self.door.0;
-            door.lock().admission.settle(ticket, usage, door.clock.now().instant);
+            door.lock().admission.settle(ticket, spent, door.clock.now().instant);
             door.turn();
         }
     }
@@ -181,7 +181,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.give_back(None);
+        self.give_back(Spent::Nothing);
     }
 }
 
@@ -255,6 +255,7 @@ mod tests {
             tenant: None,
             body_bytes: 10,
             max_tokens: None,
+            since: Instant::from_nanos(0),
             deadline: Instant::from_nanos(patience * 1_000_000_000),
         }
     }

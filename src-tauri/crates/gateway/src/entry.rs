@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::admission::Spent;
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening, Outcome, Source};
 use domain::catalog::Charge;
 use domain::config::Client;
@@ -138,9 +139,6 @@ impl OpenEntry {
         let at = self.pipeline.now().timestamp;
         let opening = Opening { number, upstream: upstream.clone(), at, reserved: self.reserved };
         self.pipeline.books.open(&self.call, &opening)?;
-        if let Some(pass) = &self.pass {
-            pass.departs();
-        }
         self.attempts.push(Attempt {
             number,
             upstream: upstream.clone(),
@@ -152,6 +150,13 @@ impl OpenEntry {
         });
         self.stage = Stage::Sent;
         Ok(())
+    }
+
+    /// Its first byte goes out now.
+    pub(crate) fn departs(&self) {
+        if let Some(pass) = &self.pass {
+            pass.departs();
+        }
     }
 
     /// The head of an answer has come.
@@ -173,7 +178,7 @@ impl OpenEntry {
         }
         let used = if maybe_billed { self.reserved } else { Usage::default() };
         if let Some(pass) = self.pass.take() {
-            pass.settle(Some(&used));
+            pass.settle(Spent::Presumed(&used));
         }
         if let Some(progress) = &self.progress {
             progress.waits();
@@ -208,7 +213,11 @@ impl OpenEntry {
         let entry = self.entry(ending);
         self.stage = Stage::Closed;
         if let Some(pass) = self.pass.take() {
-            pass.settle((!entry.attempts.is_empty()).then_some(&entry.usage));
+            pass.settle(match entry.attempts.is_empty() {
+                true => Spent::Nothing,
+                false if entry.estimated => Spent::Presumed(&entry.usage),
+                false => Spent::Told(&entry.usage),
+            });
         }
         let settled = self.pipeline.books.settle(&entry);
         self.pipeline.live.leave(&entry);

@@ -214,7 +214,10 @@ fn deadline_sentence(binding: Option<&Binding>, model: &str, wait: Option<Durati
         None => "it could not go within the time this call may wait".to_owned(),
     };
     let Some(Binding { group, measure, limit, source }) = binding else {
-        return format!("no room for {model} yet: {end}");
+        return match wait {
+            Some(_) => format!("the upstream refused calls of {model}'s limit and said when to come again: {end}"),
+            None => format!("no room for {model} yet: {end}"),
+        };
     };
     let measure = match measure {
         Measure::Requests => "requests per minute",
@@ -333,6 +336,17 @@ mod tests {
             error.to_string(),
             "the limit of 50 requests per minute for sonnet-4 (presumed from the tier) is used up: \
              it could go in 42 s, which is longer than this call may wait"
+        );
+    }
+
+    #[test]
+    fn a_wait_that_the_upstream_asked_for_is_called_so() {
+        let refusal = Refusal::Deadline { binding: None, not_before: Some(Instant::from_nanos(37_000_000_000)) };
+        let error = Error::paced(&refusal, "claude-x", Instant::from_nanos(0));
+        assert_eq!(
+            error.to_string(),
+            "the upstream refused calls of claude-x's limit and said when to come again: \
+             it could go in 37 s, which is longer than this call may wait"
         );
     }
 }

@@ -24,6 +24,7 @@ mod answers;
 mod bodies;
 mod client;
 mod connection;
+mod departing;
 mod door;
 mod entry;
 mod error;

@@ -1,6 +1,7 @@
 //! The life of a call, from the request to the answer. Read this first.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::answers::{Answer, Metered};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
+use crate::departing::{Departing, Departure};
 use crate::door::{Door, Pass};
 use crate::entry::{Ending, OpenEntry};
 use crate::error::Error;
@@ -91,7 +93,8 @@ impl Pipeline {
             entry
                 .leaves(&upstream.name)
                 .map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
-            Ok(upstream.send(Method::POST, target, headers.clone(), body.bytes.clone()))
+            let (body, departure) = Departing::with(body.bytes.clone());
+            Ok((upstream.send(Method::POST, target, headers.clone(), body), departure))
         })
         .await
     }
@@ -102,7 +105,7 @@ impl Pipeline {
         entry: &mut OpenEntry,
         upstream: &Upstream,
         demand: &Demand,
-        send: impl Fn(&mut OpenEntry) -> Result<F, Error>,
+        send: impl Fn(&mut OpenEntry) -> Result<(F, Departure), Error>,
     ) -> Result<Response<reqwest::Body>, Error>
     where
         F: Future<Output = Result<Response<reqwest::Body>, NoAnswer>>,
@@ -116,7 +119,8 @@ impl Pipeline {
                 Ok(pass) => entry.admitted(pass),
                 Err(refusal) => return last.unwrap_or(Err(refusal)),
             }
-            match send(entry)?.await {
+            let (answer, departure) = send(entry)?;
+            match watched(entry, answer, departure).await {
                 Ok(response) => {
                     self.heed(entry, upstream, demand, &response);
                     limited += 1;
@@ -175,6 +179,7 @@ impl Pipeline {
             tenant: call.who.tenant.clone(),
             body_bytes: call.body_bytes,
             max_tokens: call.max_tokens,
+            since: entry.started(),
             deadline: entry.started().after(headers::max_wait(request, self.max_wait)),
         }
     }
@@ -258,6 +263,17 @@ fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {
         NotACall::NoObject => Error::NoObject,
         NotACall::NoModel => Error::NoModel,
     })
+}
+
+/// Waits for the answer, and meanwhile for the moment at which the request really leaves: a new connection takes its time.
+async fn watched<A>(entry: &OpenEntry, answer: impl Future<Output = A>, departure: Departure) -> A {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        biased;
+        Ok(()) = departure => entry.departs(),
+        answer = &mut answer => return answer,
+    }
+    answer.await
 }
 
 /// Our own answer, once the entry says so too.

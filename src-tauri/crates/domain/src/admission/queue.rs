@@ -78,7 +78,9 @@ impl Turns {
             line.served = line.served.max(self.round);
             self.order.insert((line.served, client.clone()));
         }
-        line.places.push_back(place);
+        // Nearly always the last: only who comes back is older than others.
+        let behind = line.places.iter().rev().take_while(|other| other.since > place.since).count();
+        line.places.insert(line.places.len() - behind, place);
     }
 
     fn head(&self) -> Option<Place> {
