@@ -61,7 +61,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<Arc<str>> {
     (!value.is_empty()).then(|| short(value))
 }
 
-fn short(text: &str) -> Arc<str> {
+pub(crate) fn short(text: &str) -> Arc<str> {
     match text.char_indices().nth(TEXT_CHARS_MAX) {
         Some((end, _)) => text[..end].into(),
         None => text.into(),

@@ -70,7 +70,9 @@ impl Upstream {
     ) -> Result<Upstream, BadUpstream> {
         let address = || BadUpstream::Address(settings.base_url.clone());
         let url = Url::parse(&settings.base_url).map_err(|_| address())?;
-        let host = url.host_str().filter(|_| url.query().is_none() && url.username().is_empty()).ok_or_else(address)?;
+        let is_plain = url.query().is_none() && url.fragment().is_none();
+        let is_open = url.username().is_empty() && url.password().is_none();
+        let host = url.host_str().filter(|_| is_plain && is_open).ok_or_else(address)?;
         let loopback = is_loopback(host);
         match url.scheme() {
             "https" => {}
@@ -289,7 +291,16 @@ mod tests {
         for plain in ["http://api.anthropic.com", "http://10.0.0.1", "http://localhost.evil.com"] {
             assert!(matches!(check(plain).err(), Some(BadUpstream::Plain(_))), "{plain}");
         }
-        for wrong in ["", "api.anthropic.com", "ftp://a", "https://", "https://a?b=c", "https://user:pw@a"] {
+        for wrong in [
+            "",
+            "api.anthropic.com",
+            "ftp://a",
+            "https://",
+            "https://a?b=c",
+            "https://a#b",
+            "https://user:pw@a",
+            "https://:pw@a",
+        ] {
             assert!(matches!(check(wrong).err(), Some(BadUpstream::Address(_))), "{wrong}");
         }
     }

@@ -12,6 +12,7 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::json;
+use crate::headers::short;
 
 /// What a decision needs of a request's body, and no more.
 #[derive(PartialEq, Eq, Debug, Default)]
@@ -246,7 +247,7 @@ impl Said {
 
 fn type_or(json: &[u8], otherwise: &str) -> Arc<str> {
     let kind = json::member(json, "type").and_then(json::text);
-    kind.map_or_else(|| otherwise.into(), Arc::from)
+    kind.map_or_else(|| otherwise.into(), |kind| short(&kind))
 }
 
 /// How many bytes of an event `content_block_delta` are the model's words: its last string, unless that is a signature.
@@ -300,7 +301,8 @@ pub(crate) fn readings(headers: &HeaderMap, now: Timestamp) -> Readings {
         .filter_map(|(measure, [limit, remaining, reset])| {
             Some(Reading {
                 measure: *measure,
-                limit: whole(headers.get(*limit))?,
+                // A limit of nothing would keep all calls back, and with them the answer that could correct it.
+                limit: whole(headers.get(*limit)).filter(|limit| *limit > 0)?,
                 remaining: whole(headers.get(*remaining)),
                 full_in: text(headers.get(*reset)).and_then(Timestamp::parse).map(|reset| reset.since(now)),
             })
@@ -504,6 +506,7 @@ mod tests {
             ]),
             now,
         );
+        assert_eq!(readings(&headers(&[("anthropic-ratelimit-requests-limit", "0")]), now), Readings::default());
         let second = Duration::from_secs(2);
         assert_eq!(
             read.limits,
