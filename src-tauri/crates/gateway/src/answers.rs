@@ -10,11 +10,11 @@ use bytes::Bytes;
 use domain::call::Outcome;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::Sleep;
 
 use crate::connection::Busy;
 use crate::entry::{Ending, OpenEntry};
 use crate::meter::{Meter, Seen};
+use crate::silence::Silence;
 use crate::wire::anthropic::{self, Ended};
 use crate::{BooksClosed, BoxFuture};
 
@@ -115,22 +115,19 @@ impl Body for Answer {
 /// An upstream's body under the clock that bounds its silence.
 pub(crate) struct Passing {
     body: reqwest::Body,
-    idle: Duration,
-    /// Runs only while we wait for the upstream, so that a slow reader is not taken for a silent upstream.
-    alarm: Option<Pin<Box<Sleep>>>,
-    armed: bool,
+    silence: Silence,
 }
 
 impl Passing {
     pub(crate) fn new(body: reqwest::Body, idle: Duration) -> Passing {
-        Passing { body, idle, alarm: None, armed: false }
+        Passing { body, silence: Silence::of_at_most(idle) }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.armed = false;
+                    self.silence.is_broken();
                     // Trailers are of one connection and don't cross.
                     if let Ok(piece) = frame.into_data() {
                         return Poll::Ready(Some(Ok(piece)));
@@ -139,19 +136,11 @@ impl Passing {
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(Broken("the upstream ended early")))),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
-                    ready!(self.poll_alarm(cx));
+                    ready!(self.silence.poll(cx));
                     return Poll::Ready(Some(Err(Broken("the upstream fell silent"))));
                 }
             }
         }
-    }
-
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
-        if !std::mem::replace(&mut self.armed, true) {
-            alarm.as_mut().reset(tokio::time::Instant::now() + self.idle);
-        }
-        alarm.as_mut().poll(cx)
     }
 }
 

@@ -131,11 +131,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Judged<S> {
     /// Writes what is wrong and ends the connection; the library sees nothing but its end.
     fn poll_refuse(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         while let Some(refusal) = self.refusal.as_mut().filter(|refusal| !refusal.is_empty()) {
-            let written = ready!(Pin::new(&mut self.socket).poll_write(cx, refusal))?;
+            let written = Pin::new(&mut self.socket).poll_write(cx, refusal);
+            let written = ready!(self.bound_stall(cx, written))?;
             if written == 0 {
                 break;
             }
-            bytes::Buf::advance(refusal, written);
+            if let Some(refusal) = &mut self.refusal {
+                bytes::Buf::advance(refusal, written);
+            }
         }
         ready!(Pin::new(&mut self.socket).poll_shutdown(cx))?;
         self.poll_linger(cx, buf)
@@ -322,6 +325,17 @@ mod tests {
             told.starts_with("HTTP/1.1 400 Bad Request\r\n") && told.contains("\"invalid_request_error\""),
             "{told}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_nobody_takes_is_given_up() {
+        let (mut client, server) = duplex(64);
+        let mut judged = Judged::new(server, Handle::new());
+        client.write_all(b"GET / HTTP/1.1\nhost: localhost\n\n").await.expect("room");
+        let began = Instant::now();
+        let read = judged.read(&mut [0; 64]).await;
+        assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        assert_eq!(began.elapsed(), WRITE_STALL);
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,6 +36,7 @@ mod passing;
 mod pipeline;
 pub mod secret;
 mod server;
+mod silence;
 mod upstream;
 mod wire;
 

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use memchr::memmem;
 
@@ -17,12 +16,13 @@ use crate::answers::{Answer, Passing};
 use crate::bodies::{BODY_IDLE, MESSAGES_BYTES_MAX};
 use crate::error::Error;
 use crate::pipeline::{Phase, Pipeline};
+use crate::silence::Silence;
 use crate::upstream::{self, NoAnswer};
 
 const BATCHES: &str = "/v1/messages/batches";
 const BATCHES_BYTES_MAX: u64 = 268_435_456;
 const FILES_BYTES_MAX: u64 = 524_288_000;
-/// A page of batches is far smaller; a larger one would pass unread.
+/// A page of batches is far smaller.
 const BATCH_ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 impl Pipeline {
@@ -48,9 +48,7 @@ impl Pipeline {
         let (mut head, body) = answer.into_parts();
         upstream::incoming(&mut head.headers);
         if has_links && head.status.is_success() && !head.headers.contains_key(CONTENT_ENCODING) {
-            let lost = || Error::Lost { upstream: upstream.name.to_string() };
-            let limit = usize::try_from(BATCH_ANSWER_BYTES_MAX).unwrap_or(usize::MAX);
-            let body = http_body_util::Limited::new(body, limit).collect().await.map_err(|_| lost())?.to_bytes();
+            let body = self.whole(body, BATCH_ANSWER_BYTES_MAX, upstream).await?;
             head.headers.remove(CONTENT_LENGTH);
             return Ok(Response::from_parts(head, Answer::whole(point_results_here(&body, own))));
         }
@@ -115,7 +113,7 @@ struct Capped {
     body: Incoming,
     left: u64,
     over: Arc<AtomicBool>,
-    silence: Pin<Box<tokio::time::Sleep>>,
+    silence: Silence,
 }
 
 impl Capped {
@@ -123,7 +121,7 @@ impl Capped {
         if body.size_hint().lower() > max {
             return Err(Error::TooLarge { max });
         }
-        let silence = Box::pin(tokio::time::sleep(BODY_IDLE));
+        let silence = Silence::of_at_most(BODY_IDLE);
         Ok(Capped { body, left: max, over: Arc::new(AtomicBool::new(false)), silence })
     }
 
@@ -139,13 +137,12 @@ impl Body for Capped {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
-            ready!(this.silence.as_mut().poll(cx));
+            ready!(this.silence.poll(cx));
             return Poll::Ready(Some(Err(std::io::Error::from(std::io::ErrorKind::TimedOut))));
         };
-        this.silence.as_mut().reset(tokio::time::Instant::now() + BODY_IDLE);
-        let Some(Ok(piece)) = frame.map(|frame| frame.map_err(std::io::Error::other)) else {
-            return Poll::Ready(None);
-        };
+        this.silence.is_broken();
+        // A client's broken body must break ours: a chunked one would look whole.
+        let Some(piece) = frame.transpose().map_err(std::io::Error::other)? else { return Poll::Ready(None) };
         match this.left.checked_sub(piece.data_ref().map_or(0, |data| data.len() as u64)) {
             Some(left) => this.left = left,
             None => {

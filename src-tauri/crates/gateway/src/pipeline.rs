@@ -127,7 +127,7 @@ impl Pipeline {
                     if limited >= LIMITED_MAX || !self.waiting_helps(&response) {
                         return Ok(response);
                     }
-                    last = Some(Ok(keep(response, upstream).await?));
+                    last = Some(Ok(self.keep(response, upstream).await?));
                     entry.again("rate_limit_error", false);
                 }
                 Err(NoAnswer::Lost) if !lost => {
@@ -232,6 +232,24 @@ impl Pipeline {
         }
     }
 
+    /// Keeps a refusal in memory, so that its connection is free while the call waits.
+    async fn keep(&self, refusal: Response<reqwest::Body>, from: &Upstream) -> Result<Response<reqwest::Body>, Error> {
+        let (head, body) = refusal.into_parts();
+        let body = self.whole(body, REFUSAL_BYTES_MAX, from).await?;
+        Ok(answer_of(head.status, head.headers, body))
+    }
+
+    /// An upstream's body in memory: small, and not waited for longer than for any byte.
+    pub(crate) async fn whole(&self, body: reqwest::Body, max: u64, from: &Upstream) -> Result<Bytes, Error> {
+        let upstream = || from.name.to_string();
+        let body = http_body_util::Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
+        match tokio::time::timeout(self.timeouts.idle, body.collect()).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(_)) => Err(Error::Lost { upstream: upstream() }),
+            Err(_) => Err(Error::Silent { upstream: upstream(), after: self.timeouts.idle }),
+        }
+    }
+
     /// A spend cap names no `retry-after`, and some refusals say that coming again is useless.
     fn waiting_helps(&self, response: &Response<reqwest::Body>) -> bool {
         let headers = response.headers();
@@ -282,14 +300,6 @@ async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
     mark(response.headers_mut(), &entry);
     let _ = entry.close(entry.ending(error)).await;
     response
-}
-
-/// Keeps a refusal in memory, so that its connection is free while the call waits.
-async fn keep(response: Response<reqwest::Body>, upstream: &Upstream) -> Result<Response<reqwest::Body>, Error> {
-    let (head, body) = response.into_parts();
-    let lost = |_| Error::Lost { upstream: upstream.name.to_string() };
-    let body = http_body_util::Limited::new(body, REFUSAL_BYTES_MAX as usize).collect().await.map_err(lost)?;
-    Ok(answer_of(head.status, head.headers, body.to_bytes()))
 }
 
 fn answer_of(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<reqwest::Body> {
