@@ -38,7 +38,9 @@ use crate::{BadUpstream, Config, Mount, Ports};
 pub struct Gateway {
     server: Arc<Server>,
     address: SocketAddr,
-    tasks: Vec<JoinHandle<()>>,
+    door_keeper: JoinHandle<()>,
+    /// Holds the port while it runs.
+    listener: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Why the gateway can't start.
@@ -91,9 +93,9 @@ impl Gateway {
             next_connection: AtomicU64::new(0),
             http: http(),
         });
-        let tasks =
-            vec![tokio::spawn(server.pipeline.door.clone().keep()), tokio::spawn(server.clone().accept(listener))];
-        Ok(Gateway { server, address, tasks })
+        let door_keeper = tokio::spawn(server.pipeline.door.clone().keep());
+        let listener = Mutex::new(Some(tokio::spawn(server.clone().accept(listener))));
+        Ok(Gateway { server, address, door_keeper, listener })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -137,6 +139,7 @@ impl Gateway {
     }
 
     /// Takes nothing new, lets what runs finish for at most `patience`, and stops. What still runs then is settled as interrupted.
+    /// The port is free when it returns.
     pub async fn drain(&self, patience: Duration) {
         self.pipeline().phase.send_replace(Phase::Draining);
         // Whose call has ended may still have to read its last bytes.
@@ -148,6 +151,13 @@ impl Gateway {
         self.pipeline().phase.send_replace(Phase::Stopped);
         // Connections drop their calls, which settle in dropping.
         let _ = tokio::time::timeout(CLOSING, self.pipeline().live.empty()).await;
+        if let Some(listener) = self.listener() {
+            let _ = listener.await;
+        }
+    }
+
+    fn listener(&self) -> Option<JoinHandle<()>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn pipeline(&self) -> &Pipeline {
@@ -158,8 +168,9 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.pipeline().phase.send_replace(Phase::Stopped);
-        for task in &self.tasks {
-            task.abort();
+        self.door_keeper.abort();
+        if let Some(listener) = self.listener() {
+            listener.abort();
         }
     }
 }
