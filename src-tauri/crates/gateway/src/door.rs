@@ -28,7 +28,7 @@ struct Inside {
     armed: Option<Instant>,
 }
 
-/// A ticket that settles itself: on what it was told last, or on nothing where the call never left.
+/// A ticket that gives itself back where nobody settles it: such a call never left.
 #[derive(Debug)]
 pub(crate) struct Pass {
     ticket: Option<Ticket>,

@@ -111,13 +111,13 @@ impl OpenEntry {
 
     /// The request is here and says what it wants.
     pub(crate) fn arrived(&mut self, peek: Peek<'_>, body_bytes: usize) {
-        self.call.model = peek.model.into();
+        self.call.model = headers::short(&peek.model);
         self.call.max_tokens = peek.max_tokens;
         self.call.stream = peek.stream;
         self.call.body_bytes = body_bytes as u64;
         let Attribution { tenant, .. } = &mut self.call.who;
         if tenant.is_none() {
-            *tenant = peek.user_id.map(Arc::from);
+            *tenant = peek.user_id.as_deref().map(headers::short);
         }
         self.progress = Some(self.pipeline.live.enter(&self.call));
         self.stage = Stage::Waiting;
@@ -161,9 +161,7 @@ impl OpenEntry {
 
     /// The head of an answer has come.
     pub(crate) fn answered(&mut self, status: StatusCode, request_id: Option<Arc<str>>) {
-        if self.first_byte.is_none() {
-            self.first_byte = Some(self.pipeline.now().instant.since(self.started));
-        }
+        self.first_byte = Some(self.pipeline.now().instant.since(self.started));
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.status = Some(status.as_u16());
             attempt.request_id = request_id;
@@ -208,10 +206,11 @@ impl OpenEntry {
         }
     }
 
-    /// Ends the call: gives the ticket back and writes the entry. The future ends when the entry is as durable as asked.
+    /// Ends the call: writes the entry and gives the ticket back. The future ends when the entry is as durable as asked.
     pub(crate) fn close(&mut self, ending: Ending) -> BoxFuture<Result<(), BooksClosed>> {
         let entry = self.entry(ending);
         self.stage = Stage::Closed;
+        let settled = self.pipeline.books.settle(&entry);
         if let Some(pass) = self.pass.take() {
             pass.settle(match entry.attempts.is_empty() {
                 true => Spent::Nothing,
@@ -219,7 +218,6 @@ impl OpenEntry {
                 false => Spent::Told(&entry.usage),
             });
         }
-        let settled = self.pipeline.books.settle(&entry);
         self.pipeline.live.leave(&entry);
         settled
     }
@@ -243,10 +241,12 @@ impl OpenEntry {
             usage.tokens += aside.tokens;
         }
         let waited = self.waited();
-        if let Some(attempt) = self.attempts.last_mut()
-            && attempt.error.is_none()
-        {
-            attempt.error.clone_from(&ending.error);
+        let unanswered = self.stage == Stage::Sent && !self.is_answered();
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.maybe_billed |= unanswered;
+            if attempt.error.is_none() {
+                attempt.error.clone_from(&ending.error);
+            }
         }
         Entry {
             call: self.call.clone(),
@@ -283,13 +283,22 @@ impl OpenEntry {
         charge
     }
 
-    /// What never left used nothing, nor does what the upstream refused; the rest is what was metered.
+    /// Has the last attempt an answer?
+    fn is_answered(&self) -> bool {
+        self.attempts.last().is_some_and(|attempt| attempt.status.is_some())
+    }
+
+    /// What was metered. What never left used nothing, nor does what the upstream refused; but where an earlier attempt
+    /// may be billed, its prompt is.
     fn usage(&self, outcome: Outcome) -> (Usage, bool) {
-        let refused = outcome == Outcome::Failed && self.first_byte.is_some() && !self.tally.prompt_known;
-        if self.stage != Stage::Sent || refused {
-            return (Usage::default(), false);
+        let refused = outcome == Outcome::Failed && self.is_answered() && !self.tally.prompt_known;
+        if self.stage == Stage::Sent && !refused {
+            self.tally.settled(&self.reserved, self.call.max_tokens)
+        } else if self.attempts.iter().any(|attempt| attempt.maybe_billed) {
+            Tally::default().settled(&self.reserved, self.call.max_tokens)
+        } else {
+            (Usage::default(), false)
         }
-        self.tally.settled(&self.reserved, self.call.max_tokens)
     }
 }
 

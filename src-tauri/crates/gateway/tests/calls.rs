@@ -7,8 +7,10 @@ mod support;
 use std::time::Duration;
 
 use domain::call::Outcome;
-use support::{KEY, TOKEN, World};
-use tokio::io::AsyncWriteExt;
+use domain::config::WrittenLimits;
+use domain::tier::MinuteLimits;
+use support::{KEY, SOON, TOKEN, World};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ASK: &str = r#"{"model":"claude-x","max_tokens":100,"messages":[]}"#;
 const ASK_STREAM: &str = r#"{"model":"claude-x","max_tokens":100,"stream":true,"metadata":{"user_id":"u7"}}"#;
@@ -235,7 +237,80 @@ async fn a_connection_that_dies_unanswered_is_tried_once_more() {
     drop(world.upstream.asked().await);
     let answer = peer.answer().await;
     assert_eq!((answer.status, answer.error_code().as_str()), (502, "tidegate_upstream_lost"));
-    assert_eq!(world.books.entry().await.outcome, Outcome::Failed);
+    let entry = world.books.entry().await;
+    assert_eq!(entry.outcome, Outcome::Failed);
+    assert!(entry.attempts.iter().all(|attempt| attempt.maybe_billed));
+}
+
+#[tokio::test]
+async fn a_call_that_may_be_billed_never_settles_at_nothing() {
+    let one_a_minute = |config: &mut gateway::Config| {
+        let per_minute = MinuteLimits { requests: Some(1), ..MinuteLimits::default() };
+        config.upstreams[0].pacing.written =
+            vec![WrittenLimits { models: vec!["*".into()], per_minute, concurrency: None }];
+    };
+    let world = World::with(one_a_minute).await;
+    let mut peer = world.call("x-tidegate-max-wait: 1\r\n", ASK).await;
+    drop(world.upstream.asked().await);
+    let answer = peer.answer().await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (502, "tidegate_upstream_lost"));
+    assert_prompt_is_estimated(&world, 1).await;
+
+    let world = World::with(|config| config.timeouts.first_byte = Duration::from_millis(200)).await;
+    let mut peer = world.call("", ASK).await;
+    let mut asked = world.upstream.asked().await;
+    asked.answer(429, &format!("{JSON}retry-after-ms: 20\r\n"), "{}").await;
+    let _silent = asked.again().await;
+    assert_eq!(peer.answer().await.error_code(), "tidegate_upstream_silent");
+    assert_prompt_is_estimated(&world, 2).await;
+}
+
+async fn assert_prompt_is_estimated(world: &World, attempts: usize) {
+    let entry = world.books.entry().await;
+    assert!(entry.estimated && entry.usage.tokens.prompt() > 0, "{entry:?}");
+    assert_eq!(entry.attempts.len(), attempts);
+    assert!(entry.attempts.last().expect("an attempt").maybe_billed);
+}
+
+#[tokio::test]
+async fn names_without_end_pass_and_are_kept_short() {
+    let world = World::new().await;
+    let name = "x".repeat(10_000);
+    let ask = format!(r#"{{"model":"{name}","metadata":{{"user_id":"{name}"}}}}"#);
+    let mut peer = world.call("", &ask).await;
+    let mut asked = world.upstream.asked().await;
+    assert_eq!(asked.body, ask.as_bytes());
+    asked.answer(400, JSON, &format!(r#"{{"type":"error","error":{{"type":"{name}"}}}}"#)).await;
+    peer.answer().await;
+    let entry = world.books.entry().await;
+    let kept = [Some(entry.call.model), entry.call.who.tenant, entry.error];
+    assert_eq!(kept.map(|name| name.map_or(0, |name| name.len())), [256; 3]);
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_never_comes_is_not_waited_for() {
+    let world = World::with(|config| config.timeouts.idle = Duration::from_millis(50)).await;
+    let mut peer = world.call("", ASK).await;
+    let mut asked = world.upstream.asked().await;
+    asked.send("HTTP/1.1 429 X\r\ncontent-length: 9\r\nretry-after: 1\r\n\r\n").await;
+    let answer = peer.answer().await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (504, "tidegate_upstream_silent"));
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_does_not_look_whole_to_the_upstream() {
+    let world = World::new().await;
+    let mut peer = world.connect().await;
+    let head = world.request("POST", "/v1/files", "transfer-encoding: chunked\r\n", "");
+    peer.send(&head.replace("content-length: 0\r\n", "")).await;
+    peer.send("5\r\nhello\r\n").await;
+    let mut asked = world.upstream.asked().await;
+    drop(peer);
+    let mut seen = asked.body.clone();
+    let rest = async { while asked.socket.read_buf(&mut seen).await.is_ok_and(|count| count > 0) {} };
+    tokio::time::timeout(SOON, rest).await.expect("the connection ends");
+    let seen = String::from_utf8_lossy(&seen);
+    assert!(!seen.ends_with("0\r\n\r\n"), "{seen:?}");
 }
 
 #[tokio::test]
@@ -544,6 +619,8 @@ async fn a_port_in_use_is_named() {
     let taken = world.gateway.address();
     let error = World::try_with(|config| config.listen = taken).await.err().expect("only one listens").to_string();
     assert!(error.contains(&taken.to_string()) && error.contains("in use"), "{error}");
+    world.gateway.drain(Duration::ZERO).await;
+    World::try_with(|config| config.listen = taken).await.map(drop).expect("it is free again");
 }
 
 #[tokio::test]
