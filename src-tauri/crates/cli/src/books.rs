@@ -280,7 +280,12 @@ pub(crate) async fn export_calls(place: &Place, question: Export) -> anyhow::Res
 fn draft(place: &Place, out: Option<&Path>) -> anyhow::Result<PathBuf> {
     let name = format!("export-{}.csv.new", std::process::id());
     let beside = match out {
-        Some(out) => std::path::absolute(out).context("the place of --out is unknown")?.with_file_name(name),
+        Some(out) => {
+            let place = std::path::absolute(out).context("the place of --out is unknown")?;
+            let has_folder = place.parent().is_some_and(Path::is_dir);
+            anyhow::ensure!(has_folder, "{} can't be written: there is no such folder; make it first", out.display());
+            place.with_file_name(name)
+        }
         None => std::path::absolute(&place.data_dir).context("the data folder's place is unknown")?.join(name),
     };
     Ok(beside)

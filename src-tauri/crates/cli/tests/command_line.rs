@@ -203,6 +203,9 @@ fn a_call_is_in_every_book_and_commands_take_effect_at_once() {
     let csv = home.run("export calls --columns call_id,client").out;
     assert_eq!(csv, format!("call_id,client\r\n{id},web\r\n"));
     assert_eq!(home.run(&format!("export calls --out {}", home.path("out.csv").display())).code, 0);
+    let nowhere = home.path("nowhere/out.csv");
+    let refused = home.run(&format!("export calls --out {}", nowhere.display()));
+    assert!(refused.code == 1 && refused.err.contains(&nowhere.display().to_string()), "{}", refused.err);
     assert!(fs::read_to_string(home.path("out.csv")).expect("a file").contains(id));
     assert_eq!(home.json("status --json")["live"][0]["call_id"], call["call_id"]);
     assert_eq!(home.run("verify").code, 0);

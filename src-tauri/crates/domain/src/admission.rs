@@ -233,6 +233,9 @@ struct Account {
     written: BTreeMap<usize, Vec<ResourceId>>,
 }
 
+/// A wrong `retry-after` must not shut a model out for good: after this one call asks again.
+const CLOSED_MAX: Duration = Duration::from_secs(3_600);
+
 /// Model names are what clients write. Those beyond this many share one group.
 const MODELS_MAX: usize = 512;
 
@@ -378,7 +381,8 @@ impl Admission {
         if let Some(wait) = readings.retry_after {
             let refill_is_told = readings.limits.iter().any(|reading| reading.full_in.is_some());
             let buffer = if refill_is_told { Duration::ZERO } else { pacing.retry_after_buffer };
-            group.closed_until = group.closed_until.max(now.after(wait.saturating_add(buffer)));
+            let end = now.after(wait.saturating_add(buffer).min(CLOSED_MAX));
+            group.closed_until = group.closed_until.max(end);
         }
     }
 
@@ -782,6 +786,18 @@ mod tests {
             granted.push(reserved.tokens.input);
         }
         assert_eq!(granted, [granted[0]; 30]);
+    }
+
+    #[test]
+    fn an_absurd_retry_after_ends_within_the_hour() {
+        let mut world = World::new(unlimited());
+        let year = Duration::from_secs(366 * 86_400);
+        let readings = Readings { retry_after: Some(year), ..Readings::default() };
+        world.admission.observe(world.account, SONNET, &readings, world.now);
+        let patient = Demand { deadline: secs(86_400), ..world.demand(SONNET, Class::Normal, "a") };
+        world.offer("a", patient);
+        world.run_until(secs(86_400));
+        assert_eq!(world.log, ["a@3600"]);
     }
 
     #[test]
