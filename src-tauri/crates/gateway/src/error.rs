@@ -53,6 +53,8 @@ pub(crate) enum Error {
 
 /// A longer wait is not worth a client's automatic retry.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(60);
+/// When a running call ends nobody knows; by then it is worth asking again.
+const ONE_ENDS: Duration = Duration::from_secs(5);
 
 impl Error {
     pub(crate) fn status(&self) -> StatusCode {
@@ -196,7 +198,7 @@ impl Error {
                 Error::Paced {
                     code: "tidegate_deadline",
                     sentence: deadline_sentence(binding.as_ref(), model, wait),
-                    wait,
+                    wait: wait.or(Some(ONE_ENDS)),
                 }
             }
             Refusal::Paused { class } => Error::Paced {
@@ -289,6 +291,14 @@ mod tests {
             ),
             (deadline(41), 429, "rate_limit_error", "tidegate_deadline", Some("42"), false),
             (deadline(60), 429, "rate_limit_error", "tidegate_deadline", Some("61"), true),
+            (
+                paced(Refusal::Deadline { binding: None, not_before: None }),
+                429,
+                "rate_limit_error",
+                "tidegate_deadline",
+                Some("5"),
+                false,
+            ),
             (
                 paced(Refusal::Paused { class: domain::call::Class::Background }),
                 429,
