@@ -31,7 +31,8 @@ struct Resource {
     source: LimitSource,
     observed: Option<Instant>,
     store: Store,
-    recent: LastMinute,
+    /// Of requests, for the screen.
+    recent: Option<LastMinute>,
 }
 
 #[derive(Debug)]
@@ -64,7 +65,7 @@ impl Resources {
             Measure::Concurrency => Store::Slots { used: 0 },
         };
         let group = group.clone();
-        let (observed, recent) = (None, LastMinute::default());
+        let (observed, recent) = (None, (measure == Measure::Requests).then(LastMinute::default));
         self.0.push(Resource { account, group, measure, limit, guard_permille, source, observed, store, recent });
         ResourceId(self.0.len() - 1)
     }
@@ -83,7 +84,9 @@ impl Resources {
 
     pub(super) fn take(&mut self, id: ResourceId, need: Need, now: Instant) {
         let resource = &mut self.0[id.0];
-        resource.recent.went(now);
+        if let Some(recent) = &mut resource.recent {
+            recent.went(now);
+        }
         match &mut resource.store {
             Store::Bucket(bucket) => bucket.take(need.of(resource.measure), now),
             Store::Slots { used } => *used += 1,
@@ -99,8 +102,8 @@ impl Resources {
     /// Exchanges what was reserved for what was used; `None` gives it all back.
     pub(super) fn settle(&mut self, id: ResourceId, reserved: Need, used: Option<Need>, now: Instant) {
         let resource = &mut self.0[id.0];
-        if used.is_none() {
-            resource.recent.came_back();
+        if let (Some(recent), None) = (&mut resource.recent, used) {
+            recent.came_back();
         }
         match &mut resource.store {
             Store::Bucket(bucket) => {
@@ -169,12 +172,12 @@ impl Resource {
 
     fn left(&self, now: Instant) -> i64 {
         let less = |limit: u64, used: u64| i64::try_from(limit.saturating_sub(used)).unwrap_or(i64::MAX);
-        match &self.store {
-            Store::Bucket(bucket) if self.measure == Measure::Requests && bucket.tokens(now) >= 0 => {
-                less(guarded(self.limit, self.guard_permille), self.recent.count(now))
+        match (&self.store, &self.recent) {
+            (Store::Bucket(bucket), Some(recent)) if bucket.tokens(now) >= 0 => {
+                less(guarded(self.limit, self.guard_permille), recent.count(now))
             }
-            Store::Bucket(bucket) => bucket.tokens(now),
-            Store::Slots { used } => less(self.limit, *used),
+            (Store::Bucket(bucket), _) => bucket.tokens(now),
+            (Store::Slots { used }, _) => less(self.limit, *used),
         }
     }
 }
