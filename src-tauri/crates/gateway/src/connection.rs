@@ -45,6 +45,12 @@ impl Handle {
         }
         Some(self.opened + Duration::from_millis(self.idle_since.load(Ordering::Relaxed)))
     }
+
+    /// Asks it to end. It counts as idle no longer, so that whoever needs room next asks another.
+    pub(crate) fn end(&self) {
+        self.busy.store(true, Ordering::Release);
+        self.close.notify_one();
+    }
 }
 
 /// A request is being answered over the connection, until this is dropped.
@@ -290,6 +296,15 @@ mod tests {
         assert!(read.is_err(), "a long call is not cut");
         used.await.expect("no panic");
         assert_eq!(closes_after(&mut judged).await, 75);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_asked_to_end_once() {
+        let handle = Handle::new();
+        assert!(handle.idle_since().is_some());
+        handle.end();
+        assert_eq!(handle.idle_since(), None);
+        handle.close.notified().await;
     }
 
     #[tokio::test(start_paused = true)]

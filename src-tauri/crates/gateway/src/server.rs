@@ -289,7 +289,7 @@ impl Server {
             let longest =
                 connections.values().filter_map(|other| Some((other.idle_since()?, other))).min_by_key(|idle| idle.0);
             if let Some((_, idle)) = longest {
-                idle.close.notify_one();
+                idle.end();
                 over = false;
             }
         }
