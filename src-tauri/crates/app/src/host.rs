@@ -100,6 +100,8 @@ impl Host {
     pub async fn listen(self: &Arc<Host>, listen: Option<SocketAddr>) -> Result<String, HostError> {
         let settings = lock(&self.settings).clone();
         let listen = listen.unwrap_or(settings.gateway.listen);
+        // Until it is announced anew, a command waits rather than knock at a closed port.
+        self.folder.withdraw();
         self.app.drain(RESTART).await;
         let address = self.app.serve(&settings, listen, vec![self.mount()?]).await?;
         let address = format!("http://{}", reachable(address));

@@ -110,10 +110,12 @@ pub struct Keychain {
     patience: Duration,
     /// By reference and origin, as they were asked for.
     cache: Mutex<HashMap<(String, String), Arc<Secret>>>,
+    /// Held while the bindings are changed: none may overwrite another.
+    changing: Mutex<()>,
 }
 
 /// `DIR/keys.json`: names and hosts, never keys.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 struct Bindings {
     keys: BTreeMap<String, Vec<String>>,
 }
@@ -141,6 +143,7 @@ impl Keychain {
             worker: OnceLock::new(),
             patience: PATIENCE,
             cache: Mutex::default(),
+            changing: Mutex::default(),
         }
     }
 
@@ -178,21 +181,25 @@ impl Keychain {
     }
 
     fn bind(&self, name: &str, origin: &str) -> Result<(), KeyError> {
-        let mut bindings = self.bindings()?;
-        let hosts = bindings.keys.entry(name.to_owned()).or_default();
-        if hosts.iter().any(|host| host == origin) {
-            return Ok(());
-        }
-        hosts.push(origin.to_owned());
-        self.save(&bindings)
+        self.change(|bindings| {
+            let hosts = bindings.keys.entry(name.to_owned()).or_default();
+            if !hosts.iter().any(|host| host == origin) {
+                hosts.push(origin.to_owned());
+            }
+        })
     }
 
     fn bindings(&self) -> Result<Bindings, KeyError> {
         Ok(folder::read_json(&self.dir.join(BINDINGS))?)
     }
 
-    fn save(&self, bindings: &Bindings) -> Result<(), KeyError> {
-        Ok(folder::write_json(&self.dir.join(BINDINGS), bindings)?)
+    fn change(&self, change: impl FnOnce(&mut Bindings)) -> Result<(), KeyError> {
+        let _alone = lock(&self.changing);
+        let before = self.bindings()?;
+        let mut after = before.clone();
+        change(&mut after);
+        // A full disk must not keep a key from the host that has it already.
+        if after == before { Ok(()) } else { Ok(folder::write_json(&self.dir.join(BINDINGS), &after)?) }
     }
 
     /// Lets one more host have a key.
@@ -215,17 +222,17 @@ impl Keychain {
             return Err(KeyError::NotKept { name: name.to_owned() });
         }
         self.forget();
-        let mut bindings = self.bindings()?;
-        bindings.keys.entry(name.to_owned()).or_default();
-        self.save(&bindings)
+        self.change(|bindings| {
+            bindings.keys.entry(name.to_owned()).or_default();
+        })
     }
 
     pub async fn remove(&self, name: &str) -> Result<(), KeyError> {
         self.ask(name, |store, name| store.remove(name)).await?;
         self.forget();
-        let mut bindings = self.bindings()?;
-        bindings.keys.remove(name);
-        self.save(&bindings)
+        self.change(|bindings| {
+            bindings.keys.remove(name);
+        })
     }
 
     /// The keys that were set here, with the last four characters of each.
@@ -438,6 +445,18 @@ mod tests {
         first.key(&named("a"), API).await.expect("bound");
         let second = Keychain::new(dir.path(), Box::new(Fake::with("a", "sk-ant-0123456789")));
         assert!(text(&second, &named("a"), "http://127.0.0.1:9").await.is_err());
+    }
+
+    #[test]
+    fn keys_that_are_bound_at_the_same_time_are_all_bound() {
+        let (_dir, keychain) = keychain(Fake::default());
+        let names: Vec<String> = (0..8).map(|number| format!("key-{number}")).collect();
+        std::thread::scope(|scope| {
+            for name in &names {
+                scope.spawn(|| keychain.bind(name, API).expect("written"));
+            }
+        });
+        assert_eq!(keychain.bindings().expect("read").keys.into_keys().collect::<Vec<_>>(), names);
     }
 
     #[tokio::test]
