@@ -25,6 +25,10 @@ mod table;
 
 use args::{Cli, Command, Exported};
 
+/// A call is some hundred small allocations; the system's allocator takes a seventh of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     process::make_files_private();

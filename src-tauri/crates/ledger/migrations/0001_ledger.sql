@@ -54,7 +54,6 @@ CREATE TABLE entry (
 ) STRICT;
 
 CREATE INDEX entry_by_time ON entry (started_at, seq);
-CREATE INDEX entry_by_request ON entry (request_id) WHERE request_id <> '';
 
 -- One row for each time a call was sent.
 CREATE TABLE attempt (
