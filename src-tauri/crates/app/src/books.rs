@@ -16,6 +16,10 @@ fn closed(error: ledger::Error) -> BooksClosed {
 }
 
 impl gateway::Books for GatewayBooks {
+    fn room(&self) -> Option<BoxFuture<()>> {
+        Some(Box::pin(self.0.room()?))
+    }
+
     fn open(&self, call: &Call, opening: &Opening) -> Result<(), BooksClosed> {
         self.0.opened(call, opening).map_err(closed)
     }

@@ -116,6 +116,11 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Where calls are written down.
 pub trait Books: Send + Sync + 'static {
+    /// Where the books lag behind, a new call waits for this before it is opened. Ends by itself.
+    fn room(&self) -> Option<BoxFuture<()>> {
+        None
+    }
+
     /// Before an attempt leaves. When it returns `Ok`, the row survives the end of this process.
     fn open(&self, call: &Call, opening: &Opening) -> Result<(), BooksClosed>;
 

@@ -201,10 +201,16 @@ impl Pipeline {
     async fn enter(&self, demand: Demand) -> Result<Pass, Error> {
         let mut phase = self.phase.subscribe();
         let model = demand.model.clone();
+        let entering = async {
+            if let Some(room) = self.books.room() {
+                room.await;
+            }
+            self.door.enter(demand).await
+        };
         tokio::select! {
             biased;
             _ = phase.wait_for(|phase| *phase != Phase::Open) => Err(Error::Draining),
-            entered = self.door.enter(demand) => {
+            entered = entering => {
                 entered.map_err(|refusal| Error::paced(&refusal, &model, self.now().instant))
             }
         }

@@ -27,6 +27,10 @@ const UNFOLDED_BYTES_MAX: usize = 64 << 20;
 /// Beyond it no new call is opened, so that those which run can still be settled.
 const OPEN_BYTES_MAX: usize = 48 << 20;
 
+/// Beyond it new calls wait for SQLite to catch up, as long as it may take for one batch on a slow disk.
+const ROOM_BYTES: usize = 8 << 20;
+const ROOM_WITHIN: Duration = Duration::from_secs(5);
+
 /// So many records are folded without waiting for more.
 const FOLD_AT_ONCE: usize = 256;
 
@@ -66,6 +70,8 @@ pub(crate) struct Journal {
     pub(crate) first_unfolded: Notify,
     /// Wakes it if it waits for company.
     pub(crate) many_unfolded: Notify,
+    /// Wakes the calls that wait for room.
+    some_folded: Notify,
 }
 
 struct Book {
@@ -129,6 +135,7 @@ impl Journal {
             to_sync: Condvar::new(),
             first_unfolded: Notify::new(),
             many_unfolded: Notify::new(),
+            some_folded: Notify::new(),
         };
         Ok((journal, records))
     }
@@ -198,6 +205,30 @@ impl Journal {
         if power_safe {
             book.safe_seq = through;
         }
+        drop(book);
+        self.some_folded.notify_waiters();
+    }
+
+    pub(crate) fn has_many(&self) -> bool {
+        self.book().unfolded.len() >= FOLD_AT_ONCE
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.book().unfolded_bytes <= ROOM_BYTES
+    }
+
+    /// Ends when SQLite has caught up; where it doesn't, an opening will say why.
+    pub(crate) async fn room(self: Arc<Self>) {
+        let caught_up = async {
+            loop {
+                let folded = self.some_folded.notified();
+                if self.has_room() {
+                    return;
+                }
+                folded.await;
+            }
+        };
+        let _ = tokio::time::timeout(ROOM_WITHIN, caught_up).await;
     }
 
     /// Nothing is taken in any more; what is in is still synced and folded.

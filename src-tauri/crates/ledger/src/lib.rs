@@ -149,6 +149,11 @@ impl Ledger {
         Ok(Ledger { readers: db.readers(), db, journal, flushes, ends: Mutex::new(ends) })
     }
 
+    /// Where more waits for SQLite than should, a new call waits for this before it is opened: at most 5 s.
+    pub fn room(&self) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+        (!self.journal.has_room()).then(|| self.journal.clone().room())
+    }
+
     /// Before an attempt leaves: written when this returns, on the disk 5 ms later where the durability is `Power`.
     pub fn opened(&self, call: &Call, opening: &Opening) -> Result<(), Error> {
         self.journal.append(Kind::Opened, call.id, &Opened::of(call, opening)).map(drop)

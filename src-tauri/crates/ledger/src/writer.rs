@@ -70,7 +70,8 @@ impl Writer {
                 () = self.journal.first_unfolded.notified() => {}
             }
         }
-        if flushes.is_empty() {
+        // What came while the last fold ran may be many already: nothing would tell of it again.
+        if flushes.is_empty() && !self.journal.has_many() {
             tokio::select! {
                 flush = self.flushes.recv() => flushes.extend(flush),
                 () = self.journal.many_unfolded.notified() => {}

@@ -228,6 +228,27 @@ fn what_runs_can_still_be_settled_when_nothing_new_is_taken_in() {
     assert!(journal.append(Kind::Settled, id(0), &body).is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_new_call_waits_for_sqlite_to_catch_up_and_not_for_ever() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    assert!(journal.has_room());
+    let body = "x".repeat(1 << 20);
+    for number in 0..9 {
+        journal.append(Kind::Opened, id(number), &body).expect("written");
+    }
+    assert!(!journal.has_room());
+    let began = tokio::time::Instant::now();
+    journal.clone().room().await;
+    assert_eq!(began.elapsed(), ROOM_WITHIN, "nobody folds");
+    let waiting = tokio::spawn(journal.clone().room());
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    journal.folded(journal.last_seq(), false);
+    waiting.await.expect("woken");
+    assert_eq!(began.elapsed(), ROOM_WITHIN, "at once");
+}
+
 const SECTOR: usize = 512;
 
 /// A page on a disk that keeps what was synced, and of the rest whichever sectors it likes.
