@@ -13,6 +13,7 @@ use app::log::Loudness;
 use app::settings::Settings;
 use app::{HostError, data, log, places, process, settings};
 use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
 
 mod args;
 mod books;
@@ -88,13 +89,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Doctor(shape) => doctor::doctor(&place, &shape).await,
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build();
-    runtime.context("no threads to run on")?.block_on(task)
+    runtime().context("no threads to run on")?.block_on(task)
 }
 
-/// On a small machine a second worker costs each call more in wake-ups than it brings.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 2))
+/// One thread where there are few: there a second costs each call more in wake-ups than it brings.
+fn runtime() -> io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut builder = if cores > 2 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    builder.worker_threads(2).enable_all().build()
 }
 
 /// Which data and settings this command is about.
