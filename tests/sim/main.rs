@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{AccountId, Admission, Demand, Refusal, Spent, Ticket, Verdict, WaiterId};
-use domain::call::Class;
-use domain::config::Pacing;
+use domain::admission::{AccountId, Admission, Caching, Demand, Refusal, Shape, Spent, Ticket, Verdict, WaiterId};
+use domain::call::{CallId, Class};
+use domain::config::{Pacing, Rules};
 use domain::tier::{GroupLimits, MinuteLimits, OutputCounting, Scheme, Tier};
-use domain::time::{Instant, Timestamp};
+use domain::time::{Instant, Now, Timestamp};
 use domain::usage::{Tokens, Usage};
 use fastrand::Rng;
 use upstream::Upstream;
@@ -74,8 +74,8 @@ impl World {
         let (requests, input, output) = limits[rng.usize(..limits.len())];
         let limits = MinuteLimits { requests: Some(requests), input_tokens: Some(input), output_tokens: Some(output) };
         let counting = if rng.bool() { OutputCounting::Reserved } else { OutputCounting::AsProduced };
-        let mut admission = Admission::new(10_000);
-        let account = admission.add_account(pacing(limits, counting));
+        let mut admission = Admission::new(&Rules::default());
+        let account = admission.add_account("upstream".into(), pacing(limits, counting));
         let mut world = World {
             admission,
             account,
@@ -151,18 +151,26 @@ impl World {
     fn arrives(&mut self, id: usize, now: u64) {
         let call = self.calls[id].clone();
         let demand = Demand {
+            call: CallId::new(Timestamp::default(), 0),
             account: self.account,
             model: MODEL.into(),
+            fast: false,
             class: call.class,
             client: call.client,
             weight: 1,
+            max_share: None,
             tenant: None,
-            body_bytes: call.body_bytes,
+            person: None,
+            project: None,
+            shape: Shape { bytes: call.body_bytes },
             max_tokens: Some(call.max_tokens),
+            caching: Caching::None,
+            price: None,
+            reservation: None,
             since: Instant::from_nanos(now),
             deadline: Instant::from_nanos(now).after(Duration::from_nanos(call.patience)),
         };
-        match self.admission.offer(demand, Instant::from_nanos(now)) {
+        match self.admission.offer(demand, at(now)) {
             Ok(Verdict::Go(ticket)) => self.leaves(id, ticket, now),
             Ok(Verdict::Wait(waiter)) => drop(self.waiting.insert(waiter, id)),
             Err(refusal) => self.refused(id, &refusal, now),
@@ -170,14 +178,14 @@ impl World {
     }
 
     fn decide(&mut self, now: u64) {
-        for (waiter, decision) in self.admission.decide(Instant::from_nanos(now)) {
+        for (waiter, decision) in self.admission.decide(at(now)) {
             let id = self.waiting.remove(&waiter).expect("only those who wait are decided on");
             match decision {
                 Ok(ticket) => self.leaves(id, ticket, now),
                 Err(refusal) => self.refused(id, &refusal, now),
             }
         }
-        if let Some(wake) = self.admission.next_wake(Instant::from_nanos(now)) {
+        if let Some(wake) = self.admission.next_wake(at(now)) {
             assert!(wake.as_nanos() > now, "admission must have decided what it could");
             if !self.agenda.range((now, 0)..=(wake.as_nanos(), u64::MAX)).any(|(_, event)| *event == Event::Wakes) {
                 self.schedule(wake.as_nanos(), Event::Wakes);
@@ -209,7 +217,7 @@ impl World {
         self.upstream.finish(output, max_tokens, now);
         let usage = Usage { tokens: Tokens { input, output, ..Tokens::default() }, ..Usage::default() };
         let ticket = self.tickets.remove(&id).expect("its ticket");
-        self.admission.settle(ticket, Spent::Told(&usage), Instant::from_nanos(now));
+        self.admission.settle(ticket, Spent::Told { usage: &usage, cost: None }, at(now));
         self.end(id, End::Served);
     }
 
@@ -247,13 +255,19 @@ impl World {
         assert_eq!(self.ends.len(), self.calls.len(), "every call ends");
         assert!(self.tickets.is_empty() && self.waiting.is_empty());
         for class in Class::ALL {
-            let queue = self.admission.queue(*class, Instant::from_nanos(u64::MAX / 2));
+            let queue = self.admission.queue(*class, at(u64::MAX / 2));
             assert_eq!((queue.waiting, queue.running), (0, 0));
         }
-        for level in self.admission.levels(Instant::from_nanos(u64::MAX / 2)) {
-            assert!(level.level <= i64::try_from(level.guarded).expect("small"), "{level:?}");
+        for level in self.admission.levels(at(u64::MAX / 2)) {
+            assert!(level.level <= level.guarded, "{level:?}");
         }
     }
+}
+
+/// The wall clock goes with the other one.
+fn at(nanos: u64) -> Now {
+    let millis = i64::try_from(nanos / 1_000_000).expect("a short run");
+    Now { instant: Instant::from_nanos(nanos), timestamp: Timestamp::from_millis(1_790_000_000_000 + millis) }
 }
 
 fn pacing(limits: MinuteLimits, output: OutputCounting) -> Pacing {
@@ -272,6 +286,7 @@ fn pacing(limits: MinuteLimits, output: OutputCounting) -> Pacing {
         guard_requests_permille: 960,
         guard_tokens_permille: 930,
         retry_after_buffer: Duration::from_secs(30),
+        windows: vec![],
     }
 }
 

@@ -266,7 +266,11 @@ fn config(settings: &Settings, catalog: Arc<Catalog>) -> Config {
         listen: gateway.listen,
         allow_remote: gateway.allow_remote,
         max_wait: gateway.max_wait,
-        queue_max: gateway.queue_max,
+        rules: domain::config::Rules {
+            queue_max: gateway.queue_max,
+            calendar: gateway.calendar,
+            ..domain::config::Rules::default()
+        },
         host_names: gateway.host_names.clone(),
         allowed_origins: gateway.allowed_origins.clone(),
         body_budget: gateway.body_budget,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{ClassQueue, Level, LimitSource, Measure};
+use domain::admission::{ClassQueue, Level};
 use domain::call::{Class, Entry};
 use domain::catalog::Catalog;
 use domain::config::Client;
@@ -206,22 +206,11 @@ fn limit(level: &Level, upstreams: &[String], now: Now) -> LimitView {
     LimitView {
         upstream: upstreams.get(level.account.index()).cloned().unwrap_or_default(),
         group: level.group.to_string(),
-        resource: match level.measure {
-            Measure::Requests => "requests",
-            Measure::InputTokens => "input_tokens",
-            Measure::OutputTokens => "output_tokens",
-            Measure::Concurrency => "concurrency",
-        }
-        .to_owned(),
+        resource: level.measure.name().to_owned(),
         limit: level.limit,
         guard: level.guarded,
-        level: level.level,
-        source: match level.source {
-            LimitSource::Settings => "settings",
-            LimitSource::Tier => "tier",
-            LimitSource::Headers => "headers",
-        }
-        .to_owned(),
+        level: i64::try_from(level.level).unwrap_or(i64::MAX),
+        source: level.source.name().to_owned(),
         observed_at: level.observed.map(|at| {
             let age = i64::try_from(now.instant.since(at).as_millis()).unwrap_or(i64::MAX);
             domain::time::Timestamp::from_millis(now.timestamp.as_millis().saturating_sub(age)).to_string()

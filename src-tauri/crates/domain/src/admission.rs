@@ -1,26 +1,53 @@
 //! May this call go now, wait, or not at all?
 //!
-//! One decision over everything a call draws on: it gets all of it or none. The state machine
-//! takes the time as an argument; whoever owns it wakes it at `next_wake`.
+//! One decision over everything a call draws on: minutes, calls at once, windows and budgets. It gets all of it or
+//! none. The state machine takes the time as an argument; whoever owns it wakes it at `next_wake`.
 
+mod decayed;
+mod demand;
 mod estimate;
+mod gate;
+mod guard;
 mod last_minute;
+mod memory;
+mod minute;
+mod outside;
 mod queue;
-mod resource;
+mod quota;
+mod reading;
+mod refusal;
+mod remembering;
+mod reservation;
+mod reserving;
 mod token_bucket;
+mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::demand::{Caching, Demand, Flow, Measure, ReservationId, Spent, Ticket, Verdict, WaiterId};
+pub use self::estimate::{Estimate, EstimateError, LearnedEstimate, Shape};
+pub use self::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
+pub use self::quota::{QuotaKey, QuotaLevel, Unit};
+pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};
+pub use self::refusal::{Binding, LimitSource, QuotaSpent, Refusal};
+pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
+pub use self::view::{ClassQueue, Level, Outlook, Outside, WaitingCall};
+
+use self::demand::Need;
 use self::estimate::Estimates;
-use self::queue::{Place, Queue};
-use self::resource::{ResourceId, Resources, Wait};
+use self::gate::Gate;
+use self::minute::{ResourceId, Resources, Wait};
+use self::queue::{Head, Load, Path, Place, Queue, Rank, Row};
+use self::quota::{QuotaId, Quotas, Shut, window_tokens};
+use self::reserving::Held;
 use crate::call::Class;
 use crate::catalog;
-use crate::config::{Pacing, WrittenLimits};
+use crate::config::{Budget, Pacing, Rules, WrittenLimits};
+use crate::money::Usd;
 use crate::tier::{GroupLimits, MinuteLimits, OutputCounting};
-use crate::time::Instant;
+use crate::time::{Instant, Now};
 use crate::usage::{Tokens, Usage};
 
 /// One credential at one upstream.
@@ -34,183 +61,27 @@ impl AccountId {
     }
 }
 
-/// Names a waiting call.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct WaiterId(u64);
-
-/// The proof that a call may go. Given back exactly once, by `settle`.
-#[must_use = "a ticket holds capacity until it is settled"]
-#[derive(PartialEq, Eq, Debug)]
-pub struct Ticket {
-    lane: LaneId,
-    class: Class,
-    body_bytes: u64,
-    need: Need,
-    /// What was taken, and where.
-    taken: Vec<ResourceId>,
-}
-
-impl Ticket {
-    /// The most this call was granted: estimated input, reserved output.
-    pub fn reserved(&self) -> Usage {
-        let tokens = Tokens { input: self.need.input, output: self.need.output, ..Tokens::default() };
-        Usage { tokens, ..Usage::default() }
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct LaneId(usize);
-
-/// How much of each measure a call wants.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Need {
-    input: u64,
-    output: u64,
-}
-
-impl Need {
-    fn of(self, measure: Measure) -> u64 {
-        match measure {
-            Measure::Requests | Measure::Concurrency => 1,
-            Measure::InputTokens => self.input,
-            Measure::OutputTokens => self.output,
-        }
-    }
-}
-
-/// What admission must know of a call.
-#[derive(Clone, Debug)]
-pub struct Demand {
-    pub account: AccountId,
-    pub model: Arc<str>,
-    pub class: Class,
-    pub client: Arc<str>,
-    pub weight: u32,
-    pub tenant: Option<Arc<str>>,
-    pub body_bytes: u64,
-    pub max_tokens: Option<u64>,
-    /// When the caller came: one who comes back keeps the place that this gives.
-    pub since: Instant,
-    /// When the caller gives up.
-    pub deadline: Instant,
-}
-
-/// What a call has taken of its limits, told when it ends.
-#[derive(Clone, Copy, Debug)]
-pub enum Spent<'a> {
-    /// It never reached the upstream.
-    Nothing,
-    /// The upstream said so.
-    Told(&'a Usage),
-    /// Nobody said; it stands in for the truth and teaches nothing about later calls.
-    Presumed(&'a Usage),
-}
-
-#[derive(PartialEq, Eq, Debug)]
-pub enum Verdict {
-    Go(Ticket),
-    /// `decide` will tell, at the deadline at the latest.
-    Wait(WaiterId),
-}
-
-/// What limits: a minute's requests or tokens, or calls at once.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Measure {
-    Requests,
-    InputTokens,
-    OutputTokens,
-    Concurrency,
-}
-
-/// Where a limit's figure comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LimitSource {
-    Settings,
-    /// The tier table of a scheme.
-    Tier,
-    Headers,
-}
-
-/// The limit that binds, for the sentence a person reads.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Binding {
-    pub group: Arc<str>,
-    pub measure: Measure,
-    pub limit: u64,
-    pub source: LimitSource,
-}
-
-/// Not now, and until when.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Refusal {
-    QueueFull {
-        waiting: usize,
-    },
-    /// It can't go before its deadline; `not_before` is the earliest it could, where anybody knows.
-    Deadline {
-        binding: Option<Binding>,
-        not_before: Option<Instant>,
-    },
-    /// Its class is paused, and stayed so until its deadline.
-    Paused {
-        class: Class,
-    },
-}
-
-/// One limit as a response's headers tell it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reading {
-    pub measure: Measure,
-    pub limit: u64,
-    pub remaining: Option<u64>,
-    /// How long until the bucket is full again.
-    pub full_in: Option<Duration>,
-}
-
-/// What one response tells about the limits of its model.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Readings {
-    pub limits: Vec<Reading>,
-    /// Of a 429: no call of this group before this has passed.
-    pub retry_after: Option<Duration>,
-}
-
-/// A limit and how full it is, for the screen.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Level {
-    pub account: AccountId,
-    pub group: Arc<str>,
-    pub measure: Measure,
-    pub limit: u64,
-    /// What we allow ourselves of it.
-    pub guarded: u64,
-    /// What is left of `guarded` now; negative is a debt.
-    pub level: i64,
-    pub source: LimitSource,
-    pub observed: Option<Instant>,
-}
-
-/// A class in the queue, for the screen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ClassQueue {
-    pub waiting: usize,
-    pub running: usize,
-    pub oldest: Option<Duration>,
-    /// When the last of them is expected to leave.
-    pub eta: Option<Duration>,
-    pub paused: bool,
-}
 
 /// The models of one account that share the upstream's limits.
 #[derive(Debug)]
 struct Group {
+    account: AccountId,
     name: Arc<str>,
     /// By measure: presumed from a tier, or told by headers.
     limits: BTreeMap<Measure, ResourceId>,
     output: OutputCounting,
     cache_reads_count: bool,
-    /// After a 429, nothing goes before.
-    closed_until: Instant,
+    gate: Gate,
+    ramp: Option<Ramp>,
+}
+
+/// Usage grew too fast: for a while less is allowed than the limits do.
+#[derive(Clone, Copy, Debug)]
+struct Ramp {
+    permille: u32,
+    next: Instant,
 }
 
 /// The models of one group that share the settings' lines too, and who waits for them.
@@ -218,32 +89,64 @@ struct Group {
 struct Lane {
     group: usize,
     written: Vec<ResourceId>,
-    estimates: Estimates,
     queue: Queue,
 }
 
 #[derive(Debug)]
 struct Account {
+    name: Arc<str>,
     pacing: Pacing,
     groups: BTreeMap<Arc<str>, usize>,
+    /// As the Rate Limits API tells which models share a group.
+    told_groups: BTreeMap<Arc<str>, Arc<str>>,
     /// By group and the lines of the settings that match.
     lanes: BTreeMap<(usize, Vec<usize>), LaneId>,
-    by_model: BTreeMap<Arc<str>, LaneId>,
+    by_model: BTreeMap<Arc<str>, [Option<LaneId>; 2]>,
     /// By line of the settings: one resource for each measure it names.
     written: BTreeMap<usize, Vec<ResourceId>>,
+    estimates: Estimates,
 }
-
-/// A wrong `retry-after` must not shut a model out for good: after this one call asks again.
-const CLOSED_MAX: Duration = Duration::from_secs(3_600);
 
 /// Model names are what clients write. Those beyond this many share one group.
 const MODELS_MAX: usize = 512;
+/// A ramp that was too steep starts again at half, and grows by a quarter each step.
+const RAMP_START_PERMILLE: u32 = 500;
+const RAMP_STEP: Duration = Duration::from_secs(30);
+/// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
+const HOPE_PERCENT: u32 = 80;
 
 #[derive(Debug)]
 struct Waiter {
     lane: LaneId,
+    row: Row,
     need: Need,
+    guessed: Estimate,
+    output_likely: u64,
+    worst_cost: Usd,
+    quotas: Arc<[QuotaId]>,
     demand: Demand,
+}
+
+impl Waiter {
+    fn place(&self, waiter: WaiterId) -> Place {
+        Place { since: self.demand.since, waiter }
+    }
+
+    fn path(&self) -> Path {
+        path(&self.demand)
+    }
+
+    /// What it will probably take.
+    fn load(&self) -> Load {
+        Load { calls: 1, input: self.guessed.likely, output: self.output_likely }
+    }
+}
+
+fn path(demand: &Demand) -> Path {
+    let Demand { client, weight, max_share, tenant, .. } = demand;
+    let client = Rank { name: client.clone(), weight: *weight, max_share: *max_share };
+    let tenant = Rank { name: tenant.clone().unwrap_or_default(), weight: 1, max_share: *max_share };
+    [client, tenant]
 }
 
 /// The state of all limits, and everyone who waits for them.
@@ -253,87 +156,142 @@ pub struct Admission {
     accounts: Vec<Account>,
     groups: Vec<Group>,
     lanes: Vec<Lane>,
+    /// Lanes in which someone waits.
+    busy: BTreeSet<LaneId>,
     resources: Resources,
+    quotas: Quotas,
+    /// Lines that wait for a budget, by the budget.
+    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Path)>>,
+    reservations: BTreeMap<ReservationId, Held>,
     waiters: BTreeMap<WaiterId, Waiter>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
     next_waiter: u64,
+    /// Refusals that came to be outside of `decide`, which tells them.
+    refused: Vec<(WaiterId, Refusal)>,
     running: [usize; 3],
     paused: [bool; 3],
 }
 
+type Decision = (WaiterId, Result<Ticket, Refusal>);
+
 impl Admission {
-    /// At most `queue_max` calls wait; more are refused at once.
-    pub fn new(queue_max: usize) -> Admission {
+    pub fn new(rules: &Rules) -> Admission {
         Admission {
-            queue_max,
+            queue_max: rules.queue_max,
             accounts: Vec::new(),
             groups: Vec::new(),
             lanes: Vec::new(),
+            busy: BTreeSet::new(),
             resources: Resources::default(),
+            quotas: Quotas::new(rules),
+            parked: BTreeMap::new(),
+            reservations: BTreeMap::new(),
             waiters: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             next_waiter: 0,
+            refused: Vec::new(),
             running: [0; 3],
             paused: [false; 3],
         }
     }
 
-    /// Its buckets start full.
-    pub fn add_account(&mut self, pacing: Pacing) -> AccountId {
+    /// Its buckets start full, its windows unused.
+    pub fn add_account(&mut self, name: Arc<str>, pacing: Pacing) -> AccountId {
+        let id = AccountId(self.accounts.len());
+        for window in &pacing.windows {
+            self.quotas.add_window(id, window);
+        }
         self.accounts.push(Account {
+            name,
             pacing,
             groups: BTreeMap::new(),
+            told_groups: BTreeMap::new(),
             lanes: BTreeMap::new(),
             by_model: BTreeMap::new(),
             written: BTreeMap::new(),
+            estimates: Estimates::fresh(),
         });
-        AccountId(self.accounts.len() - 1)
+        id
+    }
+
+    /// Replaces all budgets; one that stays keeps what is spent of it.
+    pub fn set_budgets(&mut self, budgets: &[Budget], now: Now) {
+        self.quotas.set_budgets(budgets);
+        self.quotas.turn(now.timestamp);
+        self.unpark_all();
     }
 
     /// Goes at once, waits, or learns why not and until when.
-    pub fn offer(&mut self, demand: Demand, now: Instant) -> Result<Verdict, Refusal> {
-        let lane = self.lane(demand.account, &demand.model, now);
-        let need = self.need(lane, &demand);
-        let (wait, by) = self.wait(lane, need, now);
-        let paused = self.paused[demand.class as usize];
-        if wait == Wait::None && self.waiters.is_empty() && !paused {
-            return Ok(Verdict::Go(self.grant(lane, demand.class, demand.body_bytes, need, now)));
+    pub fn offer(&mut self, demand: Demand, now: Now) -> Result<Verdict, Refusal> {
+        self.refresh(now);
+        let waiter = self.waiter(demand, now);
+        if let Some(refusal) = self.spent_beyond(&waiter, now) {
+            return Err(refusal);
         }
-        if self.waiters.len() >= self.queue_max {
+        let (wait, by, covered) = self.wait(&waiter, now.instant);
+        if wait == Wait::None && self.busy.is_empty() && !self.is_shut(&waiter, now) {
+            return Ok(Verdict::Go(self.grant(waiter, covered, now)));
+        }
+        if let Some(refusal) = self.too_late(&waiter, wait, by, now) {
+            return Err(refusal);
+        }
+        if self.waiters.len() >= self.queue_max && !self.make_room(&waiter) {
             return Err(Refusal::QueueFull { waiting: self.waiters.len() });
         }
-        if matches!(wait, Wait::Until(ready) if ready > demand.deadline) {
-            return Err(self.too_late(wait, by));
-        }
-        Ok(Verdict::Wait(self.enqueue(Waiter { lane, need, demand })))
+        Ok(Verdict::Wait(self.enqueue(waiter)))
     }
 
     /// The calls whose wait has ended at `now`, in the order in which they may go.
     /// Call it at `next_wake` and after any other verb.
-    pub fn decide(&mut self, now: Instant) -> Vec<(WaiterId, Result<Ticket, Refusal>)> {
-        let mut decided = self.admit(now);
+    pub fn decide(&mut self, now: Now) -> Vec<Decision> {
+        self.refresh(now);
+        let mut decided: Vec<Decision> = self.refused.drain(..).map(|(waiter, why)| (waiter, Err(why))).collect();
+        decided.extend(self.admit(now));
         decided.extend(self.expire(now));
         decided
     }
 
     /// When `decide` will have something to say, if nothing else happens.
-    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let heads = self.lane_ids().filter_map(|id| {
-            let (_, place) = self.lanes[id.0].queue.head(self.paused)?;
-            match self.wait(id, self.waiters.get(&place.waiter)?.need, now).0 {
-                Wait::Until(ready) => Some(ready),
-                // It waits for another lane's head or for a call to end: both wake us by themselves.
-                Wait::None | Wait::UntilOneEnds => None,
-            }
+    pub fn next_wake(&self, now: Now) -> Option<Instant> {
+        if self.waiters.is_empty() {
+            return None;
+        }
+        let heads = self.busy.iter().filter_map(|id| match self.wait_of_head(*id, now)? {
+            Wait::Until(ready) => Some(ready),
+            // It waits for another lane's head or for a call to end: both wake us by themselves.
+            Wait::None | Wait::UntilOneEnds => None,
         });
-        heads.chain(self.deadlines.first().map(|(deadline, _)| *deadline)).min()
+        let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let ramps = self.groups.iter().filter_map(|group| group.ramp.map(|ramp| ramp.next));
+        heads.chain(deadline).chain(ramps).chain(self.next_turn(now)).min()
     }
 
     /// A waiting caller has gone.
     pub fn cancel(&mut self, waiter: WaiterId) {
-        let Some(Waiter { lane, demand, .. }) = self.waiters.remove(&waiter) else { return };
-        self.deadlines.remove(&(demand.deadline, waiter));
-        self.lanes[lane.0].queue.remove(demand.class, &demand.client, waiter);
+        if let Some(gone) = self.waiters.remove(&waiter) {
+            self.leave_queue(&gone, waiter, None, Instant::default());
+        }
+    }
+
+    /// Someone takes a waiting call out by hand: `decide` tells it. `false` where it no longer waits.
+    pub fn drop_waiting(&mut self, waiter: WaiterId) -> bool {
+        let waits = self.waiters.contains_key(&waiter);
+        self.cancel(waiter);
+        if waits {
+            self.refused.push((waiter, Refusal::Dropped));
+        }
+        waits
+    }
+
+    /// Someone puts a waiting call before all others by hand. `false` where it no longer waits.
+    pub fn raise(&mut self, waiter: WaiterId) -> bool {
+        let Some(mut raised) = self.waiters.remove(&waiter) else { return false };
+        self.leave_queue(&raised, waiter, None, Instant::default());
+        raised.demand.since = Instant::default();
+        raised.demand.class = Class::Critical;
+        raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
+        self.join_queue(raised, waiter);
+        true
     }
 
     /// The call leaves only now: a stall between the decision and the socket must not bring it close to the next one.
@@ -343,47 +301,60 @@ impl Admission {
         }
     }
 
-    /// A call has ended.
-    pub fn settle(&mut self, ticket: Ticket, spent: Spent<'_>, now: Instant) {
-        let running = &mut self.running[ticket.class as usize];
-        *running = running.saturating_sub(1);
-        let lane = &mut self.lanes[ticket.lane.0];
-        let cache_reads_count = self.groups[lane.group].cache_reads_count;
-        let used = match spent {
-            Spent::Nothing => None,
-            Spent::Told(usage) => {
-                lane.estimates.learn(ticket.body_bytes, usage.tokens.prompt(), usage.tokens.output);
-                Some(usage)
-            }
-            Spent::Presumed(usage) => Some(usage),
-        };
-        let used = used.map(|Usage { tokens, .. }| Need {
-            input: counted_input(tokens, cache_reads_count),
-            output: tokens.output,
-        });
-        for id in ticket.taken {
-            self.resources.settle(id, ticket.need, used, now);
+    /// Corrects the limits of a call's group by what a response told. Every response counts, one without a word too.
+    pub fn observe(&mut self, ticket: &Ticket, readings: &Readings, now: Now) {
+        let group = self.lanes[ticket.lane.0].group;
+        let account = self.groups[group].account;
+        for reading in readings.limits.iter().chain(&readings.priority).filter(|reading| reading.limit > 0) {
+            let id = self.told(group, reading.measure, reading.limit, now.instant);
+            self.resources.observe(id, *reading, ticket.sent, now.instant);
+        }
+        for reading in &readings.windows {
+            self.quotas.observe(account, reading, now.timestamp);
+        }
+        match readings.limited {
+            Some(limited) => self.limited(group, limited, readings, now.instant),
+            None => self.groups[group].gate.answered(),
         }
     }
 
-    /// Corrects the limits of a model's group by what a response told.
-    pub fn observe(&mut self, account: AccountId, model: &str, readings: &Readings, now: Instant) {
-        let lane = self.lane(account, &Arc::from(model), now);
-        let pacing = &self.accounts[account.0].pacing;
-        let group = &mut self.groups[self.lanes[lane.0].group];
-        for reading in &readings.limits {
-            let known = group.limits.entry(reading.measure).or_insert_with(|| {
-                let owner = (account, &group.name);
-                self.resources.add(owner, reading.measure, reading.limit, LimitSource::Headers, pacing, now)
-            });
-            self.resources.observe(*known, *reading, now);
+    /// A running call has used so much. Tells whether it may go on.
+    pub fn progress(&mut self, ticket: &mut Ticket, usage: &Usage) -> Flow {
+        let Some(price) = &ticket.price else { return Flow::GoOn };
+        let cost = price.cost(usage).max(ticket.live_cost);
+        let more = cost - ticket.live_cost;
+        ticket.live_cost = cost;
+        let passed: Vec<QuotaId> = ticket.quotas.iter().copied().filter(|id| self.quotas.runs_up(*id, more)).collect();
+        passed.first().map_or(Flow::GoOn, |id| Flow::Cut(self.quotas.spent(*id, false)))
+    }
+
+    /// A call has ended.
+    pub fn settle(&mut self, ticket: Ticket, spent: Spent<'_>, now: Now) {
+        self.quotas.turn(now.timestamp);
+        let running = &mut self.running[ticket.class as usize];
+        *running = running.saturating_sub(1);
+        let group = &self.groups[self.lanes[ticket.lane.0].group];
+        let (usage, cost) = match spent {
+            Spent::Nothing => (None, None),
+            Spent::Told { usage, cost } => {
+                self.accounts[group.account.0].estimates.learn(
+                    &ticket.model,
+                    &ticket.client,
+                    &ticket.shape,
+                    ticket.guessed,
+                    usage.tokens.prompt(),
+                    usage.tokens.output,
+                );
+                (Some(usage), cost)
+            }
+            Spent::Presumed { usage, cost } => (Some(usage), cost),
+        };
+        let cache_reads_count = group.cache_reads_count;
+        let used = usage.map(|usage| counted(&usage.tokens, cache_reads_count));
+        for id in &ticket.taken {
+            self.resources.settle(*id, ticket.need, used, ticket.covered_by, now.instant);
         }
-        if let Some(wait) = readings.retry_after {
-            let refill_is_told = readings.limits.iter().any(|reading| reading.full_in.is_some());
-            let buffer = if refill_is_told { Duration::ZERO } else { pacing.retry_after_buffer };
-            let end = now.after(wait.saturating_add(buffer).min(CLOSED_MAX));
-            group.closed_until = group.closed_until.max(end);
-        }
+        self.settle_quotas(&ticket, usage, cost, now);
     }
 
     /// Calls of the class wait until `resume`, or their deadline.
@@ -395,100 +366,453 @@ impl Admission {
         self.paused[class as usize] = false;
     }
 
-    pub fn levels(&self, now: Instant) -> Vec<Level> {
-        self.resources.levels(now)
+    /// What the Rate Limits API says. Models that it names together share a group from now on, where none had one yet.
+    pub fn learn_limits(&mut self, account: AccountId, told: &[TaughtLimits], now: Now) {
+        for TaughtLimits { models, limits } in told {
+            let Some(first) = models.first() else { continue };
+            let name: Arc<str> = catalog::group(first).into();
+            for model in models.iter().take(MODELS_MAX) {
+                self.accounts[account.0].told_groups.insert(model.clone(), name.clone());
+            }
+            let group = self.group(account, name, first, now.instant);
+            for (measure, limit) in measures(*limits) {
+                let id = self.told(group, measure, limit, now.instant);
+                self.resources.teach(id, limit, LimitSource::Api, now.instant);
+            }
+        }
     }
 
-    pub fn queue(&self, class: Class, now: Instant) -> ClassQueue {
-        let waiting = || self.waiters.values().filter(|waiter| waiter.demand.class == class);
+    /// Sets what was spent of a window or budget since its period began, as the ledger tells it.
+    pub fn count(&mut self, key: &QuotaKey, used: i64) {
+        self.quotas.count(key, used);
+    }
+
+    /// What would become of a call that came now.
+    pub fn outlook(&mut self, demand: Demand, now: Now) -> Outlook {
+        self.refresh(now);
+        let Demand { max_tokens, price, .. } = demand.clone();
+        let waiter = self.waiter(demand, now);
+        let estimates = &self.accounts[waiter.demand.account.0].estimates;
+        let Demand { model, client, shape, .. } = &waiter.demand;
+        let output = estimates.output(model, client, shape, max_tokens);
+        let likely = cost_at(&waiter.demand, waiter.guessed.likely, output.likely);
+        let (wait, by, _) = self.wait(&waiter, now.instant);
+        let eta = match wait {
+            Wait::UntilOneEnds => None,
+            Wait::None | Wait::Until(_) => Some(self.eta(&waiter, wait, now.instant)),
+        };
+        Outlook {
+            input: waiter.guessed,
+            output,
+            cost_likely: price.is_some().then_some(likely),
+            cost_worst: price.is_some().then_some(waiter.worst_cost),
+            wait: eta,
+            binding: by.map(|id| self.resources.binding(id)),
+        }
+    }
+
+    pub fn levels(&self, now: Now) -> Vec<Level> {
+        self.resources.levels(now.instant)
+    }
+
+    /// Windows and budgets.
+    pub fn quotas(&mut self, now: Now) -> Vec<QuotaLevel> {
+        self.quotas.turn(now.timestamp);
+        self.quotas.levels()
+    }
+
+    pub fn outside(&self, now: Now) -> Vec<Outside> {
+        self.resources.outside(now.instant)
+    }
+
+    /// How far estimates were off, per account.
+    pub fn estimates(&self) -> Vec<(AccountId, EstimateError)> {
+        let errors = self.accounts.iter().enumerate().map(|(index, account)| (index, account.estimates.errors()));
+        errors.flat_map(|(index, errors)| errors.into_iter().map(move |error| (AccountId(index), error))).collect()
+    }
+
+    pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
+        let of_class = |waiter: &&Waiter| waiter.demand.class == class;
+        let etas = self.busy.iter().filter(|id| self.lanes[id.0].queue.waiting(class) > 0);
         ClassQueue {
-            waiting: waiting().count(),
+            waiting: self.waiters.values().filter(of_class).count(),
             running: self.running[class as usize],
-            oldest: waiting().map(|waiter| now.since(waiter.demand.since)).max(),
-            eta: self.lane_ids().filter_map(|lane| self.eta(lane, class)).max(),
+            oldest: self.waiters.values().filter(of_class).map(|waiter| now.instant.since(waiter.demand.since)).max(),
+            eta: etas.map(|id| self.time_for(*id, self.lanes[id.0].queue.up_to(class), now.instant)).max(),
             paused: self.paused[class as usize],
         }
     }
 
+    /// Everyone who waits, the longest first.
+    pub fn waiting(&self, now: Now) -> Vec<WaitingCall> {
+        let mut waiting: Vec<WaitingCall> =
+            self.waiters.iter().map(|(id, waiter)| self.waiting_call(*id, waiter, now)).collect();
+        waiting.sort_by_key(|call| std::cmp::Reverse(call.waited));
+        waiting
+    }
+
+    fn waiting_call(&self, id: WaiterId, waiter: &Waiter, now: Now) -> WaitingCall {
+        let Demand { call, account, class, client, tenant, model, since, .. } = waiter.demand.clone();
+        let (wait, ..) = self.wait(waiter, now.instant);
+        let shut = self.paused[class as usize] || wait == Wait::UntilOneEnds;
+        let eta = (!shut).then(|| self.eta(waiter, wait, now.instant));
+        let waited = now.instant.since(since);
+        WaitingCall { waiter: id, call, account, class, client, tenant, model, waited, eta }
+    }
+
+    /// Periods that have ended, ramps that have gone on, reservations that are over.
+    fn refresh(&mut self, now: Now) {
+        if self.quotas.turn(now.timestamp) {
+            self.unpark_all();
+        }
+        self.end_reservations(now);
+        for index in 0..self.groups.len() {
+            self.climb(index, now.instant);
+        }
+    }
+
+    fn climb(&mut self, group: usize, now: Instant) {
+        let Some(Ramp { permille, next }) = self.groups[group].ramp else { return };
+        if now >= next {
+            let permille = permille + permille / 4;
+            self.groups[group].ramp = (permille < 1_000).then(|| Ramp { permille, next: now.after(RAMP_STEP) });
+            self.set_ramp(group, permille.min(1_000), now);
+        }
+    }
+
+    fn set_ramp(&mut self, group: usize, permille: u32, now: Instant) {
+        for id in self.groups[group].limits.values() {
+            self.resources.set_ramp(*id, permille, now);
+        }
+    }
+
+    /// A 429 closes the group, and the limit that it names is empty.
+    fn limited(&mut self, group: usize, limited: Limited, readings: &Readings, now: Instant) {
+        let refill_is_told = readings.limits.iter().any(|reading| reading.full_in.is_some());
+        let Group { account, limits, gate, ramp, .. } = &mut self.groups[group];
+        let buffer = self.accounts[account.0].pacing.retry_after_buffer;
+        gate.limited(limited, if refill_is_told { Duration::ZERO } else { buffer }, now);
+        if limited.ramp {
+            let permille = ramp.map_or(RAMP_START_PERMILLE, |ramp| (ramp.permille / 2).max(50));
+            *ramp = Some(Ramp { permille, next: now.after(RAMP_STEP) });
+            self.set_ramp(group, permille, now);
+        } else if let Some(id) = limited.measure.and_then(|measure| limits.get(&measure)) {
+            self.resources.refused(*id, now);
+        }
+    }
+
+    /// The resource of a limit that somebody told of.
+    fn told(&mut self, group: usize, measure: Measure, limit: u64, now: Instant) -> ResourceId {
+        let Group { account, name, limits, .. } = &mut self.groups[group];
+        let pacing = &self.accounts[account.0].pacing;
+        *limits
+            .entry(measure)
+            .or_insert_with(|| self.resources.add((*account, name), measure, limit, LimitSource::Headers, pacing, now))
+    }
+
+    /// A window or budget that is spent beyond the call's patience.
+    fn spent_beyond(&self, waiter: &Waiter, now: Now) -> Option<Refusal> {
+        if waiter.row == Row::Reserved {
+            return None;
+        }
+        waiter.quotas.iter().find_map(|id| {
+            let shut = self.quotas.shut(*id, waiter.demand.class, now.timestamp)?;
+            let reopens = self.reopens(*id, shut, now)?;
+            (reopens > waiter.demand.deadline).then(|| self.shut_refusal(*id, shut))
+        })
+    }
+
+    /// When a quota can be had again; `None` where that depends on others.
+    fn reopens(&self, id: QuotaId, shut: Shut, now: Now) -> Option<Instant> {
+        match shut {
+            Shut::Held => None,
+            Shut::Spent { .. } => Some(now.instant_of(self.quotas.resets_at(id))),
+            Shut::BusinessHours { opens } => Some(now.instant_of(opens)),
+        }
+    }
+
+    fn shut_refusal(&self, id: QuotaId, shut: Shut) -> Refusal {
+        match shut {
+            Shut::Held => Refusal::Quota(self.quotas.spent(id, false)),
+            Shut::Spent { critical_only } => Refusal::Quota(self.quotas.spent(id, critical_only)),
+            Shut::BusinessHours { opens } => Refusal::Held { window: self.quotas.name(id), opens },
+        }
+    }
+
+    /// Something other than the minute's limits keeps it.
+    fn is_shut(&self, waiter: &Waiter, now: Now) -> bool {
+        let class = waiter.demand.class;
+        let spent = || waiter.quotas.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some());
+        waiter.row != Row::Reserved && (self.paused[class as usize] || spent())
+    }
+
+    /// A deadline that it can't meet, by its own limits or by those who go before it.
+    fn too_late(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Option<Refusal> {
+        if wait == Wait::UntilOneEnds {
+            return None;
+        }
+        let eta = self.eta(waiter, wait, now.instant);
+        let surely = match wait {
+            Wait::Until(ready) => ready.since(now.instant),
+            Wait::None | Wait::UntilOneEnds => Duration::ZERO,
+        };
+        let hoped = surely.max(eta / 100 * HOPE_PERCENT);
+        let late = now.instant.after(hoped) > waiter.demand.deadline;
+        let by = by.or_else(|| self.slowest(waiter, now.instant));
+        let binding = by.map(|id| self.resources.binding(id));
+        late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
+    }
+
+    /// How long until a call goes, if nobody more urgent comes.
+    fn eta(&self, waiter: &Waiter, wait: Wait, now: Instant) -> Duration {
+        let own = match wait {
+            Wait::Until(ready) => ready.since(now),
+            Wait::None | Wait::UntilOneEnds => Duration::ZERO,
+        };
+        if waiter.row == Row::Reserved {
+            return own;
+        }
+        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path());
+        own.max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now))
+    }
+
+    fn time_for(&self, lane: LaneId, load: Load, now: Instant) -> Duration {
+        let need = Need { input: load.input, output: load.output };
+        let opens = self.groups[self.lanes[lane.0].group].gate.opens(now).map_or(Duration::ZERO, |at| at.since(now));
+        let limits = self.draws_on(lane).map(|id| self.resources.time_for(id, need, load.calls, now));
+        limits.max().unwrap_or_default().max(opens)
+    }
+
+    /// The limit that those before it and it itself wait for longest.
+    fn slowest(&self, waiter: &Waiter, now: Instant) -> Option<ResourceId> {
+        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path()).plus(waiter.load());
+        let need = Need { input: ahead.input, output: ahead.output };
+        self.draws_on(waiter.lane).max_by_key(|id| self.resources.time_for(*id, need, ahead.calls, now))
+    }
+
     /// Lets every head go whose turn it is, the most urgent and oldest first.
-    fn admit(&mut self, now: Instant) -> Vec<(WaiterId, Result<Ticket, Refusal>)> {
+    fn admit(&mut self, now: Now) -> Vec<Decision> {
         let mut admitted = Vec::new();
-        let mut turns: BTreeSet<(Class, Instant, LaneId)> = self.lane_ids().filter_map(|id| self.turn(id)).collect();
+        let mut turns: BTreeSet<(Row, Instant, LaneId)> =
+            self.busy.iter().filter_map(|id| self.turn(*id, now)).collect();
         // What an earlier head waits for, a later one must not take.
         let mut held = BTreeSet::new();
-        while let Some((class, _, id)) = turns.pop_first() {
-            let Some((waiter, need)) = self.head(id) else { continue };
-            let (wait, by) = self.wait(id, need, now);
+        while let Some((_, _, id)) = turns.pop_first() {
+            let Some(Head { row, place, .. }) = self.head(id, now) else { continue };
+            let Some(waiter) = self.waiters.get(&place.waiter) else { continue };
+            let (wait, by, covered) = self.wait(waiter, now.instant);
             if wait != Wait::None {
                 held.extend(by);
-            } else if !self.draws_on(id).any(|resource| held.contains(&resource)) {
-                admitted.extend(self.leave_queue(id, class, waiter, now));
-                turns.extend(self.turn(id));
+            } else if self.draws_on(id).any(|resource| held.contains(&resource)) {
+                // Its turn comes after the one that it would get ahead of.
+            } else if let Some(quota) = self.budget_shut(waiter, now) {
+                self.park(id, row, place.waiter, quota);
+                turns.extend(self.turn(id, now));
+            } else {
+                admitted.extend(self.release(place.waiter, covered, now));
+                turns.extend(self.turn(id, now));
             }
         }
         admitted
     }
 
-    fn leave_queue(
-        &mut self,
-        id: LaneId,
-        class: Class,
-        waiter: WaiterId,
-        now: Instant,
-    ) -> Option<(WaiterId, Result<Ticket, Refusal>)> {
-        let Waiter { need, demand, .. } = self.waiters.remove(&waiter)?;
-        self.deadlines.remove(&(demand.deadline, waiter));
-        self.lanes[id.0].queue.pop(class, need.input.saturating_add(need.output), demand.weight);
-        Some((waiter, Ok(self.grant(id, class, demand.body_bytes, need, now))))
+    fn turn(&self, id: LaneId, now: Now) -> Option<(Row, Instant, LaneId)> {
+        let Head { row, place, .. } = self.head(id, now)?;
+        Some((row, place.since, id))
     }
 
-    fn expire(&mut self, now: Instant) -> Vec<(WaiterId, Result<Ticket, Refusal>)> {
+    fn head(&self, id: LaneId, now: Now) -> Option<Head> {
+        let account = self.groups[self.lanes[id.0].group].account;
+        let shut = |class: Class| {
+            let windows = self.quotas.windows_of(account);
+            self.paused[class as usize]
+                || windows.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some())
+        };
+        let shut = [shut(Class::Critical), shut(Class::Normal), shut(Class::Background)];
+        self.lanes[id.0].queue.head(shut, now.instant)
+    }
+
+    fn wait_of_head(&self, id: LaneId, now: Now) -> Option<Wait> {
+        let Head { place, .. } = self.head(id, now)?;
+        Some(self.wait(self.waiters.get(&place.waiter)?, now.instant).0)
+    }
+
+    /// When a window, a budget or business hours change what may go.
+    fn next_turn(&self, now: Now) -> Option<Instant> {
+        let reset = self.quotas.next_reset(now.timestamp);
+        let opening = self.quotas.next_opening(now.timestamp);
+        reset.into_iter().chain(opening).min().map(|at| now.instant_of(at))
+    }
+
+    /// A budget of the call that can't be had now. The account's windows have shut its whole class before.
+    fn budget_shut(&self, waiter: &Waiter, now: Now) -> Option<QuotaId> {
+        if waiter.row == Row::Reserved {
+            return None;
+        }
+        let shut = |id: &&QuotaId| self.quotas.shut(**id, waiter.demand.class, now.timestamp).is_some();
+        waiter.quotas.iter().find(shut).copied()
+    }
+
+    fn park(&mut self, lane: LaneId, row: Row, waiter: WaiterId, quota: QuotaId) {
+        let (Row::Of(class), Some(waiter)) = (row, self.waiters.get(&waiter)) else { return };
+        let path = waiter.path();
+        self.lanes[lane.0].queue.park(class, &path, true);
+        self.parked.entry(quota).or_default().push((lane, class, path));
+    }
+
+    fn unpark(&mut self, quota: QuotaId) {
+        for (lane, class, path) in self.parked.remove(&quota).into_iter().flatten() {
+            self.lanes[lane.0].queue.park(class, &path, false);
+        }
+    }
+
+    fn unpark_all(&mut self) {
+        while let Some(quota) = self.parked.keys().next().copied() {
+            self.unpark(quota);
+        }
+    }
+
+    fn release(&mut self, id: WaiterId, covered: bool, now: Now) -> Option<Decision> {
+        let waiter = self.waiters.remove(&id)?;
+        self.leave_queue(&waiter, id, Some(waiter.need.size()), now.instant);
+        Some((id, Ok(self.grant(waiter, covered, now))))
+    }
+
+    fn expire(&mut self, now: Now) -> Vec<Decision> {
         let mut expired = Vec::new();
-        while let Some((_, waiter)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now) {
-            let refusal = self.waiters.get(&waiter).map(|late| {
-                let (wait, by) = self.wait(late.lane, late.need, now);
-                let paused = self.paused[late.demand.class as usize];
-                if paused { Refusal::Paused { class: late.demand.class } } else { self.too_late(wait, by) }
-            });
-            self.cancel(waiter);
-            expired.extend(refusal.map(|refusal| (waiter, Err(refusal))));
+        while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now.instant) {
+            let refusal = self.waiters.get(&id).map(|late| self.why_late(late, now));
+            self.cancel(id);
+            expired.extend(refusal.map(|refusal| (id, Err(refusal))));
         }
         expired
     }
 
-    fn too_late(&self, wait: Wait, by: Option<ResourceId>) -> Refusal {
-        let not_before = match wait {
-            Wait::Until(ready) => Some(ready),
-            Wait::None | Wait::UntilOneEnds => None,
-        };
+    fn why_late(&self, late: &Waiter, now: Now) -> Refusal {
+        let class = late.demand.class;
+        let quotas = || late.quotas.iter().find_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
+        if late.row != Row::Reserved {
+            if self.paused[class as usize] {
+                return Refusal::Paused { class };
+            }
+            if let Some((id, shut)) = quotas() {
+                return self.shut_refusal(id, shut);
+            }
+        }
+        let (wait, by, _) = self.wait(late, now.instant);
+        let not_before = (wait != Wait::UntilOneEnds).then(|| now.instant.after(self.eta(late, wait, now.instant)));
+        let by = by.or_else(|| self.slowest(late, now.instant));
         Refusal::Deadline { binding: by.map(|id| self.resources.binding(id)), not_before }
+    }
+
+    /// The queue is full: the youngest call of the longest line gives way to one that is more urgent, or of a shorter line.
+    fn make_room(&mut self, newcomer: &Waiter) -> bool {
+        let Row::Of(class) = newcomer.row else { return self.evict(Class::Background, 0) };
+        let less_urgent = Class::ALL.iter().rev().filter(|other| **other > class);
+        if less_urgent.copied().any(|other| self.evict(other, 0)) {
+            return true;
+        }
+        let own = self.lanes[newcomer.lane.0].queue.line_len(class, &newcomer.path());
+        self.evict(class, own + 1)
+    }
+
+    fn evict(&mut self, class: Class, longer_than: usize) -> bool {
+        let longest = self.busy.iter().filter_map(|id| self.lanes[id.0].queue.longest(class)).max();
+        let Some((_, Place { waiter, .. })) = longest.filter(|(len, _)| *len > longer_than) else { return false };
+        let waiting = self.waiters.len();
+        self.cancel(waiter);
+        self.refused.push((waiter, Refusal::QueueFull { waiting }));
+        true
     }
 
     fn enqueue(&mut self, waiter: Waiter) -> WaiterId {
         let id = WaiterId(self.next_waiter);
         self.next_waiter += 1;
-        let Demand { class, client, since, deadline, .. } = &waiter.demand;
-        self.deadlines.insert((*deadline, id));
-        self.lanes[waiter.lane.0].queue.push(*class, client, Place { waiter: id, since: *since });
-        self.waiters.insert(id, waiter);
+        self.join_queue(waiter, id);
         id
     }
 
-    fn grant(&mut self, lane: LaneId, class: Class, body_bytes: u64, need: Need, now: Instant) -> Ticket {
-        let taken: Vec<ResourceId> = self.draws_on(lane).collect();
-        for id in &taken {
-            self.resources.take(*id, need, now);
-        }
-        self.running[class as usize] += 1;
-        Ticket { lane, class, body_bytes, need, taken }
+    fn join_queue(&mut self, waiter: Waiter, id: WaiterId) {
+        self.deadlines.insert((waiter.demand.deadline, id));
+        self.lanes[waiter.lane.0].queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
+        self.busy.insert(waiter.lane);
+        self.waiters.insert(id, waiter);
     }
 
-    /// What keeps a call of this lane, and which limit binds.
-    fn wait(&self, lane: LaneId, need: Need, now: Instant) -> (Wait, Option<ResourceId>) {
-        let closed_until = self.groups[self.lanes[lane.0].group].closed_until;
-        let closed = if closed_until > now { Wait::Until(closed_until) } else { Wait::None };
-        let limits = self.draws_on(lane).map(|id| (self.resources.wait(id, need, now), Some(id)));
-        limits.filter(|(wait, _)| *wait != Wait::None).fold((closed, None), std::cmp::Ord::max)
+    fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {
+        self.deadlines.remove(&(waiter.demand.deadline, id));
+        let queue = &mut self.lanes[waiter.lane.0].queue;
+        queue.remove(waiter.row, &waiter.path(), waiter.place(id), waiter.load(), served, now);
+        if queue.is_empty() {
+            self.busy.remove(&waiter.lane);
+        }
+    }
+
+    fn grant(&mut self, waiter: Waiter, covered: bool, now: Now) -> Ticket {
+        let Waiter { lane, need, guessed, worst_cost, quotas, demand, row, .. } = waiter;
+        let covered_by = if covered { demand.reservation } else { None };
+        let taken: Vec<ResourceId> = self.draws_on(lane).collect();
+        for id in &taken {
+            self.resources.take(*id, need, covered_by, now.instant);
+        }
+        self.groups[self.lanes[lane.0].group].gate.passed(now.instant);
+        self.running[demand.class as usize] += 1;
+        if let (Row::Reserved, Some(id)) = (row, demand.reservation) {
+            self.use_reservation(id, worst_cost, need.size());
+        }
+        for id in quotas.iter() {
+            self.quotas.reserve(*id, worst_cost, need.size(), now.timestamp);
+        }
+        let Demand { class, model, client, shape, price, .. } = demand;
+        let (sent, live_cost) = (now.instant, Usd::ZERO);
+        Ticket {
+            lane,
+            class,
+            model,
+            client,
+            shape,
+            price,
+            guessed,
+            need,
+            sent,
+            taken,
+            quotas,
+            worst_cost,
+            live_cost,
+            covered_by,
+        }
+    }
+
+    fn settle_quotas(&mut self, ticket: &Ticket, usage: Option<&Usage>, cost: Option<Usd>, now: Now) {
+        // A model without a price counts at the one that stood in for it.
+        let presumed = || Some(ticket.price.as_ref()?.cost(usage?));
+        let cost = cost.filter(|_| usage.is_some()).or_else(presumed).unwrap_or(Usd::ZERO);
+        let tokens = usage.map_or(0, |usage| window_tokens(&usage.tokens));
+        for id in ticket.quotas.iter() {
+            self.quotas.release(*id, ticket.worst_cost, ticket.need.size());
+            self.quotas.stops(*id, ticket.live_cost);
+            self.quotas.spend(*id, cost, tokens, now.timestamp);
+            self.unpark(*id);
+        }
+    }
+
+    /// What keeps a call, which limit binds, and whether its reservation pays.
+    fn wait(&self, waiter: &Waiter, now: Instant) -> (Wait, Option<ResourceId>, bool) {
+        let closed = self.groups[self.lanes[waiter.lane.0].group].gate.opens(now).map_or(Wait::None, Wait::Until);
+        let worst = |waits: &mut dyn Iterator<Item = (Wait, Option<ResourceId>)>| {
+            waits.filter(|(wait, _)| *wait != Wait::None).fold((closed, None), std::cmp::Ord::max)
+        };
+        let common =
+            worst(&mut self.draws_on(waiter.lane).map(|id| (self.resources.wait(id, waiter.need, now), Some(id))));
+        let Some(by) = waiter.demand.reservation.filter(|_| waiter.row == Row::Reserved) else {
+            return (common.0, common.1, false);
+        };
+        let own = worst(
+            &mut self
+                .draws_on(waiter.lane)
+                .map(|id| (self.resources.wait_reserved(id, waiter.need, by, now), Some(id))),
+        );
+        if own.0 <= common.0 { (own.0, own.1, true) } else { (common.0, common.1, false) }
     }
 
     fn draws_on(&self, lane: LaneId) -> impl Iterator<Item = ResourceId> {
@@ -496,62 +820,52 @@ impl Admission {
         self.groups[lane.group].limits.values().chain(&lane.written).copied()
     }
 
-    fn lane_ids(&self) -> impl Iterator<Item = LaneId> + use<> {
-        (0..self.lanes.len()).map(LaneId)
-    }
-
-    fn turn(&self, id: LaneId) -> Option<(Class, Instant, LaneId)> {
-        let (class, place) = self.lanes[id.0].queue.head(self.paused)?;
-        Some((class, place.since, id))
-    }
-
-    fn head(&self, id: LaneId) -> Option<(WaiterId, Need)> {
-        let (_, place) = self.lanes[id.0].queue.head(self.paused)?;
-        self.waiters.get(&place.waiter).map(|waiter| (place.waiter, waiter.need))
-    }
-
-    /// How long until the last waiting call of the class leaves this lane, if nobody else comes.
-    fn eta(&self, id: LaneId, class: Class) -> Option<Duration> {
-        let before = |waiter: &&Waiter| waiter.lane == id && waiter.demand.class <= class;
-        let mut waiting = self.waiters.values().filter(before).peekable();
-        waiting.peek()?;
-        let (calls, sum) = waiting.fold((0_u64, Need { input: 0, output: 0 }), |(calls, sum), waiter| {
-            let input = sum.input.saturating_add(waiter.need.input);
-            (calls + 1, Need { input, output: sum.output.saturating_add(waiter.need.output) })
-        });
-        self.draws_on(id).map(|resource| self.resources.time_for(resource, sum, calls)).max()
-    }
-
-    fn need(&self, lane: LaneId, demand: &Demand) -> Need {
-        let lane = &self.lanes[lane.0];
-        let likely = lane.estimates.output(demand.max_tokens);
-        let output = match self.groups[lane.group].output {
-            OutputCounting::Reserved => demand.max_tokens.unwrap_or(likely),
-            OutputCounting::AsProduced => likely,
+    fn waiter(&mut self, demand: Demand, now: Now) -> Waiter {
+        let lane = self.lane(demand.account, &demand.model, demand.fast, now.instant);
+        let row = match demand.reservation.filter(|id| self.holds_reservation(*id, &demand, lane)) {
+            Some(_) => Row::Reserved,
+            None => Row::Of(demand.class),
         };
-        Need { input: lane.estimates.input(demand.body_bytes), output }
+        let estimates = &self.accounts[demand.account.0].estimates;
+        let guessed = estimates.input(&demand.model, &demand.client, &demand.shape);
+        let Estimate { likely, high } =
+            estimates.output(&demand.model, &demand.client, &demand.shape, demand.max_tokens);
+        let output = match self.groups[self.lanes[lane.0].group].output {
+            OutputCounting::Reserved => demand.max_tokens.unwrap_or(high),
+            OutputCounting::AsProduced => high,
+        };
+        let worst_cost = cost_at(&demand, guessed.high, demand.max_tokens.unwrap_or(high));
+        let quotas = self.quotas.of(&demand);
+        let need = Need { input: guessed.high, output };
+        Waiter { lane, row, need, guessed, output_likely: likely, worst_cost, quotas, demand }
     }
 
     /// The lane of a model; made, with its limits, when the model is first seen.
-    fn lane(&mut self, account: AccountId, model: &Arc<str>, now: Instant) -> LaneId {
+    fn lane(&mut self, account: AccountId, model: &Arc<str>, fast: bool, now: Instant) -> LaneId {
         let known = &self.accounts[account.0].by_model;
-        if let Some(id) = known.get(model) {
-            return *id;
+        if let Some(id) = known.get(model).and_then(|lanes| lanes[usize::from(fast)]) {
+            return id;
         }
-        let beyond = known.len() >= MODELS_MAX;
-        let name: Arc<str> = if beyond { "others".into() } else { catalog::group(model).into() };
+        let beyond = known.len() >= MODELS_MAX && !known.contains_key(model);
+        let name = if beyond { "others".into() } else { self.group_name(account, model, fast) };
         let group = self.group(account, name, model, now);
         let matching = self.matching_lines(account, model);
         let written = matching.iter().flat_map(|line| self.written(account, *line, now)).collect();
         let next = LaneId(self.lanes.len());
         let id = *self.accounts[account.0].lanes.entry((group, matching)).or_insert(next);
         if id == next {
-            self.lanes.push(Lane { group, written, estimates: Estimates::fresh(), queue: Queue::default() });
+            self.lanes.push(Lane { group, written, queue: Queue::default() });
         }
         if !beyond {
-            self.accounts[account.0].by_model.insert(model.clone(), id);
+            self.accounts[account.0].by_model.entry(model.clone()).or_default()[usize::from(fast)] = Some(id);
         }
         id
+    }
+
+    fn group_name(&self, account: AccountId, model: &Arc<str>, fast: bool) -> Arc<str> {
+        let told = self.accounts[account.0].told_groups.get(model);
+        let name = told.map_or_else(|| catalog::group(model), |told| told.to_string());
+        if fast { format!("{name} fast").into() } else { name.into() }
     }
 
     fn group(&mut self, account: AccountId, name: Arc<str>, model: &str, now: Instant) -> usize {
@@ -559,486 +873,70 @@ impl Admission {
         if let Some(known) = groups.get(&name) {
             return *known;
         }
-        let presumed = pacing.presumed.as_ref().and_then(|(scheme, tier)| scheme.tiers.get(*tier)?.limits(model));
-        let limits = presumed.into_iter().flat_map(|row| measures(&row.limits)).map(|(measure, limit)| {
-            (measure, self.resources.add((account, &name), measure, limit, LimitSource::Tier, pacing, now))
-        });
-        self.groups.push(Group {
-            limits: limits.collect(),
-            output: pacing.presumed.as_ref().map_or(OutputCounting::AsProduced, |(scheme, _)| scheme.output),
-            cache_reads_count: presumed.is_some_and(|row: &GroupLimits| row.cache_reads_count),
-            closed_until: Instant::default(),
-            name: name.clone(),
-        });
-        groups.insert(name, self.groups.len() - 1);
+        let tier = pacing.presumed.as_ref().and_then(|(scheme, tier)| Some((scheme, scheme.tiers.get(*tier)?)));
+        // What fast mode may do no table tells.
+        let row = tier.and_then(|(_, tier)| tier.limits(model)).filter(|_| !name.ends_with(" fast"));
+        let presumed = row.map_or(MinuteLimits::default(), |row| row.limits);
+        let mut add = |(measure, limit)| {
+            let owner = (account, &name);
+            (measure, self.resources.add(owner, measure, limit, LimitSource::Tier, pacing, now))
+        };
+        let limits = measures(presumed).map(&mut add).collect();
+        let output = tier.map_or(OutputCounting::AsProduced, |(scheme, _)| scheme.output);
+        let cache_reads_count = row.is_some_and(|row: &GroupLimits| row.cache_reads_count);
+        groups.insert(name.clone(), self.groups.len());
+        let (gate, ramp) = (Gate::Open, None);
+        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate, ramp });
         self.groups.len() - 1
     }
 
     fn matching_lines(&self, account: AccountId, model: &str) -> Vec<usize> {
-        let matches = |line: &WrittenLimits| line.models.iter().any(|pattern| catalog::matches(pattern, model));
         let lines = self.accounts[account.0].pacing.written.iter().enumerate();
-        lines.filter(|(_, line)| matches(line)).map(|(i, _)| i).collect()
+        let matching = |line: &WrittenLimits| line.models.iter().any(|pattern| catalog::matches(pattern, model));
+        lines.filter(|(_, line)| matching(line)).map(|(index, _)| index).collect()
     }
 
+    /// The resources of one line of the settings, shared by all models that match it.
     fn written(&mut self, account: AccountId, line: usize, now: Instant) -> Vec<ResourceId> {
         let Account { pacing, written, .. } = &mut self.accounts[account.0];
-        let made = written.entry(line).or_insert_with(|| {
-            let limits = &pacing.written[line];
-            let name: Arc<str> = limits.models.join(", ").into();
-            let concurrency = limits.concurrency.map(|most| (Measure::Concurrency, u64::from(most)));
-            let all = measures(&limits.per_minute).chain(concurrency);
-            all.map(|(measure, limit)| {
-                self.resources.add((account, &name), measure, limit, LimitSource::Settings, pacing, now)
-            })
-            .collect()
+        let resources = &mut self.resources;
+        written.entry(line).or_insert_with(|| {
+            let WrittenLimits { models, per_minute, concurrency } = &pacing.written[line];
+            let name: Arc<str> = models.join(", ").into();
+            let slots = concurrency.map(|limit| (Measure::Concurrency, u64::from(limit)));
+            let mut add =
+                |(measure, limit)| resources.add((account, &name), measure, limit, LimitSource::Settings, pacing, now);
+            measures(*per_minute).chain(slots).map(&mut add).collect()
         });
-        made.clone()
+        written.get(&line).cloned().unwrap_or_default()
     }
 }
 
-fn measures(limits: &MinuteLimits) -> impl Iterator<Item = (Measure, u64)> + use<> {
-    [
+fn measures(limits: MinuteLimits) -> impl Iterator<Item = (Measure, u64)> {
+    let all = [
         (Measure::Requests, limits.requests),
         (Measure::InputTokens, limits.input_tokens),
         (Measure::OutputTokens, limits.output_tokens),
-    ]
-    .into_iter()
-    .filter_map(|(measure, limit)| Some((measure, limit?)))
+    ];
+    all.into_iter().filter_map(|(measure, limit)| Some((measure, limit.filter(|limit| *limit > 0)?)))
 }
 
-/// Cache reads are free of the input limit, but on models that say otherwise.
-fn counted_input(tokens: &Tokens, cache_reads_count: bool) -> u64 {
-    if cache_reads_count { tokens.prompt() } else { tokens.prompt().saturating_sub(tokens.cache_read) }
+/// What counts against a minute's limits.
+fn counted(tokens: &Tokens, cache_reads_count: bool) -> Need {
+    let read = if cache_reads_count { 0 } else { tokens.cache_read };
+    Need { input: tokens.prompt().saturating_sub(read), output: tokens.output }
+}
+
+/// What so many tokens cost, the prompt at the rate of what the body asks the cache to keep.
+fn cost_at(demand: &Demand, input: u64, output: u64) -> Usd {
+    let Some(price) = &demand.price else { return Usd::ZERO };
+    let prompt = match demand.caching {
+        Caching::None => Tokens { input, ..Tokens::default() },
+        Caching::FiveMinutes => Tokens { cache_write_5m: input, ..Tokens::default() },
+        Caching::OneHour => Tokens { cache_write_1h: input, ..Tokens::default() },
+    };
+    price.cost(&Usage { tokens: Tokens { output, ..prompt }, fast: demand.fast, ..Usage::default() })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tier::{Scheme, Tier};
-    use crate::time::Timestamp;
-
-    const SONNET: &str = "claude-sonnet-4-5";
-
-    fn secs(secs: u64) -> Instant {
-        Instant::from_nanos(secs * 1_000_000_000)
-    }
-
-    fn limits(requests: u64, input: u64, output: u64) -> MinuteLimits {
-        MinuteLimits { requests: Some(requests), input_tokens: Some(input), output_tokens: Some(output) }
-    }
-
-    fn unlimited() -> Pacing {
-        Pacing {
-            presumed: None,
-            written: vec![],
-            guard_requests_permille: 960,
-            guard_tokens_permille: 930,
-            retry_after_buffer: Duration::from_secs(30),
-        }
-    }
-
-    fn tier_1(output: OutputCounting) -> Pacing {
-        let row = GroupLimits {
-            groups: vec!["sonnet-4".into(), "opus-4".into()],
-            limits: limits(50, 30_000, 8_000),
-            cache_reads_count: false,
-        };
-        let tier = Tier { name: "1".into(), deposit: None, monthly_cap: None, rows: vec![row] };
-        let scheme = Scheme {
-            name: "2025-09".into(),
-            valid_from: Timestamp::default(),
-            output,
-            tiers: vec![tier],
-            source: "test".into(),
-        };
-        Pacing { presumed: Some((Arc::new(scheme), 0)), ..unlimited() }
-    }
-
-    fn written(models: &str, per_minute: MinuteLimits, concurrency: Option<u32>) -> WrittenLimits {
-        WrittenLimits { models: vec![models.into()], per_minute, concurrency }
-    }
-
-    /// Admission with a clock of its own and everyone who waits, by name.
-    struct World {
-        admission: Admission,
-        account: AccountId,
-        now: Instant,
-        names: BTreeMap<WaiterId, String>,
-        /// `name@seconds`, in the order in which they went; a refusal has a `!`.
-        log: Vec<String>,
-        tickets: Vec<Ticket>,
-    }
-
-    impl World {
-        fn new(pacing: Pacing) -> World {
-            let mut admission = Admission::new(10_000);
-            let account = admission.add_account(pacing);
-            let (names, log, tickets) = (BTreeMap::new(), vec![], vec![]);
-            World { admission, account, now: secs(0), names, log, tickets }
-        }
-
-        fn demand(&self, model: &str, class: Class, client: &str) -> Demand {
-            Demand {
-                account: self.account,
-                model: model.into(),
-                class,
-                client: client.into(),
-                weight: 1,
-                tenant: None,
-                body_bytes: 1_000,
-                max_tokens: Some(100),
-                since: self.now,
-                deadline: self.now.after(Duration::from_secs(600)),
-            }
-        }
-
-        fn offer(&mut self, name: &str, demand: Demand) {
-            match self.admission.offer(demand, self.now) {
-                Ok(Verdict::Go(ticket)) => self.went(name, ticket),
-                Ok(Verdict::Wait(id)) => drop(self.names.insert(id, name.to_owned())),
-                Err(refusal) => self.log.push(format!("{name}! {refusal:?}")),
-            }
-            self.decide();
-        }
-
-        fn call(&mut self, name: &str) {
-            self.offer(name, self.demand(SONNET, Class::Normal, name));
-        }
-
-        fn went(&mut self, name: &str, ticket: Ticket) {
-            self.log.push(format!("{name}@{}", self.now.as_nanos() as f64 / 1e9));
-            self.tickets.push(ticket);
-        }
-
-        fn decide(&mut self) {
-            for (id, decision) in self.admission.decide(self.now) {
-                let name = self.names.remove(&id).expect("someone who waited");
-                match decision {
-                    Ok(ticket) => self.went(&name, ticket),
-                    Err(refusal) => self.log.push(format!("{name}! {refusal:?}")),
-                }
-            }
-        }
-
-        fn run_until(&mut self, end: Instant) {
-            while let Some(wake) = self.admission.next_wake(self.now).filter(|wake| *wake <= end) {
-                assert!(wake > self.now, "it must not spin");
-                self.now = wake;
-                self.decide();
-            }
-            self.now = end;
-        }
-
-        fn settle(&mut self, input: u64, output: u64) {
-            let tokens = Tokens { input, output, ..Tokens::default() };
-            let usage = Usage { tokens, ..Usage::default() };
-            self.admission.settle(self.tickets.remove(0), Spent::Told(&usage), self.now);
-            self.decide();
-        }
-
-        fn level(&self, measure: Measure) -> i64 {
-            let levels = self.admission.levels(self.now);
-            levels.iter().find(|level| level.measure == measure).expect("a level").level
-        }
-    }
-
-    #[test]
-    fn without_a_limit_everything_goes_at_once() {
-        let mut world = World::new(unlimited());
-        for name in ["a", "b", "c"] {
-            world.call(name);
-        }
-        assert_eq!(world.log, ["a@0", "b@0", "c@0"]);
-        assert_eq!(world.admission.next_wake(world.now), None);
-    }
-
-    #[test]
-    fn requests_go_one_every_interval_of_the_guarded_limit() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        for name in ["a", "b", "c", "d"] {
-            world.call(name);
-        }
-        world.run_until(secs(60));
-        assert_eq!(world.log, ["a@0", "b@1.25", "c@2.5", "d@3.75"]);
-        assert_eq!(world.level(Measure::Requests), 48 - 3, "a's minute is over, that of the others is not");
-    }
-
-    #[test]
-    fn a_call_that_stalled_on_its_way_out_keeps_its_distance_to_the_next() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        world.call("a");
-        world.call("b");
-        world.now = secs(1);
-        world.admission.departs(&world.tickets[0], world.now);
-        world.run_until(secs(60));
-        assert_eq!(world.log, ["a@0", "b@2.25"]);
-    }
-
-    #[test]
-    fn calls_that_end_without_a_word_leave_the_estimate_as_it_was() {
-        let mut world = World::new(unlimited());
-        let mut granted = Vec::new();
-        for _ in 0..30 {
-            world.call("a");
-            let ticket = world.tickets.remove(0);
-            let reserved = ticket.reserved();
-            world.admission.settle(ticket, Spent::Presumed(&reserved), world.now);
-            granted.push(reserved.tokens.input);
-        }
-        assert_eq!(granted, [granted[0]; 30]);
-    }
-
-    #[test]
-    fn an_absurd_retry_after_ends_within_the_hour() {
-        let mut world = World::new(unlimited());
-        let year = Duration::from_secs(366 * 86_400);
-        let readings = Readings { retry_after: Some(year), ..Readings::default() };
-        world.admission.observe(world.account, SONNET, &readings, world.now);
-        let patient = Demand { deadline: secs(86_400), ..world.demand(SONNET, Class::Normal, "a") };
-        world.offer("a", patient);
-        world.run_until(secs(86_400));
-        assert_eq!(world.log, ["a@3600"]);
-    }
-
-    #[test]
-    fn who_comes_back_after_a_refusal_keeps_its_place() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        let refused = world.demand(SONNET, Class::Normal, "a");
-        world.offer("refused", refused.clone());
-        for name in ["next", "last"] {
-            world.offer(name, Demand { since: world.now.after(Duration::from_millis(1)), ..refused.clone() });
-        }
-        world.settle(0, 0);
-        world.now = Instant::from_nanos(200_000_000);
-        world.offer("again", refused);
-        world.run_until(secs(4));
-        assert_eq!(world.log, ["refused@0", "again@1.25", "next@2.5", "last@3.75"]);
-    }
-
-    #[test]
-    fn models_of_one_group_share_and_another_group_is_not_held_up() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        world.call("a");
-        world.offer("same", world.demand("claude-sonnet-4-20250514", Class::Normal, "a"));
-        world.offer("other", world.demand("claude-opus-4-8", Class::Normal, "a"));
-        world.run_until(secs(2));
-        assert_eq!(world.log, ["a@0", "other@0", "same@1.25"]);
-    }
-
-    #[test]
-    fn a_call_that_cannot_have_one_resource_takes_none() {
-        let mut world = World::new(tier_1(OutputCounting::Reserved));
-        let large = Demand { max_tokens: Some(7_000), ..world.demand(SONNET, Class::Normal, "a") };
-        world.offer("a", large.clone());
-        world.offer("b", large);
-        let input = world.level(Measure::InputTokens);
-        world.run_until(Instant::from_nanos(500_000_000));
-        assert_eq!(world.level(Measure::InputTokens), input + 27_900 / 120, "only the refill");
-        world.run_until(secs(2));
-        assert_eq!(world.log, ["a@0"]);
-        world.settle(200, 10);
-        assert_eq!(world.log, ["a@0", "b@2"], "what was not used came back");
-    }
-
-    #[test]
-    fn a_debt_from_settling_delays_the_next_call() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        world.call("a");
-        world.settle(27_900 + 2 * 27_900 / 60, 10);
-        world.call("b");
-        world.run_until(secs(60));
-        let [_, b] = world.log.as_slice() else { panic!("{:?}", world.log) };
-        let at: f64 = b.strip_prefix("b@").and_then(|at| at.parse().ok()).expect("it went");
-        assert!(at > 2.0, "{b}");
-    }
-
-    #[test]
-    fn critical_goes_before_all_that_wait_and_background_after() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        world.call("first");
-        for class in [Class::Background, Class::Normal, Class::Critical] {
-            world.offer(class.name(), world.demand(SONNET, class, "c"));
-        }
-        world.run_until(secs(60));
-        assert_eq!(world.log, ["first@0", "critical@1.25", "normal@2.5", "background@3.75"]);
-    }
-
-    #[test]
-    fn a_flood_of_one_client_does_not_lock_out_another() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        for _ in 0..20 {
-            world.offer("flood", world.demand(SONNET, Class::Normal, "flood"));
-        }
-        world.offer("other", world.demand(SONNET, Class::Normal, "other"));
-        world.run_until(secs(3));
-        assert!(
-            world.log.contains(&"other@2.5".to_owned()) || world.log.contains(&"other@1.25".to_owned()),
-            "{:?}",
-            world.log
-        );
-    }
-
-    #[test]
-    fn a_wait_that_cannot_succeed_is_refused_at_once_and_names_the_limit() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        world.call("a");
-        let patience = Duration::from_millis(1_000);
-        world.offer("b", Demand { deadline: world.now.after(patience), ..world.demand(SONNET, Class::Normal, "b") });
-        let binding =
-            Binding { group: "sonnet-4".into(), measure: Measure::Requests, limit: 50, source: LimitSource::Tier };
-        let not_before = Some(Instant::from_nanos(1_250_000_000));
-        assert_eq!(world.log[1], format!("b! {:?}", Refusal::Deadline { binding: Some(binding), not_before }));
-    }
-
-    #[test]
-    fn a_call_whose_turn_does_not_come_in_time_is_refused_at_its_deadline() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        world.call("a");
-        world.call("b");
-        world.offer("c", Demand { deadline: secs(2), ..world.demand(SONNET, Class::Background, "c") });
-        world.run_until(secs(60));
-        assert_eq!(world.log[..2], ["a@0", "b@1.25"]);
-        assert!(world.log[2].starts_with("c! Deadline"), "{:?}", world.log);
-        assert_eq!(
-            world.admission.queue(Class::Background, world.now),
-            ClassQueue { running: 0, ..ClassQueue::default() }
-        );
-    }
-
-    #[test]
-    fn no_more_wait_than_the_queue_may_hold() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        world.admission.queue_max = 1;
-        for name in ["a", "b", "c"] {
-            world.call(name);
-        }
-        assert_eq!(world.log, ["a@0", "c! QueueFull { waiting: 1 }"]);
-    }
-
-    #[test]
-    fn whoever_hangs_up_holds_nobody_up() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        for name in ["a", "b", "c"] {
-            world.call(name);
-        }
-        let b = *world.names.iter().find(|(_, name)| *name == "b").expect("b waits").0;
-        world.admission.cancel(b);
-        world.admission.cancel(b);
-        world.run_until(secs(60));
-        assert_eq!(world.log, ["a@0", "c@1.25"]);
-    }
-
-    #[test]
-    fn concurrency_frees_a_place_when_a_call_ends() {
-        let line = written("claude-*", MinuteLimits::default(), Some(1));
-        let mut world = World::new(Pacing { written: vec![line], ..unlimited() });
-        world.call("a");
-        world.call("b");
-        assert_eq!(world.admission.next_wake(world.now), Some(secs(600)));
-        world.now = secs(5);
-        world.settle(10, 10);
-        assert_eq!(world.log, ["a@0", "b@5"]);
-    }
-
-    #[test]
-    fn the_smaller_of_settings_and_tier_binds_and_a_line_is_shared() {
-        let line = written("claude-*", MinuteLimits { requests: Some(10), ..MinuteLimits::default() }, None);
-        let mut world = World::new(Pacing { written: vec![line], ..tier_1(OutputCounting::AsProduced) });
-        world.call("a");
-        world.offer("opus", world.demand("claude-opus-4-8", Class::Normal, "a"));
-        world.run_until(secs(60));
-        assert_eq!(world.log, ["a@0", "opus@6.25"]);
-    }
-
-    #[test]
-    fn headers_correct_a_presumed_limit_both_ways_and_a_written_one_stays_a_ceiling() {
-        let line = written("claude-*", MinuteLimits { requests: Some(100), ..MinuteLimits::default() }, None);
-        let mut world = World::new(Pacing { written: vec![line], ..tier_1(OutputCounting::AsProduced) });
-        world.call("a");
-        let limit = |limit| Readings {
-            limits: vec![Reading { measure: Measure::Requests, limit, remaining: None, full_in: None }],
-            retry_after: None,
-        };
-        world.admission.observe(world.account, SONNET, &limit(1_000), world.now);
-        world.call("b");
-        world.run_until(secs(60));
-        assert_eq!(world.log, ["a@0", "b@0.625"]);
-    }
-
-    #[test]
-    fn what_headers_say_is_left_lowers_the_level_and_keeps_the_guards_distance() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        world.call("a");
-        let reading = Reading { measure: Measure::InputTokens, limit: 30_000, remaining: Some(12_000), full_in: None };
-        let readings = Readings { limits: vec![reading], retry_after: None };
-        world.admission.observe(world.account, SONNET, &readings, world.now);
-        assert_eq!(world.level(Measure::InputTokens), 12_000 - (30_000 - 27_900));
-    }
-
-    #[test]
-    fn headers_teach_a_limit_that_nobody_had_named() {
-        let mut world = World::new(unlimited());
-        world.call("a");
-        let reading = Reading { measure: Measure::Requests, limit: 60, remaining: Some(0), full_in: None };
-        world.admission.observe(
-            world.account,
-            SONNET,
-            &Readings { limits: vec![reading], retry_after: None },
-            world.now,
-        );
-        world.call("b");
-        world.run_until(secs(60));
-        assert_eq!(world.log.len(), 2);
-        assert_ne!(world.log[1], "b@0");
-    }
-
-    #[test]
-    fn after_a_429_nothing_of_its_group_goes_before_the_time_it_names() {
-        let mut world = World::new(unlimited());
-        let told = |full_in| Readings {
-            limits: vec![Reading { measure: Measure::InputTokens, limit: 30_000, remaining: None, full_in }],
-            retry_after: Some(Duration::from_secs(7)),
-        };
-        world.admission.observe(world.account, SONNET, &told(Some(Duration::from_secs(9))), world.now);
-        world.call("a");
-        world.offer("opus", world.demand("claude-opus-5", Class::Normal, "o"));
-        world.run_until(secs(7));
-        assert_eq!(world.log, ["opus@0", "a@7"]);
-        world.admission.observe(world.account, SONNET, &told(None), world.now);
-        world.call("b");
-        world.run_until(secs(60));
-        assert_eq!(world.log[2], "b@44", "7 s and the buffer of 30 s, as nothing tells when the bucket refills");
-    }
-
-    #[test]
-    fn a_paused_class_waits_and_the_others_go_on() {
-        let mut world = World::new(unlimited());
-        world.admission.pause(Class::Background);
-        world.offer("b", world.demand(SONNET, Class::Background, "b"));
-        world.call("n");
-        world.run_until(secs(5));
-        world.admission.resume(Class::Background);
-        world.decide();
-        assert_eq!(world.log, ["n@0", "b@5"]);
-    }
-
-    #[test]
-    fn made_up_model_names_do_not_grow_it_without_bound() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        for i in 0..5_000 {
-            let demand = Demand { deadline: world.now, ..world.demand(&format!("claude-m{i}"), Class::Normal, "a") };
-            world.offer("x", demand);
-        }
-        assert!(world.admission.lanes.len() <= MODELS_MAX + 1);
-    }
-
-    #[test]
-    fn the_expected_wait_of_a_class_counts_all_before_it() {
-        let mut world = World::new(tier_1(OutputCounting::AsProduced));
-        for _ in 0..9 {
-            world.offer("n", world.demand(SONNET, Class::Normal, "n"));
-        }
-        let queue = world.admission.queue(Class::Normal, world.now);
-        assert_eq!((queue.waiting, queue.running, queue.eta), (8, 1, Some(Duration::from_secs(10))));
-    }
-}
+mod tests;

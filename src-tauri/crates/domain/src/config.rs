@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::call::Class;
 use crate::money::Usd;
 use crate::tier::{MinuteLimits, Scheme};
+use crate::time::{BusinessHours, Calendar, Cycle};
 
 /// A program that calls us, as its token names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,4 +45,94 @@ pub struct Pacing {
     pub guard_tokens_permille: u32,
     /// Waited beside a `retry-after` where the 429's headers don't say when the bucket refills.
     pub retry_after_buffer: Duration,
+    pub windows: Vec<Window>,
+}
+
+/// A quota over hours, a week or a month that the owner of an account sets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Window {
+    pub name: Arc<str>,
+    pub limit: Amount,
+    pub span: Span,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Amount {
+    Usd(Usd),
+    /// Input, both cache writes and output; what is read from the cache costs no quota.
+    Tokens(u64),
+    /// Of what the upstream says is used.
+    Percent(u8),
+}
+
+/// How long a window lasts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Span {
+    /// From one reset to the next.
+    Until(Cycle),
+    /// From the first call after the last one ended.
+    Rolling(Duration),
+}
+
+/// What a person, a project, … may spend.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Budget {
+    pub scope: Scope,
+    pub period: Period,
+    pub limit: Usd,
+    /// A running stream is cut at the cap, instead of finishing.
+    pub hard: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Scope {
+    Machine,
+    Client(Arc<str>),
+    Person(Arc<str>),
+    Project(Arc<str>),
+    Tenant(Arc<str>),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Period {
+    Day,
+    Week,
+    Month,
+}
+
+impl Period {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Period::Day => "day",
+            Period::Week => "week",
+            Period::Month => "month",
+        }
+    }
+}
+
+/// What background work leaves to people.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BackgroundGuard {
+    pub hours: BusinessHours,
+    /// Of a day's or week's window, which background work may not take before the hours begin. In thousandths.
+    pub share_permille: u32,
+}
+
+/// What admission goes by, whatever the account.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// At most so many calls wait.
+    pub queue_max: usize,
+    /// Whose days, weeks and months budgets count by.
+    pub calendar: Calendar,
+    pub background: Option<BackgroundGuard>,
+    /// From here on only critical calls spend a week's window. In thousandths of it.
+    pub week_reserve_permille: u32,
+}
+
+/// As the settings have it where they say nothing; days are those of UTC.
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules { queue_max: 10_000, calendar: Calendar::UTC, background: None, week_reserve_permille: 950 }
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+pub use chrono::Weekday;
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
 pub use chrono_tz::Tz;
 
@@ -25,6 +26,12 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The clock's start where `wait` is longer than it has run.
+    pub fn before(self, wait: Duration) -> Instant {
+        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        Instant(self.0.saturating_sub(nanos))
+    }
+
     /// The far future where the sum is beyond the clock.
     pub fn after(self, wait: Duration) -> Instant {
         let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
@@ -43,6 +50,11 @@ impl Timestamp {
 
     pub const fn as_millis(self) -> i64 {
         self.0
+    }
+
+    pub fn before(self, wait: Duration) -> Timestamp {
+        let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        Timestamp(self.0.saturating_sub(millis))
     }
 
     pub fn after(self, wait: Duration) -> Timestamp {
@@ -74,10 +86,17 @@ impl fmt::Display for Timestamp {
 }
 
 /// One reading of both clocks. Taken once per event.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Now {
     pub instant: Instant,
     pub timestamp: Timestamp,
+}
+
+impl Now {
+    /// When the wall clock will probably show `at`; `instant` where it already does.
+    pub fn instant_of(self, at: Timestamp) -> Instant {
+        self.instant.after(at.since(self.timestamp))
+    }
 }
 
 /// Days, weeks and months as a person in a zone sees them.
@@ -108,12 +127,27 @@ impl Calendar {
 
     /// The first moment of a day. Where midnight is skipped, the first that exists; where it comes twice, the earlier.
     pub fn start_of(self, day: NaiveDate) -> Timestamp {
-        let midnight = day.and_time(NaiveTime::MIN);
+        self.moment(day, NaiveTime::MIN)
+    }
+
+    /// A time of a day. Where the zone skips it, the first moment after; where it comes twice, the earlier.
+    fn moment(self, day: NaiveDate, time: NaiveTime) -> Timestamp {
+        let wanted = day.and_time(time);
         let found = (0..=24).find_map(|quarters| {
-            let local = midnight + chrono::Duration::minutes(15 * quarters);
+            let local = wanted.checked_add_signed(chrono::Duration::minutes(15 * quarters))?;
             self.zone.from_local_datetime(&local).earliest()
         });
         Timestamp(found.map_or(0, |moment| moment.timestamp_millis()))
+    }
+
+    /// When its days, weeks or months begin.
+    pub const fn cycle(self, period: crate::config::Period) -> Cycle {
+        let every = match period {
+            crate::config::Period::Day => Every::Day,
+            crate::config::Period::Week => Every::Week(Weekday::Mon),
+            crate::config::Period::Month => Every::Month(1),
+        };
+        Cycle::new(every, 0, self.zone)
     }
 
     pub fn start_of_day(self, at: Timestamp) -> Timestamp {
@@ -140,6 +174,97 @@ impl Calendar {
     pub fn end_of_month(self, at: Timestamp) -> Timestamp {
         let first = self.day(at).with_day(1).unwrap_or_default();
         self.start_of(first.checked_add_months(Months::new(1)).unwrap_or(first))
+    }
+}
+
+/// When something starts anew: at a time of every day, of one day of the week, or of the month.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cycle {
+    pub every: Every,
+    /// Minutes after midnight, below 1,440.
+    pub minute: u16,
+    pub zone: Tz,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Every {
+    Day,
+    Week(Weekday),
+    /// Of a day from 1 to 31; the last day of a shorter month.
+    Month(u8),
+}
+
+impl Cycle {
+    pub const fn new(every: Every, minute: u16, zone: Tz) -> Cycle {
+        Cycle { every, minute, zone }
+    }
+
+    /// The latest start that is not after `at`.
+    pub fn start(self, at: Timestamp) -> Timestamp {
+        let day = Calendar::in_zone(self.zone).day(at);
+        let candidates = [self.start_of_turn(day, 0), self.start_of_turn(day, -1), self.start_of_turn(day, -2)];
+        candidates.into_iter().find(|start| *start <= at).unwrap_or(at)
+    }
+
+    /// The first start after `at`.
+    pub fn end(self, at: Timestamp) -> Timestamp {
+        let day = Calendar::in_zone(self.zone).day(at);
+        let candidates = (-1..=2).map(|turn| self.start_of_turn(day, turn));
+        candidates.into_iter().find(|start| *start > at).unwrap_or_else(|| at.after(Duration::from_secs(86_400)))
+    }
+
+    /// The start that belongs to the day, week or month of `day`, and `turns` later.
+    fn start_of_turn(self, day: NaiveDate, turns: i64) -> Timestamp {
+        let first = match self.every {
+            Every::Day => later(day, turns),
+            Every::Week(weekday) => {
+                let ahead = i64::from(weekday.num_days_from_monday()) - i64::from(day.weekday().num_days_from_monday());
+                later(day, ahead + 7 * turns)
+            }
+            Every::Month(number) => in_month(day, turns, number),
+        };
+        let time = NaiveTime::from_num_seconds_from_midnight_opt(u32::from(self.minute) * 60, 0).unwrap_or_default();
+        Calendar::in_zone(self.zone).moment(first, time)
+    }
+}
+
+fn later(day: NaiveDate, days: i64) -> NaiveDate {
+    day.checked_add_signed(chrono::Duration::days(days)).unwrap_or(day)
+}
+
+fn in_month(day: NaiveDate, months: i64, number: u8) -> NaiveDate {
+    let first = day.with_day(1).unwrap_or(day);
+    let ahead = Months::new(u32::try_from(months.unsigned_abs()).unwrap_or(0));
+    let month = if months < 0 { first.checked_sub_months(ahead) } else { first.checked_add_months(ahead) };
+    let month = month.unwrap_or(first);
+    (1..=number.into()).rev().find_map(|number| month.with_day(number)).unwrap_or(month)
+}
+
+/// The hours of the week in which people work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BusinessHours {
+    /// From Monday.
+    pub days: [bool; 7],
+    /// Minutes after midnight; `from` is before `to`, which is at most 1,440.
+    pub from: u16,
+    pub to: u16,
+    pub zone: Tz,
+}
+
+impl BusinessHours {
+    pub fn are_open(&self, at: Timestamp) -> bool {
+        let local = at.utc().with_timezone(&self.zone);
+        let minute = local.time().signed_duration_since(NaiveTime::MIN).num_minutes();
+        self.days[local.weekday().num_days_from_monday() as usize]
+            && (i64::from(self.from)..i64::from(self.to)).contains(&minute)
+    }
+
+    /// The first opening after `at`; `None` where no day is a business day.
+    pub fn next_opening(&self, at: Timestamp) -> Option<Timestamp> {
+        const WEEK: [Weekday; 7] =
+            [Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu, Weekday::Fri, Weekday::Sat, Weekday::Sun];
+        let of = |day: Weekday| Cycle::new(Every::Week(day), self.from, self.zone).end(at);
+        WEEK.into_iter().zip(self.days).filter(|(_, works)| *works).map(|(day, _)| of(day)).min()
     }
 }
 
@@ -174,5 +299,46 @@ mod tests {
         let beirut = Calendar::in_zone(Tz::Asia__Beirut);
         let skipped = NaiveDate::from_ymd_opt(2026, 3, 29).expect("a day");
         assert_eq!(beirut.start_of(skipped).to_string(), "2026-03-28T22:00:00.000Z");
+    }
+
+    #[test]
+    fn a_cycle_starts_anew_at_its_time_in_its_zone_on_both_sides_of_a_change_of_clocks() {
+        let week = Cycle::new(Every::Week(Weekday::Mon), 0, Tz::UTC);
+        assert_eq!(week.start(at("2026-11-26T09:00:00Z")).to_string(), "2026-11-23T00:00:00.000Z");
+        assert_eq!(week.end(at("2026-11-26T09:00:00Z")).to_string(), "2026-11-30T00:00:00.000Z");
+        assert_eq!(week.start(at("2026-11-23T00:00:00Z")).to_string(), "2026-11-23T00:00:00.000Z");
+        assert_eq!(week.end(at("2026-11-23T00:00:00Z")).to_string(), "2026-11-30T00:00:00.000Z");
+        let berlin = Cycle::new(Every::Day, 9 * 60, Tz::Europe__Berlin);
+        let spring = at("2026-03-28T12:00:00Z");
+        assert_eq!(berlin.start(spring).to_string(), "2026-03-28T08:00:00.000Z");
+        assert_eq!(berlin.end(spring).to_string(), "2026-03-29T07:00:00.000Z");
+        let month = Cycle::new(Every::Month(31), 0, Tz::UTC);
+        assert_eq!(month.end(at("2026-02-10T00:00:00Z")).to_string(), "2026-02-28T00:00:00.000Z");
+        assert_eq!(month.start(at("2026-02-10T00:00:00Z")).to_string(), "2026-01-31T00:00:00.000Z");
+        let late = Cycle::new(Every::Week(Weekday::Fri), 23 * 60, Tz::America__Los_Angeles);
+        let friday_noon = at("2026-11-27T20:00:00Z");
+        assert_eq!(late.start(friday_noon).to_string(), "2026-11-21T07:00:00.000Z");
+        assert_eq!(late.end(friday_noon).to_string(), "2026-11-28T07:00:00.000Z");
+    }
+
+    #[test]
+    fn business_hours_are_those_of_the_zone() {
+        let hours = BusinessHours {
+            days: [true, true, true, true, true, false, false],
+            from: 8 * 60,
+            to: 18 * 60,
+            zone: Tz::Europe__Berlin,
+        };
+        for (moment, open) in [
+            ("2026-11-26T06:59:59Z", false),
+            ("2026-11-26T07:00:00Z", true),
+            ("2026-11-26T16:59:59Z", true),
+            ("2026-11-26T17:00:00Z", false),
+            ("2026-11-28T10:00:00Z", false),
+        ] {
+            assert_eq!(hours.are_open(at(moment)), open, "{moment}");
+        }
+        let opening = hours.next_opening(at("2026-03-27T20:00:00Z")).expect("a business day");
+        assert_eq!(opening.to_string(), "2026-03-30T06:00:00.000Z", "summer time began in between");
     }
 }

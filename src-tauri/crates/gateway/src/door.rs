@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::admission::{
-    AccountId, Admission, ClassQueue, Demand, Level, Readings, Refusal, Spent, Ticket, Verdict, WaiterId,
+    AccountId, Admission, ClassQueue, Demand, Flow, Level, Readings, Refusal, Spent, Ticket, Verdict, WaiterId,
 };
 use domain::call::Class;
+use domain::config::{Pacing, Rules};
 use domain::time::Instant;
 use domain::usage::Usage;
 use tokio::sync::{Notify, oneshot};
@@ -55,13 +56,13 @@ struct Waiting {
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 
 impl Door {
-    pub(crate) fn new(queue_max: usize, clock: Arc<dyn Clock>) -> Door {
-        let inside = Inside { admission: Admission::new(queue_max), waiting: HashMap::new(), armed: None };
+    pub(crate) fn new(rules: &Rules, clock: Arc<dyn Clock>) -> Door {
+        let inside = Inside { admission: Admission::new(rules), waiting: HashMap::new(), armed: None };
         Door { inside: Mutex::new(inside), earlier: Notify::new(), clock }
     }
 
-    pub(crate) fn add_account(&self, pacing: domain::config::Pacing) -> AccountId {
-        self.lock().admission.add_account(pacing)
+    pub(crate) fn add_account(&self, name: Arc<str>, pacing: Pacing) -> AccountId {
+        self.lock().admission.add_account(name, pacing)
     }
 
     /// Waits until the call may go. Dropping the future leaves the queue.
@@ -69,7 +70,7 @@ impl Door {
         let handle = DoorHandle(self.clone());
         let waiting = {
             let mut inside = self.lock();
-            match inside.admission.offer(demand, self.clock.now().instant)? {
+            match inside.admission.offer(demand, self.clock.now())? {
                 Verdict::Go(ticket) => return Ok(Pass { ticket: Some(ticket), door: handle }),
                 Verdict::Wait(id) => {
                     let (tell, decided) = oneshot::channel();
@@ -80,11 +81,6 @@ impl Door {
         };
         self.turn();
         waiting.end().await
-    }
-
-    pub(crate) fn observe(self: &Arc<Door>, account: AccountId, model: &str, readings: &Readings) {
-        self.lock().admission.observe(account, model, readings, self.clock.now().instant);
-        self.turn();
     }
 
     pub(crate) fn pause(self: &Arc<Door>, class: Class) {
@@ -98,11 +94,11 @@ impl Door {
     }
 
     pub(crate) fn levels(&self) -> Vec<Level> {
-        self.lock().admission.levels(self.clock.now().instant)
+        self.lock().admission.levels(self.clock.now())
     }
 
     pub(crate) fn queue(&self, class: Class) -> ClassQueue {
-        self.lock().admission.queue(class, self.clock.now().instant)
+        self.lock().admission.queue(class, self.clock.now())
     }
 
     /// Lets through whom time lets through. Runs as long as the gateway does.
@@ -122,7 +118,7 @@ impl Door {
     fn turn(self: &Arc<Door>) {
         let mut ended = Vec::new();
         {
-            let now = self.clock.now().instant;
+            let now = self.clock.now();
             let mut inside = self.lock();
             if inside.waiting.is_empty() {
                 inside.armed = None;
@@ -133,7 +129,7 @@ impl Door {
                 ended.push((inside.waiting.remove(&id), decision.map(pass)));
             }
             let next = inside.admission.next_wake(now);
-            let sooner = next.is_some_and(|next| inside.armed.is_none_or(|armed| next < armed || armed <= now));
+            let sooner = next.is_some_and(|next| inside.armed.is_none_or(|armed| next < armed || armed <= now.instant));
             inside.armed = next;
             if sooner {
                 self.earlier.notify_one();
@@ -165,6 +161,23 @@ impl Pass {
         }
     }
 
+    /// What a response told of the limits; every response counts.
+    pub(crate) fn observe(&self, readings: &Readings) {
+        if let Some(ticket) = &self.ticket {
+            let door = &self.door.0;
+            door.lock().admission.observe(ticket, readings, door.clock.now());
+            door.turn();
+        }
+    }
+
+    /// The running call has used so much; whether it may go on.
+    pub(crate) fn progress(&mut self, usage: &Usage) -> Flow {
+        match &mut self.ticket {
+            Some(ticket) if ticket.is_budgeted() => self.door.0.lock().admission.progress(ticket, usage),
+            Some(_) | None => Flow::GoOn,
+        }
+    }
+
     /// The call has ended.
     pub(crate) fn settle(mut self, spent: Spent<'_>) {
         self.give_back(spent);
@@ -173,7 +186,7 @@ impl Pass {
     fn give_back(&mut self, spent: Spent<'_>) {
         if let Some(ticket) = self.ticket.take() {
             let door = &self.door.0;
-            door.lock().admission.settle(ticket, spent, door.clock.now().instant);
+            door.lock().admission.settle(ticket, spent, door.clock.now());
             door.turn();
         }
     }
@@ -215,7 +228,9 @@ impl Drop for Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::config::{Pacing, WrittenLimits};
+    use domain::admission::{Caching, Shape};
+    use domain::call::CallId;
+    use domain::config::WrittenLimits;
     use domain::tier::MinuteLimits;
     use domain::time::{Now, Timestamp};
 
@@ -232,29 +247,42 @@ mod tests {
     /// A door that lets one call through at a time.
     fn narrow() -> (Arc<Door>, AccountId) {
         let clock = Arc::new(VirtualClock(tokio::time::Instant::now()));
-        let door = Arc::new(Door::new(2, clock));
+        let rules = Rules { queue_max: 2, ..Rules::default() };
+        let door = Arc::new(Door::new(&rules, clock));
         let one = WrittenLimits { models: vec!["*".into()], per_minute: MinuteLimits::default(), concurrency: Some(1) };
-        let account = door.add_account(Pacing {
-            presumed: None,
-            written: vec![one],
-            guard_requests_permille: 1_000,
-            guard_tokens_permille: 1_000,
-            retry_after_buffer: Duration::ZERO,
-        });
+        let account = door.add_account(
+            "upstream".into(),
+            Pacing {
+                presumed: None,
+                written: vec![one],
+                guard_requests_permille: 1_000,
+                guard_tokens_permille: 1_000,
+                retry_after_buffer: Duration::ZERO,
+                windows: vec![],
+            },
+        );
         tokio::spawn(door.clone().keep());
         (door, account)
     }
 
     fn call(account: AccountId, patience: u64) -> Demand {
         Demand {
+            call: CallId::new(Timestamp::from_millis(0), 0),
             account,
             model: "m".into(),
+            fast: false,
             class: Class::Normal,
             client: "c".into(),
             weight: 1,
+            max_share: None,
             tenant: None,
-            body_bytes: 10,
+            person: None,
+            project: None,
+            shape: Shape::default(),
             max_tokens: None,
+            caching: Caching::None,
+            price: None,
+            reservation: None,
             since: Instant::from_nanos(0),
             deadline: Instant::from_nanos(patience * 1_000_000_000),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::Spent;
+use domain::admission::{Readings, Spent};
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening, Outcome, Source};
 use domain::catalog::Charge;
 use domain::config::Client;
@@ -159,6 +159,13 @@ impl OpenEntry {
         }
     }
 
+    /// The head of an answer tells of limits.
+    pub(crate) fn observe(&self, readings: &Readings) {
+        if let Some(pass) = &self.pass {
+            pass.observe(readings);
+        }
+    }
+
     /// The head of an answer has come.
     pub(crate) fn answered(&mut self, status: StatusCode, request_id: Option<Arc<str>>) {
         self.first_byte = Some(self.pipeline.now().instant.since(self.started));
@@ -176,7 +183,7 @@ impl OpenEntry {
         }
         let used = if maybe_billed { self.reserved } else { Usage::default() };
         if let Some(pass) = self.pass.take() {
-            pass.settle(Spent::Presumed(&used));
+            pass.settle(if maybe_billed { Spent::Presumed { usage: &used, cost: None } } else { Spent::Nothing });
         }
         if let Some(progress) = &self.progress {
             progress.waits();
@@ -214,8 +221,8 @@ impl OpenEntry {
         if let Some(pass) = self.pass.take() {
             pass.settle(match entry.attempts.is_empty() {
                 true => Spent::Nothing,
-                false if entry.estimated => Spent::Presumed(&entry.usage),
-                false => Spent::Told(&entry.usage),
+                false if entry.estimated => Spent::Presumed { usage: &entry.usage, cost: entry.cost },
+                false => Spent::Told { usage: &entry.usage, cost: entry.cost },
             });
         }
         self.pipeline.live.leave(&entry);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::admission::{Binding, LimitSource, Measure, Refusal};
-use domain::time::Instant;
+use domain::time::Now;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error as ThisError;
@@ -184,7 +184,7 @@ impl Error {
     }
 
     /// What admission refuses, as a sentence with the limit, its value, its source and the end of it.
-    pub(crate) fn paced(refusal: &Refusal, model: &str, now: Instant) -> Error {
+    pub(crate) fn paced(refusal: &Refusal, model: &str, now: Now) -> Error {
         match refusal {
             Refusal::QueueFull { waiting } => Error::Paced {
                 code: "tidegate_queue_full",
@@ -194,7 +194,7 @@ impl Error {
                 wait: Some(Duration::from_secs(10)),
             },
             Refusal::Deadline { binding, not_before } => {
-                let wait = not_before.map(|end| end.since(now));
+                let wait = not_before.map(|end| end.since(now.instant));
                 Error::Paced {
                     code: "tidegate_deadline",
                     sentence: deadline_sentence(binding.as_ref(), model, wait),
@@ -204,6 +204,21 @@ impl Error {
             Refusal::Paused { class } => Error::Paced {
                 code: "tidegate_held",
                 sentence: format!("{class} calls are paused; resume them with `tidegate resume {class}`"),
+                wait: None,
+            },
+            Refusal::Quota(spent) => Error::Paced {
+                code: "tidegate_window_exhausted",
+                sentence: format!("{spent:?}"),
+                wait: Some(spent.resets_at.since(now.timestamp)),
+            },
+            Refusal::Held { window, opens } => Error::Paced {
+                code: "tidegate_held",
+                sentence: format!("background calls leave the rest of the {window} to business hours"),
+                wait: Some(opens.since(now.timestamp)),
+            },
+            Refusal::Dropped => Error::Paced {
+                code: "tidegate_deadline",
+                sentence: "the call was taken out of the queue by hand".to_owned(),
                 wait: None,
             },
         }
@@ -225,12 +240,16 @@ fn deadline_sentence(binding: Option<&Binding>, model: &str, wait: Option<Durati
         Measure::Requests => "requests per minute",
         Measure::InputTokens => "input tokens per minute",
         Measure::OutputTokens => "output tokens per minute",
+        Measure::Tokens => "tokens per minute",
+        Measure::PriorityInputTokens => "priority input tokens per minute",
+        Measure::PriorityOutputTokens => "priority output tokens per minute",
         Measure::Concurrency => "calls at once",
     };
     let source = match source {
         LimitSource::Settings => "from your settings",
         LimitSource::Tier => "presumed from the tier",
         LimitSource::Headers => "from the upstream's headers",
+        LimitSource::Api => "from the Rate Limits API",
     };
     format!("the limit of {limit} {measure} for {group} ({source}) is used up: {end}")
 }
@@ -243,6 +262,7 @@ fn whole_seconds(wait: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::time::Instant;
 
     fn told(error: &Error) -> (u16, String, String, Option<String>, bool) {
         let response = error.response("01ID");
@@ -267,7 +287,7 @@ mod tests {
     fn every_error_answers_as_the_contract_says() {
         let reason = || "no disk".to_owned();
         let upstream = || "a".to_owned();
-        let paced = |refusal| Error::paced(&refusal, "claude-x", Instant::from_nanos(0));
+        let paced = |refusal| Error::paced(&refusal, "claude-x", Now::default());
         let deadline = |secs: u64| {
             paced(Refusal::Deadline { binding: None, not_before: Some(Instant::from_nanos(secs * 1_000_000_000 + 1)) })
         };
@@ -341,7 +361,7 @@ mod tests {
             Binding { group: "sonnet-4".into(), measure: Measure::Requests, limit: 50, source: LimitSource::Tier };
         let refusal =
             Refusal::Deadline { binding: Some(binding), not_before: Some(Instant::from_nanos(42_000_000_000)) };
-        let error = Error::paced(&refusal, "claude-x", Instant::from_nanos(0));
+        let error = Error::paced(&refusal, "claude-x", Now::default());
         assert_eq!(
             error.to_string(),
             "the limit of 50 requests per minute for sonnet-4 (presumed from the tier) is used up: \
@@ -352,7 +372,7 @@ mod tests {
     #[test]
     fn a_wait_that_the_upstream_asked_for_is_called_so() {
         let refusal = Refusal::Deadline { binding: None, not_before: Some(Instant::from_nanos(37_000_000_000)) };
-        let error = Error::paced(&refusal, "claude-x", Instant::from_nanos(0));
+        let error = Error::paced(&refusal, "claude-x", Now::default());
         assert_eq!(
             error.to_string(),
             "the upstream refused calls of claude-x's limit and said when to come again: \

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::call::{Call, CallId, Entry, Opening};
 use domain::catalog::Catalog;
-use domain::config::Pacing;
+use domain::config::{Pacing, Rules};
 use domain::time::Now;
 use domain::usage::Usage;
 use http::{Request, Response};
@@ -53,7 +53,8 @@ pub struct Config {
     /// Needed beside an address that is not loopback.
     pub allow_remote: bool,
     pub max_wait: Duration,
-    pub queue_max: usize,
+    /// The queue, budgets' calendar, what background work leaves.
+    pub rules: Rules,
     /// Further names in `Host`; loopback names are always in.
     pub host_names: Vec<String>,
     /// Exact origins that get CORS answers.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::Demand;
+use domain::admission::{Caching, Demand, Limited, Shape};
 use domain::call::{CacheUse, Outcome};
 use domain::catalog::Catalog;
 use domain::config::Client;
@@ -122,7 +122,7 @@ impl Pipeline {
             let (answer, departure) = send(entry)?;
             match watched(entry, answer, departure).await {
                 Ok(response) => {
-                    self.heed(entry, upstream, demand, &response);
+                    self.heed(entry, upstream, &response);
                     limited += 1;
                     if limited >= LIMITED_MAX || !self.waiting_helps(&response) {
                         return Ok(response);
@@ -171,14 +171,22 @@ impl Pipeline {
     fn demand(&self, entry: &OpenEntry, client: &Client, upstream: &Upstream, request: &HeaderMap) -> Demand {
         let call = entry.call();
         Demand {
+            call: call.id,
             account: upstream.account,
             model: call.model.clone(),
+            fast: false,
             class: call.class,
             client: call.who.client.clone(),
             weight: client.weight,
+            max_share: client.max_share,
             tenant: call.who.tenant.clone(),
-            body_bytes: call.body_bytes,
+            person: call.who.person.clone(),
+            project: call.who.project.clone(),
+            shape: Shape { bytes: call.body_bytes },
             max_tokens: call.max_tokens,
+            caching: Caching::None,
+            price: self.catalog.price(&call.model, call.started_at).cloned(),
+            reservation: None,
             since: entry.started(),
             deadline: entry.started().after(headers::max_wait(request, self.max_wait)),
         }
@@ -211,24 +219,23 @@ impl Pipeline {
             biased;
             _ = phase.wait_for(|phase| *phase != Phase::Open) => Err(Error::Draining),
             entered = entering => {
-                entered.map_err(|refusal| Error::paced(&refusal, &model, self.now().instant))
+                entered.map_err(|refusal| Error::paced(&refusal, &model, self.now()))
             }
         }
     }
 
     /// Tells the entry and the buckets what the head of an answer says.
-    fn heed(&self, entry: &mut OpenEntry, upstream: &Upstream, demand: &Demand, response: &Response<reqwest::Body>) {
+    fn heed(&self, entry: &mut OpenEntry, upstream: &Upstream, response: &Response<reqwest::Body>) {
         let headers = response.headers();
         let request_id = headers.get("request-id").and_then(|id| id.to_str().ok()).map(Arc::from);
         entry.answered(response.status(), request_id);
         let now = self.now().timestamp;
         let mut readings = anthropic::readings(headers, now);
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            readings.retry_after = anthropic::retry_after(headers, now);
+            let retry_after = anthropic::retry_after(headers, now);
+            readings.limited = retry_after.map(|_| Limited { retry_after, ..Limited::default() });
         }
-        if !readings.limits.is_empty() || readings.retry_after.is_some() {
-            self.door.observe(upstream.account, &demand.model, &readings);
-        }
+        entry.observe(&readings);
         if response.status() == StatusCode::UNAUTHORIZED {
             self.trouble.says(Error::Key {
                 reason: format!("upstream \"{}\" refuses its key; set another one", upstream.name),

@@ -89,7 +89,7 @@ impl Gateway {
             mounts,
             connections: Mutex::default(),
             left: Notify::new(),
-            connections_max: config.queue_max + CONNECTIONS_SPARE,
+            connections_max: config.rules.queue_max + CONNECTIONS_SPARE,
             next_connection: AtomicU64::new(0),
             http: http(),
         });
@@ -176,12 +176,12 @@ impl Drop for Gateway {
 }
 
 fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
-    let door = Arc::new(Door::new(config.queue_max, ports.clock.clone()));
+    let door = Arc::new(Door::new(&config.rules, ports.clock.clone()));
     let upstreams = config
         .upstreams
         .iter()
         .map(|settings| {
-            let account = door.add_account(settings.pacing.clone());
+            let account = door.add_account(settings.name.as_str().into(), settings.pacing.clone());
             Upstream::new(settings, account, &config.timeouts, &config.proxy)
         })
         .collect::<Result<_, _>>()?;

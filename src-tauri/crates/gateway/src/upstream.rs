@@ -266,15 +266,16 @@ mod tests {
     #[test]
     fn only_addresses_that_keep_the_key_safe_are_used() {
         let check = |base_url: &str| {
-            let mut door = domain::admission::Admission::new(1);
+            let mut door = domain::admission::Admission::new(&domain::config::Rules::default());
             let pacing = domain::config::Pacing {
                 presumed: None,
                 written: Vec::new(),
                 guard_requests_permille: 960,
                 guard_tokens_permille: 930,
                 retry_after_buffer: Duration::ZERO,
+                windows: vec![],
             };
-            let account = door.add_account(pacing.clone());
+            let account = door.add_account("upstream".into(), pacing.clone());
             let settings = crate::Upstream { name: "a".into(), base_url: base_url.into(), key: None, pacing };
             Upstream::new(&settings, account, &Timeouts::default(), &ProxyUse::None)
         };

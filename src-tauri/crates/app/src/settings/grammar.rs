@@ -164,6 +164,7 @@ fn pacing(section: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Pacing {
         guard_requests_permille: section.get("guard", &GUARD).unwrap_or(960),
         guard_tokens_permille: section.get("guard_input_tokens", &GUARD).unwrap_or(930),
         retry_after_buffer: section.get("retry_after_buffer", &DURATION).unwrap_or(seconds(30)),
+        windows: vec![],
     }
 }
 

@@ -1,10 +1,14 @@
-//! Who goes next on one lane: critical first, then the others by age; inside a class clients take fair turns.
+//! Who goes next on one lane: reservations, then critical calls, then the others by age.
+//!
+//! Inside a class clients take fair turns, and inside a client its tenants: who has been served least for its weight is
+//! next. A turn serves one call; a longer one leaves a debt. Nothing here looks at every waiting call.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::WaiterId;
+use super::decayed::Decayed;
 use crate::call::Class;
 use crate::time::Instant;
 
@@ -12,113 +16,402 @@ use crate::time::Instant;
 const BACKGROUND_AGES: Duration = Duration::from_secs(120);
 /// So that a weight divides a call's size without losing small ones.
 const TURN_SCALE: u64 = 1_000;
+/// Over which a share is measured.
+const SHARE_MEMORY: Duration = Duration::from_secs(30);
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Place {
-    pub(super) waiter: WaiterId,
     pub(super) since: Instant,
+    pub(super) waiter: WaiterId,
+}
+
+/// What waiting calls want together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Load {
+    pub(super) calls: u64,
+    pub(super) input: u64,
+    pub(super) output: u64,
+}
+
+impl Load {
+    pub(super) fn plus(self, other: Load) -> Load {
+        Load {
+            calls: self.calls.saturating_add(other.calls),
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+
+    fn minus(self, other: Load) -> Load {
+        Load {
+            calls: self.calls.saturating_sub(other.calls),
+            input: self.input.saturating_sub(other.input),
+            output: self.output.saturating_sub(other.output),
+        }
+    }
+
+    fn times(self, numerator: u64, denominator: u64) -> Load {
+        let scaled = |n: u64| {
+            let product = u128::from(n) * u128::from(numerator) / u128::from(denominator.max(1));
+            u64::try_from(product).unwrap_or(u64::MAX)
+        };
+        Load { calls: scaled(self.calls), input: scaled(self.input), output: scaled(self.output) }
+    }
+
+    fn at_most(self, other: Load) -> Load {
+        Load {
+            calls: self.calls.min(other.calls),
+            input: self.input.min(other.input),
+            output: self.output.min(other.output),
+        }
+    }
+}
+
+/// One step of the way to a line: a client, then a tenant of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Rank {
+    pub(super) name: Arc<str>,
+    pub(super) weight: u32,
+    /// Percent that it may take while others wait.
+    pub(super) max_share: Option<u8>,
+}
+
+/// Where a call waits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Row {
+    Reserved,
+    Of(Class),
+}
+
+/// The way to a line.
+pub(super) type Path = [Rank; 2];
+
+/// The call whose turn it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Head {
+    pub(super) row: Row,
+    pub(super) place: Place,
+    /// It has had more than its share: others go first.
+    over: bool,
 }
 
 /// The waiting calls of one lane.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    classes: [Turns; 3],
+    reserved: Line,
+    classes: [Turns<Turns<Line>>; 3],
 }
 
 impl Queue {
-    pub(super) fn push(&mut self, class: Class, client: &Arc<str>, place: Place) {
-        self.classes[class as usize].push(client, place);
-    }
-
-    /// The one whose turn it is, among classes that are not paused.
-    pub(super) fn head(&self, paused: [bool; 3]) -> Option<(Class, Place)> {
-        let of = |class: Class| if paused[class as usize] { None } else { self.classes[class as usize].head() };
-        if let Some(place) = of(Class::Critical) {
-            return Some((Class::Critical, place));
-        }
-        match (of(Class::Normal), of(Class::Background)) {
-            (Some(normal), Some(background)) if background.since.after(BACKGROUND_AGES) < normal.since => {
-                Some((Class::Background, background))
-            }
-            (Some(normal), _) => Some((Class::Normal, normal)),
-            (None, background) => background.map(|place| (Class::Background, place)),
+    pub(super) fn push(&mut self, row: Row, path: &Path, place: Place, load: Load) {
+        match row {
+            Row::Reserved => self.reserved.push(&[], place, load),
+            Row::Of(class) => self.classes[class as usize].push(path, place, load),
         }
     }
 
-    /// The head of a class leaves, having cost its client `size` tokens of its turn.
-    pub(super) fn pop(&mut self, class: Class, size: u64, weight: u32) {
-        self.classes[class as usize].pop(size, weight);
+    /// The one whose turn it is, among classes that are not shut.
+    pub(super) fn head(&self, shut: [bool; 3], now: Instant) -> Option<Head> {
+        let reserved = self.reserved.head(now).map(|(place, over)| Head { row: Row::Reserved, place, over });
+        reserved.or_else(|| self.head_of_classes(shut, now))
     }
 
-    pub(super) fn remove(&mut self, class: Class, client: &Arc<str>, waiter: WaiterId) {
-        self.classes[class as usize].remove(client, waiter);
+    fn head_of_classes(&self, shut: [bool; 3], now: Instant) -> Option<Head> {
+        let of = |class: Class| {
+            let (place, over) = if shut[class as usize] { None } else { self.classes[class as usize].head(now) }?;
+            Some(Head { row: Row::Of(class), place, over })
+        };
+        let critical = of(Class::Critical);
+        if critical.is_some_and(|head| !head.over) {
+            return critical;
+        }
+        let (normal, background) = (of(Class::Normal), of(Class::Background));
+        let aged = match (normal, background) {
+            (Some(normal), Some(background)) => background.place.since.after(BACKGROUND_AGES) < normal.place.since,
+            _ => false,
+        };
+        let others = if aged { [background, normal] } else { [normal, background] };
+        let in_order = [critical, others[0], others[1]];
+        let within = in_order.iter().flatten().find(|head| !head.over);
+        within.or_else(|| in_order.iter().flatten().next()).copied()
+    }
+
+    /// A call leaves for good; `served`: its turn has come and this is its size.
+    pub(super) fn remove(
+        &mut self,
+        row: Row,
+        path: &Path,
+        place: Place,
+        load: Load,
+        served: Option<u64>,
+        now: Instant,
+    ) {
+        match row {
+            Row::Reserved => self.reserved.remove(&[], place, load, served, now),
+            Row::Of(class) => self.classes[class as usize].remove(path, place, load, served, now),
+        }
+    }
+
+    /// A line that can't go for a reason of its own: others are not to wait behind it.
+    pub(super) fn park(&mut self, class: Class, path: &Path, parked: bool) {
+        self.classes[class as usize].park(path, parked);
+    }
+
+    /// What goes before a call that comes now.
+    pub(super) fn ahead(&self, row: Row, path: &Path) -> Load {
+        let Row::Of(class) = row else { return self.reserved.load };
+        let more_urgent = self.classes[..class as usize].iter().map(|turns| turns.load);
+        let before = more_urgent.fold(self.reserved.load, Load::plus);
+        before.plus(self.classes[class as usize].ahead(path))
+    }
+
+    /// All that waits in a class and before it.
+    pub(super) fn up_to(&self, class: Class) -> Load {
+        self.classes[..=class as usize].iter().map(|turns| turns.load).fold(self.reserved.load, Load::plus)
+    }
+
+    pub(super) fn waiting(&self, class: Class) -> u64 {
+        self.classes[class as usize].load.calls
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.reserved.places.is_empty() && self.classes.iter().all(|turns| turns.load.calls == 0)
+    }
+
+    /// The youngest call of a class's longest line, and how long that is.
+    pub(super) fn longest(&self, class: Class) -> Option<(usize, Place)> {
+        self.classes[class as usize].longest()
+    }
+
+    pub(super) fn line_len(&self, class: Class, path: &Path) -> usize {
+        self.classes[class as usize].line_len(path)
     }
 }
 
-/// Weighted fair turns over clients: who has been served least for its weight is next.
-#[derive(Debug, Default)]
-struct Turns {
-    lines: BTreeMap<Arc<str>, Line>,
-    /// Clients with someone waiting, by what they have been served.
-    order: BTreeSet<(u64, Arc<str>)>,
-    /// What the client now being served had been served before: newcomers start here.
-    round: u64,
+/// Something in which calls wait: a line, or turns over lines.
+trait Seats: Default {
+    fn push(&mut self, path: &[Rank], place: Place, load: Load);
+    fn remove(&mut self, path: &[Rank], place: Place, load: Load, served: Option<u64>, now: Instant);
+    /// Whose turn it is, and whether it has had more than its share.
+    fn head(&self, now: Instant) -> Option<(Place, bool)>;
+    fn park(&mut self, path: &[Rank], parked: bool);
+    /// What goes before one that joins now, inside.
+    fn ahead(&self, path: &[Rank]) -> Load;
+    /// Nobody in it can be served.
+    fn is_idle(&self) -> bool;
+    fn is_empty(&self) -> bool;
+    fn longest(&self) -> Option<(usize, Place)>;
+    fn line_len(&self, path: &[Rank]) -> usize;
 }
 
+/// First come, first served.
 #[derive(Debug, Default)]
 struct Line {
-    served: u64,
-    places: VecDeque<Place>,
+    places: BTreeSet<Place>,
+    load: Load,
+    parked: bool,
 }
 
-impl Turns {
-    fn push(&mut self, client: &Arc<str>, place: Place) {
-        let line = self.lines.entry(client.clone()).or_default();
-        if line.places.is_empty() {
-            line.served = line.served.max(self.round);
-            self.order.insert((line.served, client.clone()));
-        }
-        // Nearly always the last: only who comes back is older than others.
-        let behind = line.places.iter().rev().take_while(|other| other.since > place.since).count();
-        line.places.insert(line.places.len() - behind, place);
+impl Seats for Line {
+    fn push(&mut self, _: &[Rank], place: Place, load: Load) {
+        self.places.insert(place);
+        self.load = self.load.plus(load);
     }
 
-    fn head(&self) -> Option<Place> {
-        let (_, client) = self.order.first()?;
-        self.lines.get(client)?.places.front().copied()
-    }
-
-    fn pop(&mut self, size: u64, weight: u32) {
-        let Some((served, client)) = self.order.pop_first() else { return };
-        let Some(line) = self.lines.get_mut(&client) else { return };
-        self.round = served;
-        line.places.pop_front();
-        line.served = served.saturating_add(size.saturating_mul(TURN_SCALE) / u64::from(weight.max(1)));
-        if line.places.is_empty() {
-            self.forget_idle(&client);
-        } else {
-            self.order.insert((line.served, client));
+    fn remove(&mut self, _: &[Rank], place: Place, load: Load, _: Option<u64>, _: Instant) {
+        if self.places.remove(&place) {
+            self.load = self.load.minus(load);
         }
     }
 
-    fn remove(&mut self, client: &Arc<str>, waiter: WaiterId) {
-        let Some(line) = self.lines.get_mut(client) else { return };
-        let Some(at) = line.places.iter().position(|place| place.waiter == waiter) else { return };
-        line.places.remove(at);
-        if line.places.is_empty() {
-            self.order.remove(&(line.served, client.clone()));
-            self.forget_idle(client);
+    fn head(&self, _: Instant) -> Option<(Place, bool)> {
+        self.places.first().map(|place| (*place, false))
+    }
+
+    fn park(&mut self, _: &[Rank], parked: bool) {
+        self.parked = parked;
+    }
+
+    fn ahead(&self, _: &[Rank]) -> Load {
+        self.load
+    }
+
+    fn is_idle(&self) -> bool {
+        self.parked || self.places.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    fn longest(&self) -> Option<(usize, Place)> {
+        self.places.last().map(|place| (self.places.len(), *place))
+    }
+
+    fn line_len(&self, _: &[Rank]) -> usize {
+        self.places.len()
+    }
+}
+
+/// Weighted fair turns over those who wait.
+#[derive(Debug)]
+struct Turns<T> {
+    members: BTreeMap<Arc<str>, Member<T>>,
+    /// Those with someone who can be served, by what they have been served.
+    order: BTreeSet<(u64, Arc<str>)>,
+    /// What the member now being served had been served before: newcomers start here.
+    round: u64,
+    /// Of all in `order`.
+    weight: u64,
+    load: Load,
+    served: Decayed,
+}
+
+#[derive(Debug)]
+struct Member<T> {
+    seats: T,
+    weight: u32,
+    max_share: Option<u8>,
+    /// By weight.
+    served: u64,
+    lately: Decayed,
+    waits: bool,
+}
+
+impl<T> Default for Turns<T> {
+    fn default() -> Turns<T> {
+        let (members, order) = (BTreeMap::new(), BTreeSet::new());
+        Turns { members, order, round: 0, weight: 0, load: Load::default(), served: Decayed::over(SHARE_MEMORY) }
+    }
+}
+
+impl<T: Seats> Member<T> {
+    fn new(rank: &Rank) -> Member<T> {
+        let (weight, max_share, lately) = (rank.weight.max(1), rank.max_share, Decayed::over(SHARE_MEMORY));
+        Member { seats: T::default(), weight, max_share, served: 0, lately, waits: false }
+    }
+
+    /// Has it had more than its share of all that was served lately?
+    fn is_over(&self, of_all: &Decayed, now: Instant) -> bool {
+        self.max_share.is_some_and(|percent| {
+            let (own, all) = (self.lately.now(now), of_all.now(now));
+            own.saturating_mul(100) > all.saturating_mul(percent.into())
+        })
+    }
+}
+
+impl<T: Seats> Turns<T> {
+    /// Puts a member into the order, or out of it, as it can be served or not. `round` is where it starts at least.
+    fn rank(&mut self, name: &Arc<str>, round: u64) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        if member.seats.is_idle() == member.waits {
+            if member.waits {
+                self.order.remove(&(member.served, name.clone()));
+                self.weight -= u64::from(member.weight);
+            } else {
+                member.served = member.served.max(round);
+                self.order.insert((member.served, name.clone()));
+                self.weight += u64::from(member.weight);
+            }
+            member.waits = !member.waits;
         }
     }
 
-    /// A client without a debt to this round needs no memory; when nobody waits, all debts are off.
-    fn forget_idle(&mut self, client: &Arc<str>) {
-        if self.order.is_empty() {
-            self.lines.clear();
-            self.round = 0;
-        } else if self.lines.get(client).is_some_and(|line| line.served <= self.round) {
-            self.lines.remove(client);
+    fn charge(&mut self, name: &Arc<str>, size: u64, now: Instant) {
+        let Some(member) = self.members.get_mut(name) else { return };
+        let before = member.served;
+        self.round = before;
+        member.served = before.saturating_add(size.saturating_mul(TURN_SCALE) / u64::from(member.weight));
+        member.lately.add(size.into(), now);
+        self.served.add(size.into(), now);
+        if member.waits {
+            self.order.remove(&(before, name.clone()));
+            self.order.insert((member.served, name.clone()));
         }
+    }
+
+    /// A member without a debt to this round needs no memory; when nobody waits, all debts are off.
+    fn forget_idle(&mut self, name: &Arc<str>) {
+        if self.load.calls == 0 {
+            *self = Turns { served: self.served, ..Turns::default() };
+        } else if self.members.get(name).is_some_and(|member| member.seats.is_empty() && member.served <= self.round) {
+            self.members.remove(name);
+        }
+    }
+}
+
+impl<T: Seats> Seats for Turns<T> {
+    fn push(&mut self, path: &[Rank], place: Place, load: Load) {
+        let Some((rank, rest)) = path.split_first() else { return };
+        let member = self.members.entry(rank.name.clone()).or_insert_with(|| Member::new(rank));
+        member.max_share = rank.max_share;
+        if !member.waits {
+            member.weight = rank.weight.max(1);
+        }
+        member.seats.push(rest, place, load);
+        self.load = self.load.plus(load);
+        self.rank(&rank.name, self.round);
+    }
+
+    fn remove(&mut self, path: &[Rank], place: Place, load: Load, served: Option<u64>, now: Instant) {
+        let Some((rank, rest)) = path.split_first() else { return };
+        let Some(member) = self.members.get_mut(&rank.name) else { return };
+        member.seats.remove(rest, place, load, served, now);
+        self.load = self.load.minus(load);
+        if let Some(size) = served {
+            self.charge(&rank.name, size, now);
+        }
+        self.rank(&rank.name, self.round);
+        self.forget_idle(&rank.name);
+    }
+
+    fn head(&self, now: Instant) -> Option<(Place, bool)> {
+        let mut over_its_share = None;
+        for (_, name) in &self.order {
+            let member = self.members.get(name)?;
+            let Some((place, inner_over)) = member.seats.head(now) else { continue };
+            if !inner_over && !member.is_over(&self.served, now) {
+                return Some((place, false));
+            }
+            over_its_share.get_or_insert((place, true));
+        }
+        over_its_share
+    }
+
+    fn park(&mut self, path: &[Rank], parked: bool) {
+        let Some((rank, rest)) = path.split_first() else { return };
+        if let Some(member) = self.members.get_mut(&rank.name) {
+            member.seats.park(rest, parked);
+            self.rank(&rank.name, self.round);
+        }
+    }
+
+    fn ahead(&self, path: &[Rank]) -> Load {
+        let Some((rank, rest)) = path.split_first() else { return Load::default() };
+        let Some(member) = self.members.get(&rank.name) else {
+            // In the next turn: after one call at most of each.
+            let turns = u64::try_from(self.order.len()).unwrap_or(u64::MAX);
+            return self.load.times(turns, self.load.calls).at_most(self.load);
+        };
+        let weights = if member.waits { self.weight } else { self.weight + u64::from(member.weight) };
+        member.seats.ahead(rest).times(weights, member.weight.into()).at_most(self.load)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.load.calls == 0
+    }
+
+    fn longest(&self) -> Option<(usize, Place)> {
+        self.members.values().filter_map(|member| member.seats.longest()).max()
+    }
+
+    fn line_len(&self, path: &[Rank]) -> usize {
+        let Some((rank, rest)) = path.split_first() else { return 0 };
+        self.members.get(&rank.name).map_or(0, |member| member.seats.line_len(rest))
     }
 }
 
@@ -126,81 +419,159 @@ impl Turns {
 mod tests {
     use super::*;
 
+    const NOW: Instant = Instant::from_nanos(0);
+    const OPEN: [bool; 3] = [false; 3];
+
+    fn rank(name: &str) -> Rank {
+        Rank { name: name.into(), weight: if name == "w" { 2 } else { 1 }, max_share: None }
+    }
+
+    /// `a/t`: tenant t of client a.
+    fn path(line: &str) -> Path {
+        let (client, tenant) = line.split_once('/').unwrap_or((line, ""));
+        [rank(client), rank(tenant)]
+    }
+
+    fn place(n: u64) -> Place {
+        Place { since: Instant::from_nanos(n), waiter: WaiterId(n) }
+    }
+
+    fn load(size: u64) -> Load {
+        Load { calls: 1, input: size, output: 0 }
+    }
+
     /// `"n:a=3"` is a waiting normal call of client a that costs 3 tokens; prints in which order they leave.
     fn order(calls: &str) -> String {
         let mut queue = Queue::default();
         let mut names = Vec::new();
         for (i, word) in calls.split_whitespace().enumerate() {
-            let (class, rest) = word.split_once(':').expect("class:client=size");
-            let (client, size) = rest.split_once('=').expect("class:client=size");
-            let class = *Class::ALL.iter().find(|c| c.name().starts_with(class)).expect("a class");
-            let place = Place { waiter: WaiterId(i as u64), since: Instant::from_nanos(i as u64) };
-            queue.push(class, &client.into(), place);
-            names.push((client.to_owned(), size.parse::<u64>().expect("a size")));
+            let (class, rest) = word.split_once(':').expect("class:line=size");
+            let (line, size) = rest.split_once('=').expect("class:line=size");
+            let class = Class::ALL.iter().find(|c| c.name().starts_with(class)).expect("a class");
+            let size = size.parse::<u64>().expect("a size");
+            queue.push(Row::Of(*class), &path(line), place(i as u64), load(size));
+            names.push((line.to_owned(), size));
         }
-        let mut left = String::new();
-        while let Some((class, place)) = queue.head([false; 3]) {
-            let (client, size) = &names[usize::try_from(place.waiter.0).expect("small")];
-            left += client;
-            queue.pop(class, *size, if client == "w" { 2 } else { 1 });
+        let mut left = vec![];
+        while let Some(Head { row, place, .. }) = queue.head(OPEN, NOW) {
+            let (line, size) = &names[usize::try_from(place.waiter.0).expect("small")];
+            left.push(line.clone());
+            queue.remove(row, &path(line), place, load(*size), Some(*size), NOW);
         }
-        left
+        assert!(queue.is_empty());
+        left.join(" ")
     }
 
     #[test]
     fn critical_goes_first_and_background_last() {
-        assert_eq!(order("b:x=1 n:y=1 c:z=1"), "zyx");
+        assert_eq!(order("b:x=1 n:y=1 c:z=1"), "z y x");
     }
 
     #[test]
     fn clients_take_turns_by_tokens_and_a_longer_call_leaves_a_debt() {
-        assert_eq!(order("n:a=1 n:a=1 n:a=1 n:b=1 n:b=1"), "ababa");
-        assert_eq!(order("n:a=3 n:a=3 n:b=1 n:b=1 n:b=1 n:b=1"), "abbbab");
+        assert_eq!(order("n:a=1 n:a=1 n:a=1 n:b=1 n:b=1"), "a b a b a");
+        assert_eq!(order("n:a=3 n:a=3 n:b=1 n:b=1 n:b=1 n:b=1"), "a b b b a b");
     }
 
     #[test]
     fn a_weight_of_two_is_served_twice_as_much() {
-        assert_eq!(order("n:a=2 n:a=2 n:w=2 n:w=2 n:w=2 n:w=2"), "awwaww");
+        assert_eq!(order("n:a=2 n:a=2 n:w=2 n:w=2 n:w=2 n:w=2"), "a w w a w w");
+    }
+
+    #[test]
+    fn tenants_take_turns_inside_their_client_and_not_against_other_clients() {
+        assert_eq!(order("n:a/x=1 n:a/x=1 n:a/x=1 n:a/y=1 n:a/y=1 n:b=1 n:b=1 n:b=1"), "a/x b a/y b a/x b a/y a/x");
     }
 
     #[test]
     fn an_old_background_call_goes_before_a_much_younger_normal_one() {
         let mut queue = Queue::default();
-        let at = |secs: u64| Instant::from_nanos(secs * 1_000_000_000);
-        queue.push(Class::Background, &"b".into(), Place { waiter: WaiterId(1), since: at(0) });
-        queue.push(Class::Normal, &"n".into(), Place { waiter: WaiterId(2), since: at(121) });
-        assert_eq!(queue.head([false; 3]).map(|(class, _)| class), Some(Class::Background));
-        assert_eq!(queue.head([false, false, true]).map(|(class, _)| class), Some(Class::Normal));
+        let at = |secs: u64, n| Place { since: Instant::from_nanos(secs * 1_000_000_000), waiter: WaiterId(n) };
+        queue.push(Row::Of(Class::Background), &path("b"), at(0, 1), load(1));
+        queue.push(Row::Of(Class::Normal), &path("n"), at(121, 2), load(1));
+        let row = |shut| queue.head(shut, NOW).map(|head| head.row);
+        assert_eq!(row(OPEN), Some(Row::Of(Class::Background)));
+        assert_eq!(row([false, false, true]), Some(Row::Of(Class::Normal)));
     }
 
     #[test]
     fn a_client_that_comes_late_neither_saves_up_nor_waits_for_others_past() {
         let mut queue = Queue::default();
-        let place = |n: u64| Place { waiter: WaiterId(n), since: Instant::from_nanos(n) };
+        let normal = Row::Of(Class::Normal);
         for n in 0..6 {
-            queue.push(Class::Normal, &"a".into(), place(n));
+            queue.push(normal, &path("a"), place(n), load(10));
         }
-        for _ in 0..3 {
-            queue.pop(Class::Normal, 10, 1);
-        }
-        queue.push(Class::Normal, &"b".into(), place(10));
-        queue.push(Class::Normal, &"b".into(), place(11));
         let mut left = Vec::new();
-        while let Some((class, place)) = queue.head([false; 3]) {
+        let mut serve = |queue: &mut Queue| {
+            let Head { place, .. } = queue.head(OPEN, NOW)?;
+            let line = if place.waiter.0 < 10 { "a" } else { "b" };
+            queue.remove(normal, &path(line), place, load(10), Some(10), NOW);
             left.push(place.waiter.0);
-            queue.pop(class, 10, 1);
+            Some(())
+        };
+        for _ in 0..3 {
+            serve(&mut queue);
         }
-        assert_eq!(left, [10, 3, 11, 4, 5]);
+        queue.push(normal, &path("b"), place(10), load(10));
+        queue.push(normal, &path("b"), place(11), load(10));
+        while serve(&mut queue).is_some() {}
+        assert_eq!(left, [0, 1, 2, 10, 3, 11, 4, 5]);
+    }
+
+    #[test]
+    fn who_has_had_its_share_goes_after_the_others_and_alone_takes_all() {
+        let mut queue = Queue::default();
+        let normal = Row::Of(Class::Normal);
+        let greedy = [Rank { name: "g".into(), weight: 1_000, max_share: Some(25) }, rank("")];
+        for n in 0..40 {
+            queue.push(normal, &greedy, place(n), load(10));
+        }
+        for n in 100..130 {
+            queue.push(normal, &path("o"), place(n), load(10));
+        }
+        let mut left = String::new();
+        while let Some(Head { place, .. }) = queue.head(OPEN, NOW) {
+            let own = place.waiter.0 < 100;
+            let line = if own { greedy.clone() } else { path("o") };
+            queue.remove(normal, &line, place, load(10), Some(10), NOW);
+            left.push(if own { 'g' } else { 'o' });
+        }
+        assert_eq!(&left[..12], "gooogooogooo");
+        assert_eq!(left.trim_end_matches('g').len(), 40, "a quarter while others wait: {left}");
+    }
+
+    #[test]
+    fn a_parked_line_holds_nobody_up() {
+        let mut queue = Queue::default();
+        queue.push(Row::Of(Class::Normal), &path("a/x"), place(1), load(1));
+        queue.push(Row::Of(Class::Normal), &path("a/y"), place(2), load(1));
+        let head = |queue: &Queue| queue.head(OPEN, NOW).map(|head| head.place.waiter.0);
+        queue.park(Class::Normal, &path("a/x"), true);
+        assert_eq!(head(&queue), Some(2));
+        queue.remove(Row::Of(Class::Normal), &path("a/y"), place(2), load(1), Some(1), NOW);
+        assert_eq!(head(&queue), None);
+        queue.park(Class::Normal, &path("a/x"), false);
+        assert_eq!(head(&queue), Some(1));
+    }
+
+    #[test]
+    fn what_goes_before_a_newcomer_is_its_own_line_and_the_turns_of_others() {
+        let mut queue = Queue::default();
+        for n in 0..100 {
+            queue.push(Row::Of(Class::Normal), &path("flood"), place(n), load(10));
+        }
+        queue.push(Row::Of(Class::Critical), &path("c"), place(100), load(7));
+        let calls = |line: &str| queue.ahead(Row::Of(Class::Normal), &path(line)).calls;
+        assert_eq!((calls("new"), calls("flood")), (2, 101));
+        assert_eq!(queue.ahead(Row::Of(Class::Critical), &path("new")).input, 7);
     }
 
     #[test]
     fn whoever_leaves_the_queue_is_forgotten() {
         let mut queue = Queue::default();
-        let a: Arc<str> = "a".into();
-        queue.push(Class::Normal, &a, Place { waiter: WaiterId(1), since: Instant::default() });
-        queue.remove(Class::Normal, &a, WaiterId(1));
-        queue.remove(Class::Normal, &a, WaiterId(1));
-        assert_eq!(queue.head([false; 3]), None);
-        assert!(queue.classes[Class::Normal as usize].lines.is_empty());
+        queue.push(Row::Of(Class::Normal), &path("a"), place(1), load(1));
+        queue.remove(Row::Of(Class::Normal), &path("a"), place(1), load(1), None, NOW);
+        assert!(queue.is_empty() && queue.head(OPEN, NOW).is_none());
+        assert!(queue.classes[Class::Normal as usize].members.is_empty());
     }
 }

@@ -15,31 +15,25 @@ pub(super) struct TokenBucket {
     /// Thousandths of tokens a minute, guard applied.
     rate: i128,
     burst: i128,
-    /// Negative is a debt.
+    /// Negative is a debt, which later refilling pays.
     level: i128,
     at: Instant,
 }
 
 impl TokenBucket {
-    /// Full at `now`. May hold what a guarded minute brings.
-    pub(super) fn of_a_minute(limit: u64, guard_permille: u32, now: Instant) -> TokenBucket {
-        let rate = i128::from(limit) * i128::from(guard_permille);
-        TokenBucket { rate, burst: rate * NANOS_PER_MINUTE, level: rate * NANOS_PER_MINUTE, at: now }
+    /// Full at `now`. `rate` is thousandths a minute; it holds at most `burst` thousandths.
+    pub(super) fn new(rate: i128, burst: i128, now: Instant) -> TokenBucket {
+        let burst = burst.max(0) * NANOS_PER_MINUTE;
+        TokenBucket { rate: rate.max(0), burst, level: burst, at: now }
     }
 
-    /// Holds one token only: one every `60 / limit` seconds.
-    pub(super) fn smoothed(limit: u64, guard_permille: u32, now: Instant) -> TokenBucket {
-        TokenBucket { burst: TOKEN, level: TOKEN, ..TokenBucket::of_a_minute(limit, guard_permille, now) }
-    }
-
-    /// From now on at another rate; what was spent stays spent.
-    pub(super) fn set_rate(&mut self, limit: u64, guard_permille: u32, now: Instant) {
+    /// From now on at another pace. What was spent stays spent, but a smaller bucket makes no debt beyond a full one.
+    pub(super) fn set_pace(&mut self, rate: i128, burst: i128, now: Instant) {
         self.refill(now);
-        let smoothed = self.burst == TOKEN;
+        let burst = burst.max(0) * NANOS_PER_MINUTE;
         let spent = self.burst - self.level;
-        self.rate = i128::from(limit) * i128::from(guard_permille);
-        self.burst = if smoothed { TOKEN } else { self.rate * NANOS_PER_MINUTE };
-        self.level = self.burst - spent;
+        self.level = (burst - spent).max(self.level.min(-burst));
+        (self.rate, self.burst) = (rate.max(0), burst);
     }
 
     /// When `amount` may be taken: at `now`, or later. More than the burst may go when the bucket is full.
@@ -67,17 +61,39 @@ impl TokenBucket {
         self.level = (self.level + i128::from(amount) * TOKEN).min(self.burst);
     }
 
+    /// What was reserved for what was used.
+    pub(super) fn exchange(&mut self, reserved: u64, used: u64, now: Instant) {
+        self.take(used.saturating_sub(reserved), now);
+        self.give_back(reserved.saturating_sub(used), now);
+    }
+
     /// Evidence that no more than `tokens` are left.
     pub(super) fn lower_to(&mut self, tokens: i128, now: Instant) {
         self.refill(now);
         self.level = self.level.min(tokens * TOKEN);
     }
 
-    /// What was taken left only now: a smoothed bucket counts its interval from here.
-    pub(super) fn left(&mut self, now: Instant) {
-        if self.burst == TOKEN {
-            self.lower_to(0, now);
+    /// Everything from `now` on counts from nothing.
+    pub(super) fn empty(&mut self, now: Instant) {
+        self.refill(now);
+        self.level = self.level.min(0);
+    }
+
+    /// How long until `amount` is there beside all that is owed, however much the bucket holds at once.
+    pub(super) fn time_for(&self, amount: u64, now: Instant) -> Duration {
+        let missing = i128::from(amount).saturating_mul(TOKEN).saturating_sub(self.level_at(now));
+        if missing <= 0 {
+            return Duration::ZERO;
         }
+        let nanos = if self.rate == 0 { i128::MAX } else { missing / self.rate };
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Moves what is there, up to `most`, out of it.
+    pub(super) fn draw(&mut self, most: u64, now: Instant) -> u64 {
+        let there = u64::try_from(self.tokens(now)).unwrap_or(0).min(most);
+        self.take(there, now);
+        there
     }
 
     /// Whole tokens left, rounded down.
@@ -106,9 +122,18 @@ mod tests {
         Instant::from_nanos(millis * 1_000_000)
     }
 
+    fn of_a_minute(limit: u64, guard_permille: i128, now: Instant) -> TokenBucket {
+        let pace = i128::from(limit) * guard_permille;
+        TokenBucket::new(pace, pace, now)
+    }
+
+    fn smoothed(limit: u64, guard_permille: i128, now: Instant) -> TokenBucket {
+        TokenBucket::new(i128::from(limit) * guard_permille, 1_000, now)
+    }
+
     #[test]
     fn a_smoothed_bucket_lets_one_go_every_interval() {
-        let mut bucket = TokenBucket::smoothed(50, 960, at(0));
+        let mut bucket = smoothed(50, 960, at(0));
         assert_eq!(bucket.ready_at(1, at(0)), at(0));
         bucket.take(1, at(0));
         assert_eq!(bucket.ready_at(1, at(0)), at(1_250));
@@ -118,15 +143,15 @@ mod tests {
 
     #[test]
     fn the_interval_counts_from_the_moment_a_request_really_left() {
-        let mut bucket = TokenBucket::smoothed(60, 1_000, at(0));
+        let mut bucket = smoothed(60, 1_000, at(0));
         bucket.take(1, at(0));
-        bucket.left(at(300));
+        bucket.empty(at(300));
         assert_eq!(bucket.ready_at(1, at(300)), at(1_300));
     }
 
     #[test]
     fn a_call_larger_than_the_bucket_goes_when_it_is_full_and_leaves_a_debt() {
-        let mut bucket = TokenBucket::of_a_minute(60, 1_000, at(0));
+        let mut bucket = of_a_minute(60, 1_000, at(0));
         bucket.take(90, at(0));
         assert_eq!(bucket.tokens(at(0)), -30);
         assert_eq!(bucket.ready_at(500, at(0)), at(90_000));
@@ -134,17 +159,19 @@ mod tests {
 
     #[test]
     fn what_was_spent_stays_spent_at_a_new_rate() {
-        let mut bucket = TokenBucket::of_a_minute(100, 1_000, at(0));
+        let mut bucket = of_a_minute(100, 1_000, at(0));
         bucket.take(70, at(0));
-        bucket.set_rate(50, 1_000, at(0));
+        bucket.set_pace(50_000, 50_000, at(0));
         assert_eq!(bucket.tokens(at(0)), -20);
-        bucket.set_rate(100, 1_000, at(0));
+        bucket.set_pace(100_000, 100_000, at(0));
         assert_eq!(bucket.tokens(at(0)), 30);
+        bucket.set_pace(10_000, 10_000, at(0));
+        assert_eq!(bucket.tokens(at(0)), -10, "a minute's debt at most");
     }
 
     #[test]
     fn a_clock_that_goes_back_brings_nothing() {
-        let mut bucket = TokenBucket::of_a_minute(60, 1_000, at(10_000));
+        let mut bucket = of_a_minute(60, 1_000, at(10_000));
         bucket.take(60, at(10_000));
         bucket.take(0, at(0));
         assert_eq!(bucket.ready_at(1, at(10_000)), at(11_000));
@@ -157,7 +184,7 @@ mod tests {
             limit in 1u64..5_000,
             steps in prop::collection::vec((0u64..40_000_000_000, 1u64..400), 1..60),
         ) {
-            let mut bucket = TokenBucket::of_a_minute(limit, 1_000, at(0));
+            let mut bucket = of_a_minute(limit, 1_000, at(0));
             let (mut now, mut taken) = (0u64, Vec::new());
             for (gap, amount) in steps {
                 now += gap;
@@ -178,7 +205,7 @@ mod tests {
         /// The earliest moment really is the earliest.
         #[test]
         fn a_nanosecond_earlier_is_too_early(limit in 1u64..1_000_000, spent in 0u64..1_000_000, amount in 1u64..1_000_000) {
-            let mut bucket = TokenBucket::of_a_minute(limit, 930, at(0));
+            let mut bucket = of_a_minute(limit, 930, at(0));
             bucket.take(spent, at(0));
             let ready = bucket.ready_at(amount, at(0));
             if ready > at(0) {

@@ -308,7 +308,7 @@ pub(crate) fn readings(headers: &HeaderMap, now: Timestamp) -> Readings {
             })
         })
         .collect();
-    Readings { limits, retry_after: None }
+    Readings { limits, ..Readings::default() }
 }
 
 /// No wait is longer, whatever a header says.

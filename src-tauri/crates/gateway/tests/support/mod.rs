@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::call::{Call, CallId, Class, Entry, Opening};
 use domain::catalog::Catalog;
-use domain::config::{Client, Pacing};
+use domain::config::{Client, Pacing, Rules};
 use domain::time::{Instant, Now, Timestamp};
 use domain::usage::Usage;
 use gateway::secret::Secret;
@@ -192,6 +192,7 @@ pub(crate) fn pacing() -> Pacing {
         guard_requests_permille: 960,
         guard_tokens_permille: 930,
         retry_after_buffer: Duration::ZERO,
+        windows: Vec::new(),
     }
 }
 
@@ -210,7 +211,7 @@ impl World {
             listen: "127.0.0.1:0".parse().expect("an address"),
             allow_remote: false,
             max_wait: Duration::from_secs(600),
-            queue_max: 100,
+            rules: Rules { queue_max: 100, ..Rules::default() },
             host_names: Vec::new(),
             allowed_origins: vec!["app://one".into()],
             body_budget: 512 << 20,

@@ -1,0 +1,69 @@
+//! How much of a limit we allow ourselves: nearly all while the upstream's headers confirm our count, less after a surprise.
+
+/// Thousandths of thousandths, so that small steps add up.
+const FINE: u32 = 1_000;
+const LEAST: u32 = 800 * FINE;
+/// A confirmation closes this part of the distance to the most.
+const CONFIRMED: u32 = 64;
+/// A refusal that our count did not foresee.
+const REFUSED: u32 = 20 * FINE;
+/// Usage of others that came as a surprise.
+const SURPRISED: u32 = 2 * FINE;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Guard {
+    fine: u32,
+    most: u32,
+}
+
+impl Guard {
+    /// Learns between 800 and `most`; a start outside of them is kept until the first lesson.
+    pub(super) const fn new(start_permille: u32, most_permille: u32) -> Guard {
+        Guard { fine: start_permille * FINE, most: most_permille * FINE }
+    }
+
+    pub(super) const fn permille(self) -> u32 {
+        self.fine / FINE
+    }
+
+    /// Of `limit`, in thousandths.
+    pub(super) fn of(self, limit: u64) -> i128 {
+        i128::from(limit) * i128::from(self.fine) / i128::from(FINE)
+    }
+
+    pub(super) fn confirmed(&mut self) {
+        self.fine += self.most.saturating_sub(self.fine) / CONFIRMED;
+    }
+
+    pub(super) fn refused(&mut self) {
+        self.widen(REFUSED);
+    }
+
+    pub(super) fn surprised(&mut self) {
+        self.widen(SURPRISED);
+    }
+
+    fn widen(&mut self, by: u32) {
+        self.fine = self.fine.saturating_sub(by).max(LEAST.min(self.fine));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_narrows_while_confirmed_and_widens_on_a_surprise() {
+        let mut guard = Guard::new(930, 1_000);
+        for _ in 0..200 {
+            guard.confirmed();
+        }
+        assert_eq!(guard.permille(), 996);
+        guard.refused();
+        assert_eq!(guard.permille(), 976);
+        for _ in 0..100 {
+            guard.refused();
+        }
+        assert_eq!(guard.permille(), 800);
+    }
+}

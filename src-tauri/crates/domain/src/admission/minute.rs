@@ -1,0 +1,559 @@
+//! One limit of a minute, or of calls at once: what it allows, what is taken, and where its figure comes from.
+//!
+//! Beside the bucket that calls take from stands a mirror: what the upstream has left by our own count. A reading that
+//! is below everything the mirror showed since the call left means that somebody else draws on the limit.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::AccountId;
+use super::demand::{Measure, Need, ReservationId};
+use super::guard::Guard;
+use super::last_minute::LastMinute;
+use super::outside::Outside;
+use super::reading::Reading;
+use super::refusal::{Binding, LimitSource};
+use super::token_bucket::TokenBucket;
+use super::view::{self, Level};
+use crate::config::Pacing;
+use crate::time::Instant;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct ResourceId(usize);
+
+impl ResourceId {
+    /// Its place among all levels.
+    pub(super) const fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// What a call meets at its limits. The greatest of several is the one that binds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Wait {
+    None,
+    Until(Instant),
+    /// Nobody knows when: a running call must end first.
+    UntilOneEnds,
+}
+
+#[derive(Debug)]
+struct Resource {
+    account: AccountId,
+    group: Arc<str>,
+    measure: Measure,
+    limit: u64,
+    source: LimitSource,
+    observed: Option<Instant>,
+    store: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    Minute(Box<Minute>),
+    Slots {
+        used: u64,
+    },
+    /// Never keeps a call back.
+    Shown {
+        remaining: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Minute {
+    guard: Guard,
+    /// Less than 1,000 while the upstream finds that usage grows too fast.
+    ramp_permille: u32,
+    outside: Outside,
+    /// What the upstream has left, as far as our own calls go.
+    mirror: TokenBucket,
+    extremes: Extremes,
+    /// What calls without a reservation take from.
+    common: TokenBucket,
+    shares: BTreeMap<ReservationId, Share>,
+    /// Taken by calls that have not ended.
+    in_flight: u64,
+    /// Of requests, for the screen.
+    recent: Option<LastMinute>,
+}
+
+/// A reservation's own part.
+#[derive(Debug)]
+struct Share {
+    bucket: TokenBucket,
+    /// Thousandths a minute, and thousandths at once.
+    pace: i128,
+    burst: i128,
+}
+
+/// All limits there are. Only ever grows, so an id stays good.
+#[derive(Debug, Default)]
+pub(super) struct Resources(Vec<Resource>);
+
+/// One request.
+const ONE: i128 = 1_000;
+/// Requests a hair apart may meet on the way, so their pace is never quite the limit's.
+const REQUESTS_GUARD_MOST: u32 = 990;
+/// Headers round tokens to the nearest thousand.
+const ROUNDING: i64 = 500;
+/// What others draw leaves us this part of a limit at least. In thousandths.
+const LEFT_TO_US: i128 = 50;
+
+impl Resources {
+    /// A limit that starts with nothing taken.
+    pub(super) fn add(
+        &mut self,
+        (account, group): (AccountId, &Arc<str>),
+        measure: Measure,
+        limit: u64,
+        source: LimitSource,
+        pacing: &Pacing,
+        now: Instant,
+    ) -> ResourceId {
+        let store = match measure {
+            Measure::Requests | Measure::InputTokens | Measure::OutputTokens | Measure::Tokens => {
+                Store::Minute(Box::new(Minute::full(measure, limit, pacing, now)))
+            }
+            Measure::Concurrency => Store::Slots { used: 0 },
+            Measure::PriorityInputTokens | Measure::PriorityOutputTokens => Store::Shown { remaining: limit },
+        };
+        let group = group.clone();
+        self.0.push(Resource { account, group, measure, limit, source, observed: None, store });
+        ResourceId(self.0.len() - 1)
+    }
+
+    pub(super) fn measure(&self, id: ResourceId) -> Measure {
+        self.0[id.0].measure
+    }
+
+    /// What a call without a reservation meets.
+    pub(super) fn wait(&self, id: ResourceId, need: Need, now: Instant) -> Wait {
+        let resource = &self.0[id.0];
+        match &resource.store {
+            Store::Minute(minute) => until(minute.common.ready_at(need.of(resource.measure), now), now),
+            Store::Slots { used } if *used >= resource.limit => Wait::UntilOneEnds,
+            Store::Slots { .. } | Store::Shown { .. } => Wait::None,
+        }
+    }
+
+    /// What a call of a reservation meets: its own tokens, and the requests that all share.
+    pub(super) fn wait_reserved(&self, id: ResourceId, need: Need, by: ReservationId, now: Instant) -> Wait {
+        let resource = &self.0[id.0];
+        match &resource.store {
+            Store::Minute(minute) => match minute.shares.get(&by) {
+                Some(share) => until(share.bucket.ready_at(need.of(resource.measure), now), now),
+                None => self.wait(id, need, now),
+            },
+            Store::Slots { .. } | Store::Shown { .. } => self.wait(id, need, now),
+        }
+    }
+
+    pub(super) fn take(&mut self, id: ResourceId, need: Need, by: Option<ReservationId>, now: Instant) {
+        let resource = &mut self.0[id.0];
+        let amount = need.of(resource.measure);
+        match &mut resource.store {
+            Store::Minute(minute) => minute.take(amount, by, now),
+            Store::Slots { used } => *used += 1,
+            Store::Shown { .. } => {}
+        }
+    }
+
+    /// What was taken left only now: a smoothed bucket counts its interval from here.
+    pub(super) fn left(&mut self, id: ResourceId, now: Instant) {
+        let resource = &mut self.0[id.0];
+        if let (Store::Minute(minute), Measure::Requests) = (&mut resource.store, resource.measure) {
+            minute.common.empty(now);
+        }
+    }
+
+    /// Exchanges what was reserved for what was used; `None` gives it all back.
+    pub(super) fn settle(
+        &mut self,
+        id: ResourceId,
+        reserved: Need,
+        used: Option<Need>,
+        by: Option<ReservationId>,
+        now: Instant,
+    ) {
+        let resource = &mut self.0[id.0];
+        let measure = resource.measure;
+        match &mut resource.store {
+            Store::Minute(minute) => {
+                if let (Some(recent), None) = (&mut minute.recent, used) {
+                    recent.came_back();
+                }
+                minute.settle(reserved.of(measure), used.map_or(0, |used| used.of(measure)), by, now);
+            }
+            Store::Slots { used } => *used = used.saturating_sub(1),
+            Store::Shown { .. } => {}
+        }
+    }
+
+    /// What a call took before a restart, at `at`.
+    pub(super) fn replay(&mut self, id: ResourceId, need: Need, at: Instant) {
+        let resource = &mut self.0[id.0];
+        let amount = need.of(resource.measure);
+        if let Store::Minute(minute) = &mut resource.store {
+            minute.take(amount, None, at);
+            minute.in_flight = minute.in_flight.saturating_sub(amount);
+        }
+    }
+
+    /// What a response told of it, of a call that left at `sent`.
+    pub(super) fn observe(&mut self, id: ResourceId, reading: Reading, sent: Instant, now: Instant) {
+        let first = self.0[id.0].observed.is_none();
+        self.teach(id, reading.limit, LimitSource::Headers, now);
+        let resource = &mut self.0[id.0];
+        let remaining = reading.remaining.map(|remaining| i64::try_from(remaining.min(reading.limit)).unwrap_or(0));
+        match (&mut resource.store, remaining) {
+            (Store::Minute(minute), Some(remaining)) if resource.measure != Measure::Tokens => {
+                if first {
+                    minute.align(remaining, now);
+                } else {
+                    minute.compare(resource.measure, remaining, sent, now);
+                }
+                minute.tune(resource.measure, resource.limit, now);
+                minute.stay_below_the_mirror(resource.measure, resource.limit, now);
+            }
+            (Store::Shown { remaining: shown }, Some(remaining)) => *shown = remaining.unsigned_abs(),
+            (Store::Minute(_) | Store::Slots { .. } | Store::Shown { .. }, _) => {}
+        }
+    }
+
+    /// A limit's figure from someone who knows.
+    pub(super) fn teach(&mut self, id: ResourceId, limit: u64, source: LimitSource, now: Instant) {
+        let resource = &mut self.0[id.0];
+        (resource.observed, resource.source) = (Some(now), source);
+        if resource.limit != limit {
+            resource.limit = limit;
+            resource.tune(now);
+        }
+    }
+
+    /// A 429 named this limit.
+    pub(super) fn refused(&mut self, id: ResourceId, now: Instant) {
+        let resource = &mut self.0[id.0];
+        if let Store::Minute(minute) = &mut resource.store {
+            minute.guard.refused();
+            minute.common.empty(now);
+            if resource.measure != Measure::Requests {
+                minute.outside.they_drew(minute.mirror.draw(u64::MAX, now), now);
+            }
+        }
+        resource.tune(now);
+    }
+
+    pub(super) fn set_ramp(&mut self, id: ResourceId, permille: u32, now: Instant) {
+        if let Store::Minute(minute) = &mut self.0[id.0].store {
+            minute.ramp_permille = permille;
+        }
+        self.0[id.0].tune(now);
+    }
+
+    /// Thousandths a minute that a new reservation could have.
+    pub(super) fn free_pace(&self, id: ResourceId, now: Instant) -> Option<i128> {
+        let resource = &self.0[id.0];
+        match &resource.store {
+            Store::Minute(minute) => Some(minute.pace(resource.limit, now) - minute.shared_pace()),
+            Store::Slots { .. } | Store::Shown { .. } => None,
+        }
+    }
+
+    /// Sets `pace` thousandths a minute aside, `burst` at once; tells what it holds at first.
+    pub(super) fn set_aside(&mut self, id: ResourceId, by: ReservationId, pace: i128, burst: i128, now: Instant) {
+        let resource = &mut self.0[id.0];
+        let Store::Minute(minute) = &mut resource.store else { return };
+        let mut bucket = TokenBucket::new(pace, burst, now);
+        bucket.empty(now);
+        let there = u64::try_from(burst / ONE).unwrap_or(0);
+        let moved = minute.common.draw(there, now);
+        bucket.give_back(moved, now);
+        minute.shares.insert(by, Share { bucket, pace, burst });
+        minute.tune(resource.measure, resource.limit, now);
+    }
+
+    /// When a reservation's part first holds `amount`.
+    pub(super) fn aside_ready(&self, id: ResourceId, by: ReservationId, amount: u64, now: Instant) -> Instant {
+        match &self.0[id.0].store {
+            Store::Minute(minute) => minute.shares.get(&by).map_or(now, |share| share.bucket.ready_at(amount, now)),
+            Store::Slots { .. } | Store::Shown { .. } => now,
+        }
+    }
+
+    /// What a reservation did not use is everyone's again.
+    pub(super) fn give_up(&mut self, id: ResourceId, by: ReservationId, now: Instant) {
+        let resource = &mut self.0[id.0];
+        let Store::Minute(minute) = &mut resource.store else { return };
+        let Some(mut share) = minute.shares.remove(&by) else { return };
+        minute.tune(resource.measure, resource.limit, now);
+        minute.common.give_back(share.bucket.draw(u64::MAX, now), now);
+    }
+
+    /// How long until so many calls and tokens have gone, if nobody else comes.
+    pub(super) fn time_for(&self, id: ResourceId, need: Need, calls: u64, now: Instant) -> Duration {
+        let resource = &self.0[id.0];
+        let amount = if resource.measure == Measure::Requests { calls } else { need.of(resource.measure) };
+        match &resource.store {
+            Store::Minute(minute) => minute.common.time_for(amount, now),
+            Store::Slots { .. } | Store::Shown { .. } => Duration::ZERO,
+        }
+    }
+
+    pub(super) fn binding(&self, id: ResourceId) -> Binding {
+        let Resource { group, measure, limit, source, .. } = &self.0[id.0];
+        Binding { group: group.clone(), measure: *measure, limit: *limit, source: *source }
+    }
+
+    pub(super) fn levels(&self, now: Instant) -> Vec<Level> {
+        self.0.iter().map(|resource| resource.level(now)).collect()
+    }
+
+    pub(super) fn outside(&self, now: Instant) -> Vec<view::Outside> {
+        self.0.iter().filter_map(|resource| resource.outside(now)).collect()
+    }
+
+    /// For a restart: guard and what others draw a minute.
+    pub(super) fn learned(&self, id: ResourceId, now: Instant) -> (u32, u64) {
+        match &self.0[id.0].store {
+            Store::Minute(minute) => (minute.guard.permille(), minute.outside.per_minute(now)),
+            Store::Slots { .. } | Store::Shown { .. } => (1_000, 0),
+        }
+    }
+
+    pub(super) fn recall(&mut self, id: ResourceId, guard_permille: u32, now: Instant) {
+        let resource = &mut self.0[id.0];
+        if let Store::Minute(minute) = &mut resource.store {
+            minute.guard = Guard::new(guard_permille.clamp(800, most(resource.measure)), most(resource.measure));
+        }
+        resource.tune(now);
+    }
+}
+
+fn until(ready: Instant, now: Instant) -> Wait {
+    if ready <= now { Wait::None } else { Wait::Until(ready) }
+}
+
+const fn most(measure: Measure) -> u32 {
+    if matches!(measure, Measure::Requests) { REQUESTS_GUARD_MOST } else { 1_000 }
+}
+
+fn guard(measure: Measure, pacing: &Pacing) -> Guard {
+    let start =
+        if measure == Measure::Requests { pacing.guard_requests_permille } else { pacing.guard_tokens_permille };
+    Guard::new(start, most(measure).max(start))
+}
+
+impl Minute {
+    fn full(measure: Measure, limit: u64, pacing: &Pacing, now: Instant) -> Minute {
+        let whole = i128::from(limit) * ONE;
+        let mut minute = Minute {
+            guard: guard(measure, pacing),
+            ramp_permille: 1_000,
+            outside: Outside::unknown(),
+            mirror: TokenBucket::new(whole, whole, now),
+            extremes: Extremes::default(),
+            common: TokenBucket::new(0, 0, now),
+            shares: BTreeMap::new(),
+            in_flight: 0,
+            recent: (measure == Measure::Requests).then(LastMinute::default),
+        };
+        minute.tune(measure, limit, now);
+        minute
+    }
+
+    /// Thousandths a minute that we allow ourselves.
+    fn pace(&self, limit: u64, now: Instant) -> i128 {
+        let guarded = self.guard.of(limit) * i128::from(self.ramp_permille) / 1_000;
+        let theirs = i128::from(self.outside.per_minute(now)) * ONE;
+        (guarded - theirs).max(guarded * LEFT_TO_US / 1_000).max(1)
+    }
+
+    fn shared_pace(&self) -> i128 {
+        self.shares.values().map(|share| share.pace).sum()
+    }
+
+    /// Sets the buckets' pace by all that is known.
+    fn tune(&mut self, measure: Measure, limit: u64, now: Instant) {
+        let whole = i128::from(limit) * ONE;
+        self.mirror.set_pace(whole, whole, now);
+        let pace = self.pace(limit, now);
+        if measure == Measure::Requests {
+            self.common.set_pace(pace, ONE, now);
+            return;
+        }
+        let least = pace * LEFT_TO_US / 1_000;
+        let kept_back = i128::from(self.outside.burst(now)) * ONE;
+        let shared: i128 = self.shares.values().map(|share| share.burst).sum();
+        let burst = (self.guard.of(limit) - kept_back - shared).max(least);
+        self.common.set_pace((pace - self.shared_pace()).max(least), burst, now);
+    }
+
+    fn take(&mut self, amount: u64, by: Option<ReservationId>, now: Instant) {
+        if let Some(recent) = &mut self.recent {
+            recent.went(now);
+        }
+        self.extremes.see(self.mirror.tokens(now), now);
+        self.mirror.take(amount, now);
+        self.extremes.see(self.mirror.tokens(now), now);
+        self.outside.we_drew(amount.into(), now);
+        self.in_flight = self.in_flight.saturating_add(amount);
+        self.bucket_of(by).take(amount, now);
+    }
+
+    fn settle(&mut self, reserved: u64, used: u64, by: Option<ReservationId>, now: Instant) {
+        self.in_flight = self.in_flight.saturating_sub(reserved);
+        self.outside.we_drew(i128::from(used) - i128::from(reserved), now);
+        self.mirror.exchange(reserved, used, now);
+        self.bucket_of(by).exchange(reserved, used, now);
+        self.extremes.see(self.mirror.tokens(now), now);
+    }
+
+    fn bucket_of(&mut self, by: Option<ReservationId>) -> &mut TokenBucket {
+        match by.and_then(|by| self.shares.get_mut(&by)) {
+            Some(share) => &mut share.bucket,
+            None => &mut self.common,
+        }
+    }
+
+    /// The first word of an upstream: what was drawn before we looked is nobody's.
+    fn align(&mut self, remaining: i64, now: Instant) {
+        self.mirror.lower_to(remaining.into(), now);
+        self.extremes = Extremes::default();
+    }
+
+    /// Compares what the upstream has left with all that the mirror showed since the call left: its answer may be that old.
+    fn compare(&mut self, measure: Measure, remaining: i64, sent: Instant, now: Instant) {
+        let present = self.mirror.tokens(now);
+        let (lowest, highest) = self.extremes.since(sent, present);
+        let (rounding, uncertain) = self.uncertainty(measure);
+        let missing = lowest - remaining - rounding - uncertain;
+        let beyond = remaining - highest - rounding - i64::try_from(self.in_flight).unwrap_or(i64::MAX);
+        self.outside.they_drew(u64::try_from(missing).unwrap_or(0), now);
+        if missing > 0 {
+            self.mirror.take(missing.unsigned_abs(), now);
+            self.extremes.shift(-missing);
+            self.guard.surprised();
+        } else {
+            self.guard.confirmed();
+        }
+        if beyond > 0 {
+            self.mirror.give_back(beyond.unsigned_abs(), now);
+            self.extremes.shift(beyond);
+        }
+    }
+
+    /// How far a reading and our count may differ without meaning anything.
+    fn uncertainty(&self, measure: Measure) -> (i64, i64) {
+        match measure {
+            // Theirs is cut to a whole number.
+            Measure::Requests => (1, 0),
+            Measure::InputTokens
+            | Measure::OutputTokens
+            | Measure::Tokens
+            | Measure::Concurrency
+            | Measure::PriorityInputTokens
+            | Measure::PriorityOutputTokens => (ROUNDING, i64::try_from(self.in_flight / 10).unwrap_or(i64::MAX)),
+        }
+    }
+
+    /// As far as what we allow ourselves is below the limit, and what others may draw at once.
+    fn stay_below_the_mirror(&mut self, measure: Measure, limit: u64, now: Instant) {
+        if measure == Measure::Requests {
+            // Theirs counts a minute, ours one at a time.
+            if self.mirror.tokens(now) <= 0 {
+                self.common.empty(now);
+            }
+            return;
+        }
+        let kept_back = i128::from(limit) - self.guard.of(limit) / ONE + i128::from(self.outside.burst(now));
+        let shared: i128 = self.shares.values().map(|share| i128::from(share.bucket.tokens(now).max(0))).sum();
+        self.common.lower_to(i128::from(self.mirror.tokens(now)) - kept_back - shared, now);
+    }
+}
+
+impl Resource {
+    fn tune(&mut self, now: Instant) {
+        if let Store::Minute(minute) = &mut self.store {
+            minute.tune(self.measure, self.limit, now);
+        }
+    }
+
+    fn level(&self, now: Instant) -> Level {
+        let (guard_permille, guarded, level) = self.allowed(now);
+        Level {
+            account: self.account,
+            group: self.group.clone(),
+            measure: self.measure,
+            limit: self.limit,
+            guard_permille,
+            guarded,
+            level,
+            source: self.source,
+            observed: self.observed,
+        }
+    }
+
+    /// The guard, what it allows of the limit, and what is left of that.
+    fn allowed(&self, now: Instant) -> (u32, u64, u64) {
+        match &self.store {
+            Store::Minute(minute) => {
+                let guarded = u64::try_from(minute.guard.of(self.limit) / ONE).unwrap_or(u64::MAX);
+                (minute.guard.permille(), guarded, minute.level(guarded, now))
+            }
+            Store::Slots { used } => (1_000, self.limit, self.limit.saturating_sub(*used)),
+            Store::Shown { remaining } => (1_000, self.limit, *remaining),
+        }
+    }
+
+    fn outside(&self, now: Instant) -> Option<view::Outside> {
+        let Store::Minute(minute) = &self.store else { return None };
+        let share_permille = minute.outside.share_permille(now);
+        let (account, group, measure) = (self.account, self.group.clone(), self.measure);
+        (share_permille > 0).then_some(view::Outside { account, group, measure, share_permille })
+    }
+}
+
+impl Minute {
+    /// A debt shows as nothing left.
+    fn level(&self, guarded: u64, now: Instant) -> u64 {
+        match &self.recent {
+            Some(recent) => guarded.saturating_sub(recent.count(now)),
+            None => u64::try_from(self.common.tokens(now)).unwrap_or(0),
+        }
+    }
+}
+
+/// The lowest and highest level of each of the last seconds.
+#[derive(Debug, Default)]
+struct Extremes(VecDeque<(u64, i64, i64)>);
+
+const SECOND_NANOS: u64 = 1_000_000_000;
+const SECONDS_KEPT: usize = 64;
+
+impl Extremes {
+    fn see(&mut self, level: i64, now: Instant) {
+        let second = now.as_nanos() / SECOND_NANOS;
+        match self.0.back_mut() {
+            Some((last, low, high)) if *last >= second => (*low, *high) = ((*low).min(level), (*high).max(level)),
+            Some(_) | None => self.0.push_back((second, level, level)),
+        }
+        if self.0.len() > SECONDS_KEPT {
+            self.0.pop_front();
+        }
+    }
+
+    fn since(&self, sent: Instant, present: i64) -> (i64, i64) {
+        let from = sent.as_nanos() / SECOND_NANOS;
+        let seen = self.0.iter().rev().take_while(|(second, ..)| *second >= from);
+        seen.fold((present, present), |(low, high), (_, lower, higher)| (low.min(*lower), high.max(*higher)))
+    }
+
+    /// The count was wrong all the while.
+    fn shift(&mut self, by: i64) {
+        for (_, low, high) in &mut self.0 {
+            (*low, *high) = (low.saturating_add(by), high.saturating_add(by));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Why not now, and until when.
+
+use std::sync::Arc;
+
+use super::demand::Measure;
+use super::quota::{QuotaKey, Unit};
+use crate::call::Class;
+use crate::time::{Instant, Timestamp};
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    QueueFull {
+        waiting: usize,
+    },
+    /// It can't go before its deadline; `not_before` is the earliest it probably could, where anybody knows.
+    Deadline {
+        binding: Option<Binding>,
+        not_before: Option<Instant>,
+    },
+    /// Its class is paused, and stayed so until its deadline.
+    Paused {
+        class: Class,
+    },
+    /// A window or a budget is spent.
+    Quota(QuotaSpent),
+    /// Background work may take no more of the window before business hours.
+    Held {
+        window: Arc<str>,
+        opens: Timestamp,
+    },
+    /// Someone took it out of the queue by hand.
+    Dropped,
+}
+
+/// A window or a budget that is spent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QuotaSpent {
+    pub key: QuotaKey,
+    pub unit: Unit,
+    /// In the unit's smallest part.
+    pub limit: i64,
+    pub used: i64,
+    /// What is left is kept for critical calls.
+    pub critical_only: bool,
+    pub resets_at: Timestamp,
+}
+
+/// The minute's limit that binds, for the sentence a person reads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Binding {
+    pub group: Arc<str>,
+    pub measure: Measure,
+    pub limit: u64,
+    pub source: LimitSource,
+}
+
+/// Where a limit's figure comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitSource {
+    Settings,
+    /// The tier table of a scheme.
+    Tier,
+    Headers,
+    /// The Rate Limits API, asked with an admin key.
+    Api,
+}
+
+impl LimitSource {
+    pub const ALL: [LimitSource; 4] =
+        [LimitSource::Settings, LimitSource::Tier, LimitSource::Headers, LimitSource::Api];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            LimitSource::Settings => "settings",
+            LimitSource::Tier => "tier",
+            LimitSource::Headers => "headers",
+            LimitSource::Api => "api",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<LimitSource> {
+        LimitSource::ALL.into_iter().find(|source| source.name() == name)
+    }
+}

@@ -1,0 +1,270 @@
+//! Setting capacity aside: what a reservation takes from the others, and gives back at its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::demand::Measure;
+use super::minute::ResourceId;
+use super::quota::QuotaId;
+use super::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
+use super::{Admission, Caching, Demand, LaneId, ReservationId, Shape, cost_at};
+use crate::call::{CallId, Class};
+use crate::money::Usd;
+use crate::price::Price;
+use crate::time::{Instant, Now, Timestamp};
+
+/// A reservation that is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) reservation: Reservation,
+    lane: LaneId,
+    expires: Instant,
+    quotas: Arc<[QuotaId]>,
+    /// Of its quotas, and not yet used by its calls.
+    cost_left: Usd,
+    tokens_left: u64,
+}
+
+/// More than this at once are a mistake.
+const RESERVATIONS_MAX: usize = 256;
+/// A thousandth of a token a minute is the smallest pace there is.
+const MILLI: u128 = 1_000;
+const MINUTE_NANOS: u128 = 60_000_000_000;
+
+/// What a reservation wants of one limit.
+struct Part {
+    resource: ResourceId,
+    amount: u64,
+    pace: i128,
+}
+
+impl Admission {
+    /// Sets capacity aside, or tells over which time it would fit.
+    pub fn reserve(&mut self, ask: ReservationAsk, now: Now) -> Result<Reservation, NotReserved> {
+        self.refresh(now);
+        if ask.calls == 0 {
+            return Err(NotReserved::NoCalls);
+        }
+        if !(TTL_MIN..=TTL_MAX).contains(&ask.ttl) {
+            return Err(NotReserved::Ttl);
+        }
+        if self.reservations.len() >= RESERVATIONS_MAX {
+            return Err(NotReserved::TooMany);
+        }
+        let lane = self.lane(ask.account, &ask.model, false, now.instant);
+        let parts = self.parts(lane, &ask);
+        self.check_pace(&parts, now.instant)?;
+        let (quotas, cost, tokens) = self.payers(&ask)?;
+        let starts = self.set_aside(&ask, &parts, now.instant);
+        let wait = starts.since(now.instant);
+        let starts_at = now.timestamp.after(wait);
+        let reservation = Reservation {
+            id: ask.id,
+            client: ask.client,
+            account: ask.account,
+            model: ask.model,
+            calls: ask.calls,
+            input_tokens: ask.input_tokens,
+            output_tokens: ask.output_tokens,
+            ttl: ask.ttl,
+            starts_at,
+            expires_at: starts_at.after(ask.ttl),
+            used: 0,
+        };
+        for id in quotas.iter() {
+            self.quotas.reserve(*id, cost, tokens, now.timestamp);
+        }
+        let expires = starts.after(ask.ttl);
+        let held =
+            Held { reservation: reservation.clone(), lane, expires, quotas, cost_left: cost, tokens_left: tokens };
+        self.reservations.insert(ask.id, held);
+        Ok(reservation)
+    }
+
+    /// Holds it `ttl` longer than it would have been held.
+    pub fn extend(
+        &mut self,
+        id: ReservationId,
+        client: &str,
+        ttl: Duration,
+        now: Now,
+    ) -> Result<Reservation, NotReserved> {
+        self.refresh(now);
+        if !(TTL_MIN..=TTL_MAX).contains(&ttl) {
+            return Err(NotReserved::Ttl);
+        }
+        let held = self.reservations.get_mut(&id).filter(|held| *held.reservation.client == *client);
+        let held = held.ok_or(NotReserved::Unknown)?;
+        let most = now.instant.after(TTL_MAX);
+        held.expires = held.expires.after(ttl).min(most);
+        held.reservation.expires_at = now.timestamp.after(held.expires.since(now.instant));
+        Ok(held.reservation.clone())
+    }
+
+    /// Ends it. `false` where this client holds none of that name.
+    pub fn release_reservation(&mut self, id: ReservationId, client: &str, now: Now) -> bool {
+        let own = self.reservations.get(&id).is_some_and(|held| *held.reservation.client == *client);
+        if own {
+            self.end_reservation(id, now.instant);
+        }
+        own
+    }
+
+    pub fn reservations(&self) -> Vec<Reservation> {
+        self.reservations.values().map(|held| held.reservation.clone()).collect()
+    }
+
+    pub(super) fn end_reservations(&mut self, now: Now) {
+        let over = |(id, held): (&ReservationId, &Held)| (held.expires <= now.instant).then_some(*id);
+        let over: Vec<ReservationId> = self.reservations.iter().filter_map(over).collect();
+        for id in over {
+            self.end_reservation(id, now.instant);
+        }
+    }
+
+    /// Takes a reservation up again after a restart: its part is empty and fills at its pace.
+    pub(super) fn resume_reservation(&mut self, reservation: Reservation, price: Option<Arc<Price>>, now: Now) {
+        let left = reservation.expires_at.since(now.timestamp);
+        if left < TTL_MIN || self.reservations.len() >= RESERVATIONS_MAX {
+            return;
+        }
+        let ask = ReservationAsk {
+            id: reservation.id,
+            client: reservation.client.clone(),
+            account: reservation.account,
+            model: reservation.model.clone(),
+            calls: reservation.calls.max(1),
+            input_tokens: reservation.input_tokens,
+            output_tokens: reservation.output_tokens,
+            ttl: reservation.ttl.clamp(TTL_MIN, TTL_MAX),
+            price,
+        };
+        let lane = self.lane(ask.account, &ask.model, false, now.instant);
+        let parts = self.parts(lane, &ask);
+        let Ok(()) = self.check_pace(&parts, now.instant) else { return };
+        self.set_aside(&ask, &parts, now.instant);
+        let expires = now.instant.after(left.min(TTL_MAX));
+        let (quotas, cost_left, tokens_left) = (Arc::default(), Usd::ZERO, 0);
+        self.reservations.insert(ask.id, Held { reservation, lane, expires, quotas, cost_left, tokens_left });
+    }
+
+    /// Whether a call may draw on a reservation: its own client's, and of its lane.
+    pub(super) fn holds_reservation(&self, id: ReservationId, demand: &Demand, lane: LaneId) -> bool {
+        self.reservations.get(&id).is_some_and(|held| held.reservation.client == demand.client && held.lane == lane)
+    }
+
+    /// A call of it goes: what it holds of the quotas is the call's from now on.
+    pub(super) fn use_reservation(&mut self, id: ReservationId, cost: Usd, tokens: u64) {
+        let Some(held) = self.reservations.get_mut(&id) else { return };
+        held.reservation.used = held.reservation.used.saturating_add(1);
+        let (cost, tokens) = (cost.min(held.cost_left), tokens.min(held.tokens_left));
+        held.cost_left = held.cost_left - cost;
+        held.tokens_left -= tokens;
+        for quota in held.quotas.iter() {
+            self.quotas.release(*quota, cost, tokens);
+        }
+    }
+
+    fn parts(&self, lane: LaneId, ask: &ReservationAsk) -> Vec<Part> {
+        let part = |resource| {
+            let amount = match self.resources.measure(resource) {
+                Measure::Requests => ask.calls,
+                Measure::InputTokens => ask.input_tokens,
+                Measure::OutputTokens => ask.output_tokens,
+                Measure::Tokens => ask.input_tokens.saturating_add(ask.output_tokens),
+                Measure::Concurrency | Measure::PriorityInputTokens | Measure::PriorityOutputTokens => return None,
+            };
+            Some(Part { resource, amount, pace: pace(amount, ask.ttl) })
+        };
+        self.draws_on(lane).filter_map(part).collect()
+    }
+
+    fn check_pace(&self, parts: &[Part], now: Instant) -> Result<(), NotReserved> {
+        let free = |part: &Part| self.resources.free_pace(part.resource, now);
+        let tight = parts.iter().filter(|part| free(part).is_some_and(|free| free < part.pace));
+        let longest =
+            tight.map(|part| (time_at(part.amount, free(part).unwrap_or(0)), part)).max_by_key(|(time, _)| *time);
+        longest.map_or(Ok(()), |(time, part)| {
+            let shortest = (time <= TTL_MAX).then_some(time);
+            Err(NotReserved::TooFast { binding: self.resources.binding(part.resource), shortest })
+        })
+    }
+
+    /// The quotas of its calls, which can pay for all of them, and what they hold for it.
+    fn payers(&self, ask: &ReservationAsk) -> Result<(Arc<[QuotaId]>, Usd, u64), NotReserved> {
+        let demand = as_demand(ask);
+        let quotas = self.quotas.of(&demand);
+        let cost = cost_at(&demand, ask.input_tokens, ask.output_tokens);
+        let tokens = ask.input_tokens.saturating_add(ask.output_tokens);
+        match quotas.iter().find(|id| !self.quotas.holds(**id, cost, tokens)) {
+            Some(short) => Err(NotReserved::Quota(self.quotas.spent(*short, false))),
+            None => Ok((quotas, cost, tokens)),
+        }
+    }
+
+    /// When its first call can go.
+    fn set_aside(&mut self, ask: &ReservationAsk, parts: &[Part], now: Instant) -> Instant {
+        let mut starts = now;
+        for Part { resource, amount, pace } in parts {
+            if self.resources.measure(*resource) == Measure::Requests {
+                // All requests keep their distance, whosever they are: only who goes first differs.
+                continue;
+            }
+            let one = amount.div_ceil(ask.calls);
+            let minute = u64::try_from(pace / 1_000).unwrap_or(u64::MAX);
+            let burst = i128::from(one.saturating_mul(2).max(minute).min(*amount)) * 1_000;
+            self.resources.set_aside(*resource, ask.id, *pace, burst, now);
+            starts = starts.max(self.resources.aside_ready(*resource, ask.id, one, now));
+        }
+        starts
+    }
+
+    fn end_reservation(&mut self, id: ReservationId, now: Instant) {
+        let Some(held) = self.reservations.remove(&id) else { return };
+        let resources: Vec<ResourceId> = self.draws_on(held.lane).collect();
+        for resource in resources {
+            self.resources.give_up(resource, id, now);
+        }
+        for quota in held.quotas.iter() {
+            self.quotas.release(*quota, held.cost_left, held.tokens_left);
+            self.unpark(*quota);
+        }
+    }
+}
+
+/// Thousandths a minute.
+fn pace(amount: u64, ttl: Duration) -> i128 {
+    let milli = u128::from(amount).saturating_mul(MILLI * MINUTE_NANOS).div_ceil(ttl.as_nanos().max(1));
+    i128::try_from(milli).unwrap_or(i128::MAX)
+}
+
+/// How long `amount` takes at a pace, in whole seconds.
+fn time_at(amount: u64, pace: i128) -> Duration {
+    let Some(pace) = u128::try_from(pace).ok().filter(|pace| *pace > 0) else { return Duration::MAX };
+    let nanos = u128::from(amount).saturating_mul(MILLI * MINUTE_NANOS).div_ceil(pace);
+    Duration::from_secs(u64::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(u64::MAX))
+}
+
+/// Its calls together, as far as quotas go.
+fn as_demand(ask: &ReservationAsk) -> Demand {
+    Demand {
+        call: CallId::new(Timestamp::default(), 0),
+        account: ask.account,
+        model: ask.model.clone(),
+        fast: false,
+        class: Class::Critical,
+        client: ask.client.clone(),
+        weight: 1,
+        max_share: None,
+        tenant: None,
+        person: None,
+        project: None,
+        shape: Shape::default(),
+        max_tokens: None,
+        caching: Caching::None,
+        price: ask.price.clone(),
+        reservation: None,
+        since: Instant::default(),
+        deadline: Instant::default(),
+    }
+}
