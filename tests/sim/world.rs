@@ -463,7 +463,9 @@ impl World {
             }
             Err(no) => {
                 if self.loud {
-                    eprintln!("            the upstream refuses call {id}: {no:?}");
+                    let theirs = self.upstream.head(now).limits;
+                    let ours = self.admission.levels(self.clock());
+                    eprintln!("            the upstream refuses call {id}: {no:?}\n{theirs:?}\n{ours:?}");
                 }
                 self.watch.upstream_refused(no, now);
                 self.calls[id].head = Some(self.upstream.head(now));
@@ -718,7 +720,6 @@ impl World {
                 self.admission.count(&level.key, used);
             }
         }
-        self.schedule(self.now + REMEMBERED_EVERY, Event::Remembers);
     }
 
     /// As the ledger sums it up.
@@ -741,11 +742,10 @@ impl World {
     }
 
     fn remembers(&mut self) {
-        if self.down {
-            return;
+        if !self.down {
+            let now = self.clock();
+            self.remembered = Some(self.admission.remember(now));
         }
-        let now = self.clock();
-        self.remembered = Some(self.admission.remember(now));
         if !self.agenda.is_empty() {
             self.schedule(self.now + REMEMBERED_EVERY, Event::Remembers);
         }
