@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AccountId;
-use super::demand::{Measure, Need, ReservationId};
+use super::demand::{AMOUNT_MAX, Measure, Need, ReservationId};
 use super::guard::Guard;
 use super::last_minute::LastMinute;
 use super::outside::Outside;
@@ -112,6 +112,7 @@ impl Resources {
         pacing: &Pacing,
         now: Instant,
     ) -> ResourceId {
+        let (group, limit) = (group.clone(), limit.min(AMOUNT_MAX));
         let store = match measure {
             Measure::Requests | Measure::InputTokens | Measure::OutputTokens | Measure::Tokens => {
                 Store::Minute(Box::new(Minute::full(measure, limit, pacing, now)))
@@ -119,7 +120,6 @@ impl Resources {
             Measure::Concurrency => Store::Slots { used: 0 },
             Measure::PriorityInputTokens | Measure::PriorityOutputTokens => Store::Shown { remaining: limit },
         };
-        let group = group.clone();
         self.0.push(Resource { account, group, measure, limit, source, observed: None, store });
         ResourceId(self.0.len() - 1)
     }
@@ -206,7 +206,8 @@ impl Resources {
         let first = self.0[id.0].observed.is_none();
         self.teach(id, reading.limit, LimitSource::Headers, now);
         let resource = &mut self.0[id.0];
-        let remaining = reading.remaining.map(|remaining| i64::try_from(remaining.min(reading.limit)).unwrap_or(0));
+        let remaining =
+            reading.remaining.map(|left| i64::try_from(left.min(reading.limit).min(AMOUNT_MAX)).unwrap_or(0));
         match (&mut resource.store, remaining) {
             (Store::Minute(minute), Some(remaining)) if resource.measure != Measure::Tokens => {
                 if first {
@@ -226,6 +227,7 @@ impl Resources {
     pub(super) fn teach(&mut self, id: ResourceId, limit: u64, source: LimitSource, now: Instant) {
         let resource = &mut self.0[id.0];
         (resource.observed, resource.source) = (Some(now), source);
+        let limit = limit.min(AMOUNT_MAX);
         if resource.limit != limit {
             resource.limit = limit;
             resource.tune(now);
@@ -421,6 +423,7 @@ impl Minute {
     fn align(&mut self, remaining: i64, now: Instant) {
         self.mirror.lower_to(remaining.into(), now);
         self.extremes = Extremes::default();
+        self.extremes.see(self.mirror.tokens(now), now);
     }
 
     /// Compares what the upstream has left with all that the mirror showed since the call left: its answer may be that old.
@@ -428,8 +431,9 @@ impl Minute {
         let present = self.mirror.tokens(now);
         let (lowest, highest) = self.extremes.since(sent, present);
         let (rounding, uncertain) = self.uncertainty(measure);
-        let missing = lowest - remaining - rounding - uncertain;
-        let beyond = remaining - highest - rounding - i64::try_from(self.in_flight).unwrap_or(i64::MAX);
+        let in_flight = i64::try_from(self.in_flight).unwrap_or(i64::MAX);
+        let missing = lowest.saturating_sub(remaining).saturating_sub(rounding.saturating_add(uncertain));
+        let beyond = remaining.saturating_sub(highest).saturating_sub(rounding.saturating_add(in_flight));
         self.outside.they_drew(u64::try_from(missing).unwrap_or(0), now);
         if missing > 0 {
             self.mirror.take(missing.unsigned_abs(), now);
@@ -503,7 +507,7 @@ impl Resource {
                 (minute.guard.permille(), guarded, minute.level(guarded, now))
             }
             Store::Slots { used } => (1_000, self.limit, self.limit.saturating_sub(*used)),
-            Store::Shown { remaining } => (1_000, self.limit, *remaining),
+            Store::Shown { remaining } => (1_000, self.limit, self.limit.min(*remaining)),
         }
     }
 
