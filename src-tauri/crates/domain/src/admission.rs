@@ -314,7 +314,7 @@ impl Admission {
         }
         match readings.limited {
             Some(limited) => self.limited(group, limited, readings, now.instant),
-            None => self.groups[group].gate.answered(),
+            None => self.accepted(ticket, group, now.instant),
         }
     }
 
@@ -498,6 +498,13 @@ impl Admission {
             self.set_ramp(group, permille, now);
         } else if let Some(id) = limited.measure.and_then(|measure| limits.get(&measure)) {
             self.resources.refused(*id, now);
+        }
+    }
+
+    fn accepted(&mut self, ticket: &Ticket, group: usize, now: Instant) {
+        self.groups[group].gate.answered();
+        for id in &ticket.taken {
+            self.resources.accepted(*id, now);
         }
     }
 
