@@ -74,7 +74,6 @@ struct Group {
     output: OutputCounting,
     cache_reads_count: bool,
     gate: Gate,
-    ramp: Option<Ramp>,
 }
 
 /// Usage grew too fast: for a while less is allowed than the limits do.
@@ -111,6 +110,7 @@ struct Account {
 const MODELS_MAX: usize = 512;
 /// A ramp that was too steep starts again at half, and grows by a quarter each step.
 const RAMP_START_PERMILLE: u32 = 500;
+const RAMP_LEAST_PERMILLE: u32 = 50;
 const RAMP_STEP: Duration = Duration::from_secs(30);
 /// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
 const HOPE_PERCENT: u32 = 80;
@@ -155,6 +155,8 @@ pub struct Admission {
     queue_max: usize,
     accounts: Vec<Account>,
     groups: Vec<Group>,
+    /// Groups whose usage grew too fast.
+    ramps: BTreeMap<usize, Ramp>,
     lanes: Vec<Lane>,
     /// Lanes in which someone waits.
     busy: BTreeSet<LaneId>,
@@ -180,6 +182,7 @@ impl Admission {
             queue_max: rules.queue_max,
             accounts: Vec::new(),
             groups: Vec::new(),
+            ramps: BTreeMap::new(),
             lanes: Vec::new(),
             busy: BTreeSet::new(),
             resources: Resources::default(),
@@ -262,7 +265,7 @@ impl Admission {
             Wait::None | Wait::UntilOneEnds => None,
         });
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let ramps = self.groups.iter().filter_map(|group| group.ramp.map(|ramp| ramp.next));
+        let ramps = self.ramps.values().map(|ramp| ramp.next);
         heads.chain(deadline).chain(ramps).chain(self.next_turn(now)).min()
     }
 
@@ -466,21 +469,24 @@ impl Admission {
             self.unpark_all();
         }
         self.end_reservations(now);
-        for index in 0..self.groups.len() {
-            self.climb(index, now.instant);
-        }
+        self.climb(now.instant);
     }
 
-    fn climb(&mut self, group: usize, now: Instant) {
-        let Some(Ramp { permille, next }) = self.groups[group].ramp else { return };
-        if now >= next {
-            let permille = permille + permille / 4;
-            self.groups[group].ramp = (permille < 1_000).then(|| Ramp { permille, next: now.after(RAMP_STEP) });
-            self.set_ramp(group, permille.min(1_000), now);
+    fn climb(&mut self, now: Instant) {
+        let due = |(group, ramp): (&usize, &Ramp)| (now >= ramp.next).then_some((*group, ramp.permille));
+        let due: Vec<(usize, u32)> = self.ramps.iter().filter_map(due).collect();
+        for (group, permille) in due {
+            self.set_ramp(group, permille + permille / 4, now);
         }
     }
 
     fn set_ramp(&mut self, group: usize, permille: u32, now: Instant) {
+        let permille = permille.min(1_000);
+        if permille < 1_000 {
+            self.ramps.insert(group, Ramp { permille, next: now.after(RAMP_STEP) });
+        } else {
+            self.ramps.remove(&group);
+        }
         for id in self.groups[group].limits.values() {
             self.resources.set_ramp(*id, permille, now);
         }
@@ -489,12 +495,12 @@ impl Admission {
     /// A 429 closes the group, and the limit that it names is empty.
     fn limited(&mut self, group: usize, limited: Limited, readings: &Readings, now: Instant) {
         let refill_is_told = readings.limits.iter().any(|reading| reading.full_in.is_some());
-        let Group { account, limits, gate, ramp, .. } = &mut self.groups[group];
+        let Group { account, limits, gate, .. } = &mut self.groups[group];
         let buffer = self.accounts[account.0].pacing.retry_after_buffer;
         gate.limited(limited, if refill_is_told { Duration::ZERO } else { buffer }, now);
         if limited.ramp {
-            let permille = ramp.map_or(RAMP_START_PERMILLE, |ramp| (ramp.permille / 2).max(50));
-            *ramp = Some(Ramp { permille, next: now.after(RAMP_STEP) });
+            let slower = |ramp: &Ramp| (ramp.permille / 2).max(RAMP_LEAST_PERMILLE);
+            let permille = self.ramps.get(&group).map_or(RAMP_START_PERMILLE, slower);
             self.set_ramp(group, permille, now);
         } else if let Some(id) = limited.measure.and_then(|measure| limits.get(&measure)) {
             self.resources.refused(*id, now);
@@ -892,8 +898,7 @@ impl Admission {
         let output = tier.map_or(OutputCounting::AsProduced, |(scheme, _)| scheme.output);
         let cache_reads_count = row.is_some_and(|row: &GroupLimits| row.cache_reads_count);
         groups.insert(name.clone(), self.groups.len());
-        let (gate, ramp) = (Gate::Open, None);
-        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate, ramp });
+        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate: Gate::Open });
         self.groups.len() - 1
     }
 

@@ -441,7 +441,7 @@ fn headers_correct_a_presumed_limit_both_ways_and_a_written_one_stays_a_ceiling(
     world.observe(&limit(1_000));
     world.call("b");
     world.run_until(secs(60));
-    assert_eq!(world.log, ["a@0", "b@0.625"]);
+    assert!((0.62..=0.625).contains(&world.went_at("b")), "one of a hundred a minute: {:?}", world.log);
 }
 
 #[test]
