@@ -671,6 +671,20 @@ fn a_subscriptions_window_is_the_upstreams_word() {
 }
 
 #[test]
+fn a_limit_in_percent_is_a_ceiling_over_the_upstreams_window_of_its_length() {
+    let week = Window { limit: Amount::Percent(80), ..week_of(1) };
+    let mut world = World::new(Pacing { windows: vec![week], ..unlimited() });
+    world.call("a");
+    let resets_at = world.now().timestamp.after(Duration::from_secs(1_000));
+    let window = WindowReading { name: "7d".into(), used: 8_100, resets_at, rejected: false };
+    world.observe(&Readings { windows: vec![window], ..Readings::default() });
+    world.call("b");
+    assert!(world.log[1].starts_with("b! Quota"), "{:?}", world.log);
+    let now = world.now();
+    assert_eq!(world.admission.quotas(now).len(), 1);
+}
+
+#[test]
 fn a_reservation_lets_its_calls_through_a_flood_at_its_pace() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     for _ in 0..200 {
