@@ -39,7 +39,7 @@ use self::demand::Need;
 use self::estimate::Estimates;
 use self::gate::Gate;
 use self::minute::{ResourceId, Resources, Wait};
-use self::queue::{Head, Load, Path, Place, Queue, Rank, Row};
+use self::queue::{Head, Load, Path, Place, Queue, Rank, Row, Seat};
 use self::quota::{QuotaId, Quotas, Shut, window_tokens};
 use self::reserving::Held;
 use crate::call::Class;
@@ -119,6 +119,8 @@ const HOPE_PERCENT: u32 = 80;
 struct Waiter {
     lane: LaneId,
     row: Row,
+    /// Where it sits, once it waits.
+    seat: Seat,
     need: Need,
     guessed: Estimate,
     output_likely: u64,
@@ -163,7 +165,7 @@ pub struct Admission {
     resources: Resources,
     quotas: Quotas,
     /// Lines that wait for a budget, by the budget.
-    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Path)>>,
+    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Seat)>>,
     reservations: BTreeMap<ReservationId, Held>,
     waiters: BTreeMap<WaiterId, Waiter>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
@@ -606,32 +608,31 @@ impl Admission {
     /// Lets every head go whose turn it is, the most urgent and oldest first.
     fn admit(&mut self, now: Now) -> Vec<Decision> {
         let mut admitted = Vec::new();
-        let mut turns: BTreeSet<(Row, Instant, LaneId)> =
+        let mut turns: BTreeMap<(Row, Instant, LaneId), WaiterId> =
             self.busy.iter().filter_map(|id| self.turn(*id, now)).collect();
         // What an earlier head waits for, a later one must not take.
         let mut held = BTreeSet::new();
-        while let Some((_, _, id)) = turns.pop_first() {
-            let Some(Head { row, place, .. }) = self.head(id, now) else { continue };
-            let Some(waiter) = self.waiters.get(&place.waiter) else { continue };
+        while let Some(((row, _, id), next)) = turns.pop_first() {
+            let Some(waiter) = self.waiters.get(&next) else { continue };
             let (wait, by, covered) = self.wait(waiter, now.instant);
             if wait != Wait::None {
                 held.extend(by);
             } else if self.draws_on(id).any(|resource| held.contains(&resource)) {
                 // Its turn comes after the one that it would get ahead of.
             } else if let Some(quota) = self.budget_shut(waiter, now) {
-                self.park(id, row, place.waiter, quota);
+                self.park(id, row, next, quota);
                 turns.extend(self.turn(id, now));
             } else {
-                admitted.extend(self.release(place.waiter, covered, now));
+                admitted.extend(self.release(next, covered, now));
                 turns.extend(self.turn(id, now));
             }
         }
         admitted
     }
 
-    fn turn(&self, id: LaneId, now: Now) -> Option<(Row, Instant, LaneId)> {
+    fn turn(&self, id: LaneId, now: Now) -> Option<((Row, Instant, LaneId), WaiterId)> {
         let Head { row, place, .. } = self.head(id, now)?;
-        Some((row, place.since, id))
+        Some(((row, place.since, id), place.waiter))
     }
 
     fn head(&self, id: LaneId, now: Now) -> Option<Head> {
@@ -668,14 +669,14 @@ impl Admission {
 
     fn park(&mut self, lane: LaneId, row: Row, waiter: WaiterId, quota: QuotaId) {
         let (Row::Of(class), Some(waiter)) = (row, self.waiters.get(&waiter)) else { return };
-        let path = waiter.path();
-        self.lanes[lane.0].queue.park(class, &path, true);
-        self.parked.entry(quota).or_default().push((lane, class, path));
+        let seat = waiter.seat;
+        self.lanes[lane.0].queue.park(class, seat, true);
+        self.parked.entry(quota).or_default().push((lane, class, seat));
     }
 
     fn unpark(&mut self, quota: QuotaId) {
-        for (lane, class, path) in self.parked.remove(&quota).into_iter().flatten() {
-            self.lanes[lane.0].queue.park(class, &path, false);
+        for (lane, class, seat) in self.parked.remove(&quota).into_iter().flatten() {
+            self.lanes[lane.0].queue.park(class, seat, false);
         }
     }
 
@@ -745,9 +746,10 @@ impl Admission {
         id
     }
 
-    fn join_queue(&mut self, waiter: Waiter, id: WaiterId) {
+    fn join_queue(&mut self, mut waiter: Waiter, id: WaiterId) {
         self.deadlines.insert((waiter.demand.deadline, id));
-        self.lanes[waiter.lane.0].queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
+        let queue = &mut self.lanes[waiter.lane.0].queue;
+        waiter.seat = queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
         self.busy.insert(waiter.lane);
         self.waiters.insert(id, waiter);
     }
@@ -755,7 +757,7 @@ impl Admission {
     fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {
         self.deadlines.remove(&(waiter.demand.deadline, id));
         let queue = &mut self.lanes[waiter.lane.0].queue;
-        queue.remove(waiter.row, &waiter.path(), waiter.place(id), waiter.load(), served, now);
+        queue.remove(waiter.row, waiter.seat, waiter.place(id), waiter.load(), served, now);
         if queue.is_empty() {
             self.busy.remove(&waiter.lane);
         }
@@ -850,7 +852,7 @@ impl Admission {
         let worst_cost = cost_at(&demand, guessed.high, demand.max_tokens.unwrap_or(high));
         let quotas = self.quotas.of(&demand);
         let need = Need { input: guessed.high, output };
-        Waiter { lane, row, need, guessed, output_likely: likely, worst_cost, quotas, demand }
+        Waiter { lane, row, seat: Seat::default(), need, guessed, output_likely: likely, worst_cost, quotas, demand }
     }
 
     /// The lane of a model; made, with its limits, when the model is first seen.
