@@ -10,7 +10,7 @@ use domain::time::Instant;
 const TOKEN: i128 = 60_000_000_000;
 
 /// A smoothed bucket forgives a call that comes this early.
-const JITTER: Duration = Duration::from_millis(100);
+const JITTER: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
@@ -27,7 +27,7 @@ impl Bucket {
         Bucket::new(limit, i128::from(limit) * TOKEN, now)
     }
 
-    /// Holds one, and what 100 ms refill: calls must come evenly.
+    /// Holds one, and what 50 ms refill: calls must come evenly.
     pub(crate) fn smooth(limit: u64, now: Instant) -> Bucket {
         let early = i128::from(limit) * JITTER.as_nanos() as i128;
         Bucket::new(limit, (TOKEN + early).min(i128::from(limit).max(1) * TOKEN), now)
@@ -129,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn a_smoothed_bucket_lets_calls_pass_one_by_one_and_forgives_100_ms() {
+    fn a_smoothed_bucket_lets_calls_pass_one_by_one_and_forgives_50_ms() {
         let mut bucket = Bucket::smooth(50, at(0));
         bucket.take(1, at(0));
-        let early = 1_200_000_000 - 100_000_000;
+        let early = 1_200_000_000 - 50_000_000;
         assert!(!bucket.holds(1, at(early - 1)));
         assert!(bucket.holds(1, at(early)));
         bucket.take(1, at(early));

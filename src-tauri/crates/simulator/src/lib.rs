@@ -18,7 +18,7 @@
 //!
 //! # How it limits
 //! Per key and model group, as the tier says. Tokens: buckets of a minute, refilled continuously; input is taken at the
-//! start, output reserved or as it is produced, as the scheme says. Requests: one per 60/limit seconds, 100 ms early
+//! start, output reserved or as it is produced, as the scheme says. Requests: one per 60/limit seconds, 50 ms early
 //! forgiven. A refused call takes nothing. `count_tokens` has a pool of its own. Faults never touch the buckets' word:
 //! [`Stats::refused`] tells only of true limits.
 //!

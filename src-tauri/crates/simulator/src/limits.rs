@@ -252,7 +252,7 @@ mod tests {
         assert!(limits.admit(pool, &input(30_000), 1_000, at(0)).is_ok());
         let refused = limits.admit(pool, &input(1), 1_000, at(1_000)).expect_err("too early");
         assert_eq!((refused.measure, refused.limit), (Measure::Requests, 50));
-        assert_eq!(refused.wait, Duration::from_millis(100));
+        assert_eq!(refused.wait, Duration::from_millis(150));
         let refused = limits.admit(pool, &input(601), 1_000, at(1_200)).expect_err("only 600 are there");
         assert_eq!((refused.measure, refused.wait), (Measure::InputTokens, Duration::from_millis(2)));
         assert!(limits.admit(pool, &input(600), 1_000, at(1_200)).is_ok(), "a refusal takes nothing");
