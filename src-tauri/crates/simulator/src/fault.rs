@@ -40,7 +40,7 @@ pub enum Kind {
     Ramp,
     /// 429 of the tier's monthly cap: no `retry-after`.
     SpendCap,
-    /// 429 of a busy server: no limits in its headers, no `retry-after`.
+    /// 429 of a busy server: no limits in its headers; `retry_after` seconds, none if not told.
     Transient,
     /// 500.
     Internal,
@@ -131,8 +131,8 @@ impl Fault {
 
     /// The 429 that speaks of a limit of the account, where this is one.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each fault strikes at one place; elsewhere it changes nothing")]
-    pub(crate) const fn limit(&self) -> Option<crate::limits::Measure> {
-        use crate::limits::Measure;
+    pub(crate) const fn limit(&self) -> Option<crate::pool::Measure> {
+        use crate::pool::Measure;
         match self.kind {
             Kind::RateRequests => Some(Measure::Requests),
             Kind::RateInput => Some(Measure::InputTokens),
@@ -164,10 +164,7 @@ impl Fault {
             }
             Kind::NotFound => ApiError::not_found(format!("model: {model}")),
             Kind::RequestTooLarge => ApiError::too_large(),
-            Kind::Ramp => ApiError {
-                code: Some("ramp_limit_exceeded"),
-                ..ApiError::rate_limited("Your usage has grown faster than it may. Slow down.", Some(self.wait()))
-            },
+            Kind::Ramp => ApiError::ramp(self.wait()),
             Kind::SpendCap => ApiError {
                 code: Some("enforced_spend_limit_reached"),
                 should_retry: None,
@@ -181,7 +178,7 @@ impl Fault {
                     None,
                 )
             },
-            Kind::Transient => ApiError::rate_limited("Rate limited", None),
+            Kind::Transient => ApiError::busy(self.retry_after.map(Duration::from_secs)),
             Kind::Internal => {
                 ApiError { should_retry: Some(true), ..ApiError::new(500, "api_error", "Internal server error") }
             }

@@ -530,3 +530,214 @@ async fn a_stopped_simulator_is_gone_and_its_calls_are_booked() {
     assert!(TcpStream::connect(address).await.is_err());
     drop(stream);
 }
+
+/// Turns a switch, which says nothing where it turns.
+async fn turn(simulator: &Simulator, switch: &str, body: Value) {
+    let reply = send(simulator, &format!("POST /simulator/{switch}"), "", &body.to_string()).await.expect("an answer");
+    assert_eq!((reply.status, reply.text().as_str()), (204, ""), "{switch} {body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_change_while_it_runs_and_the_headers_follow() {
+    let simulator = start(of_tier_1()).await;
+    assert_eq!(post(&simulator, &says(&"x".repeat(40_000))).await.status, 200);
+    let new = json!({"requests_per_minute": 100, "input_tokens_per_minute": 15_000, "group": "sonnet-4"});
+    turn(&simulator, "limits", new).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let reply = post(&simulator, &says("two")).await;
+    let header = |name: &str| reply.header(&format!("anthropic-ratelimit-{name}")).map(str::to_owned);
+    assert_eq!((reply.status, header("requests-limit").as_deref()), (200, Some("100")));
+    assert_eq!(header("input-tokens-limit").as_deref(), Some("15000"));
+    assert_eq!(header("input-tokens-remaining").as_deref(), Some("5000"), "10,007 are spent, 300 came back");
+    assert_eq!(header("tokens-limit").as_deref(), Some("23000"));
+    let refused = post(&simulator, &says(&"x".repeat(40_000))).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let message = post(&simulator, &says(&"x".repeat(40_000))).await.json()["error"]["message"].to_string();
+    assert_eq!(refused.status, 429);
+    assert!(message.contains("15,000 input tokens per minute"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_program_on_the_key_is_seen_in_headers_and_stats_only() {
+    let simulator = start(of_tier_1()).await;
+    post(&simulator, &says("one")).await;
+    turn(&simulator, "outside", json!({"share": 0.4})).await;
+    let before = tokio::time::Instant::now();
+    while before.elapsed() < Duration::from_secs(600) {
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        assert_eq!(post(&simulator, &says("hello [[output 20]]")).await.status, 200);
+    }
+    let stats = simulator.stats();
+    assert!(stats.outside.input_tokens.abs_diff(120_000) < 2_100, "{stats:?}");
+    assert!(stats.outside.output_tokens.abs_diff(32_000) < 700, "{stats:?}");
+    assert_eq!(stats.admitted.input_tokens, stats.tokens.input_tokens);
+    assert_eq!(get(&simulator, "/simulator/stats").await.json()["outside"], json!(stats.outside));
+    turn(&simulator, "outside", json!({"share": 0})).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(simulator.stats().outside, stats.outside);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_turns_every_message_away_until_it_is_over() {
+    let simulator = start(of_tier_1()).await;
+    for (storm, retry_after) in [(json!({"seconds": 120}), None), (json!({"seconds": 60, "retry_after": 9}), Some("9"))]
+    {
+        turn(&simulator, "storm", storm).await;
+        let refused = post(&simulator, &says("x")).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, retry_after));
+        assert_eq!(refused.json()["error"]["type"], "rate_limit_error");
+        assert!(!refused.head.contains("anthropic-ratelimit"), "{}", refused.head);
+    }
+    tokio::time::sleep(Duration::from_millis(59_900)).await;
+    assert_eq!(post(&simulator, &says("x")).await.status, 429);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(post(&simulator, &says("x")).await.status, 200);
+    turn(&simulator, "storm", json!({"seconds": 60})).await;
+    turn(&simulator, "storm", json!({"seconds": 0})).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(post(&simulator, &says("x")).await.status, 200);
+    let stats = simulator.stats();
+    assert_eq!((stats.failed, stats.completed, stats.refused.requests), (3, 2, 0), "no true limit said so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sharp_growth_is_refused_with_its_own_code() {
+    let simulator = start(of_tier_1()).await;
+    turn(&simulator, "ramp", json!({"per_minute_growth": 2.0, "floor_tokens": 1_000})).await;
+    assert_eq!(post(&simulator, &says(&"x".repeat(3_600))).await.status, 200);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let refused = post(&simulator, &says(&"x".repeat(3_600))).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("50")));
+    assert_eq!(refused.json()["error"]["details"]["error_code"], "ramp_limit_exceeded");
+    assert_eq!(refused.header("anthropic-ratelimit-requests-limit"), Some("50"));
+    assert_eq!((simulator.stats().refused.ramp, simulator.stats().failed), (1, 0));
+    turn(&simulator, "ramp", json!({})).await;
+    assert_eq!(post(&simulator, &says(&"x".repeat(3_600))).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_has_windows_and_says_when_they_open() {
+    let simulator = start(priced()).await;
+    turn(&simulator, "windows", json!({"five_hour_usd": 0.003, "seven_day_usd": 1})).await;
+    let first = post(&simulator, &says("hello [[output 100]]")).await;
+    let unified = |reply: &Reply, name: &str| {
+        reply.header(&format!("anthropic-ratelimit-unified-{name}")).map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!((unified(&first, "status"), unified(&first, "5h-utilization")), ("allowed".into(), "0.00".into()));
+    let second = post(&simulator, &says("hello [[output 100]]")).await;
+    assert_eq!(
+        (unified(&second, "5h-utilization"), unified(&second, "7d-utilization")),
+        ("0.51".into(), "0.00".into())
+    );
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let refused = post(&simulator, &says("hello")).await;
+    assert_eq!((refused.status, unified(&refused, "status")), (429, "rejected".into()));
+    assert_eq!(unified(&refused, "representative-claim"), "five_hour");
+    assert_eq!((refused.header("retry-after"), refused.header("x-should-retry")), (Some("14400"), None));
+    assert_eq!((simulator.stats().refused.windows, simulator.stats().completed), (1, 2));
+    tokio::time::sleep(Duration::from_secs(4 * 3_600)).await;
+    assert_eq!(post(&simulator, &says("hello")).await.status, 200);
+    turn(&simulator, "windows", json!({})).await;
+    assert!(!post(&simulator, &says("hello")).await.head.contains("unified"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fast_and_priority_have_headers_of_their_own() {
+    let simulator = start(of_tier_1()).await;
+    turn(&simulator, "priority", json!({"input_tokens_per_minute": 6_000, "output_tokens_per_minute": 600})).await;
+    let mut body = says("hello [[output 100]]");
+    let reply = post(&simulator, &body).await;
+    assert_eq!(reply.json()["usage"]["service_tier"], "priority");
+    assert_eq!(reply.header("anthropic-priority-input-tokens-limit"), Some("6000"));
+    assert!(reply.header("anthropic-priority-output-tokens-reset").is_some_and(|at| at.ends_with('Z')));
+    assert!(!reply.head.contains("anthropic-fast"));
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    (body["speed"], body["service_tier"]) = (json!("fast"), json!("standard_only"));
+    let reply = post(&simulator, &body).await;
+    assert_eq!(reply.json()["usage"]["service_tier"], "standard");
+    assert_eq!(reply.header("anthropic-fast-input-tokens-limit"), Some("15000"));
+    assert_eq!(reply.header("anthropic-fast-output-tokens-limit"), Some("4000"));
+    assert_eq!(reply.header("anthropic-ratelimit-tokens-limit"), Some("38000"));
+    assert!(!reply.head.contains("anthropic-priority"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_can_not_be_turned_says_why_in_a_sentence() {
+    let limited = start(of_tier_1()).await;
+    let unlimited = start(priced()).await;
+    let too_long = format!("{{\"share\": 0.4{}}}", " ".repeat(65_536));
+    for (simulator, line, body, status, reason) in [
+        (&limited, "POST /simulator/limits", "{}", 400, "name requests_per_minute, input_tokens_per_minute or"),
+        (&limited, "POST /simulator/limits", r#"{"requests_per_minute": 0}"#, 400, "requests_per_minute is from 1 to"),
+        (
+            &limited,
+            "POST /simulator/limits",
+            r#"{"requests_per_minute": -5}"#,
+            400,
+            "the body is not what this page takes",
+        ),
+        (
+            &limited,
+            "POST /simulator/limits",
+            r#"{"output_tokens_per_minute": 18446744073709551615}"#,
+            400,
+            "output_tokens_per_minute is from",
+        ),
+        (
+            &limited,
+            "POST /simulator/limits",
+            r#"{"requests": 5}"#,
+            400,
+            "the body is not what this page takes: unknown field `requests`",
+        ),
+        (&limited, "POST /simulator/limits", "", 400, "the body is not what this page takes"),
+        (&unlimited, "POST /simulator/limits", r#"{"requests_per_minute": 5}"#, 400, "nothing is limited here"),
+        (&unlimited, "POST /simulator/outside", r#"{"share": 0.5}"#, 400, "nothing is limited here"),
+        (&unlimited, "POST /simulator/ramp", "{}", 400, "nothing is limited here"),
+        (&unlimited, "POST /simulator/priority", "{}", 400, "nothing is limited here"),
+        (&limited, "POST /simulator/outside", r#"{"share": 1.5}"#, 400, "share is from 0 to 1"),
+        (&limited, "POST /simulator/outside", r#"{"share": -0.1}"#, 400, "share is from 0 to 1"),
+        (&limited, "POST /simulator/outside", r#"{"share": 1e999}"#, 400, "the body is not what this page takes"),
+        (
+            &limited,
+            "POST /simulator/outside",
+            r#"{"share": 0.4, "group": "x"}"#,
+            400,
+            "no group is called \"x\", only haiku-3.5",
+        ),
+        (&limited, "POST /simulator/outside", &*too_long, 400, "the body is longer than 65536 bytes"),
+        (&limited, "POST /simulator/storm", r#"{"seconds": -1}"#, 400, "seconds is from 0 to 31536000"),
+        (&limited, "POST /simulator/storm", r#"{"seconds": 1e300}"#, 400, "seconds is from 0 to 31536000"),
+        (
+            &limited,
+            "POST /simulator/ramp",
+            r#"{"per_minute_growth": 2}"#,
+            400,
+            "name per_minute_growth and floor_tokens, or neither",
+        ),
+        (
+            &limited,
+            "POST /simulator/ramp",
+            r#"{"per_minute_growth": -2, "floor_tokens": 1}"#,
+            400,
+            "per_minute_growth is from 0 to 1000",
+        ),
+        (&limited, "POST /simulator/windows", r#"{"five_hour_usd": 0}"#, 400, "five_hour_usd is more than 0"),
+        (&limited, "POST /simulator/windows", r#"{"seven_day_usd": 1e300}"#, 400, "seven_day_usd is more than 0"),
+        (
+            &limited,
+            "POST /simulator/priority",
+            r#"{"input_tokens_per_minute": 5}"#,
+            400,
+            "name input_tokens_per_minute and",
+        ),
+        (&limited, "GET /simulator/storm", "", 405, "/simulator/storm takes POST"),
+        (&limited, "POST /simulator/stats", "", 405, "/simulator/stats takes GET"),
+        (&limited, "GET /simulator/nothing", "", 404, "there is no page /simulator/nothing"),
+    ] {
+        let reply = send(simulator, line, "", body).await.expect("an answer");
+        let said = reply.json()["error"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(reply.status, status, "{line} {body}: {said}");
+        assert!(said.starts_with(reason), "{line} {body}: {said}");
+    }
+}
