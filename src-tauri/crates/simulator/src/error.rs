@@ -86,6 +86,10 @@ impl ApiError {
         ApiError { should_retry: None, ..ApiError::rate_limited(message, Some(wait)) }
     }
 
+    pub(crate) fn forbidden(message: &str) -> ApiError {
+        ApiError::new(403, "permission_error", message)
+    }
+
     /// `event: error` carries no request id.
     pub(crate) fn body(&self, request_id: Option<&str>) -> Vec<u8> {
         let details = self.code.map(|error_code| Details { error_code });

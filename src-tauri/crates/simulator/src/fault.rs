@@ -159,9 +159,7 @@ impl Fault {
                 next_month(now)
             )),
             Kind::Authentication => ApiError::unauthorized("invalid x-api-key"),
-            Kind::Permission => {
-                ApiError::new(403, "permission_error", "Your API key does not have permission to use this model.")
-            }
+            Kind::Permission => ApiError::forbidden("Your API key does not have permission to use this model."),
             Kind::NotFound => ApiError::not_found(format!("model: {model}")),
             Kind::RequestTooLarge => ApiError::too_large(),
             Kind::Ramp => ApiError::ramp(self.wait()),

@@ -5,7 +5,8 @@
 //!
 //! # What it answers
 //! `POST /v1/messages` (JSON and SSE), `POST /v1/messages/count_tokens`, `/v1/models`, `/v1/messages/batches` (they end
-//! after a second), `/v1/files`; in both API versions, with a key in either header. Without a key and for this machine only, `GET /simulator/stats` ([`Stats`]),
+//! after a second), `/v1/files`; in both API versions, with a key in either header; for administrators
+//! `/v1/organizations/rate_limits`. Without a key and for this machine only, `GET /simulator/stats` ([`Stats`]),
 //! `GET /simulator/calls` (a [`Record`] a line, the latest 100,000), and the switches that change limits, start a storm or
 //! another program on the same key while it runs: `docs/simulator.md` lists them.
 //!
@@ -79,6 +80,7 @@ mod play;
 mod pool;
 mod prompt_cache;
 mod ramp;
+mod rate_limits;
 mod reel;
 mod reply;
 mod running;

@@ -32,9 +32,9 @@ impl Grant {
 }
 
 /// Models that share limits, as they stand now.
-struct Group {
-    limits: MinuteLimits,
-    cache_reads_count: bool,
+pub(crate) struct Group {
+    pub(crate) limits: MinuteLimits,
+    pub(crate) cache_reads_count: bool,
     outside: Option<Share>,
 }
 
@@ -216,17 +216,26 @@ impl Limits {
         }
     }
 
+    /// The groups as they stand now.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (&str, &Group)> {
+        let account = self.account.iter();
+        account.flat_map(|account| account.groups.iter().map(|(name, group)| (name.as_str(), group)))
+    }
+
     /// `count_tokens` has a pool of its own.
     pub(crate) fn admit_count(&mut self, key: &str, now: Instant) -> Result<(), Limited> {
-        let Some(limit) = self.account.as_ref().and_then(|account| counts_a_minute(&account.tier)) else {
-            return Ok(());
-        };
+        let Some(limit) = self.apart().map(|apart| apart.counts) else { return Ok(()) };
         let bucket = self.counts.entry(key.to_owned()).or_insert_with(|| Bucket::of_a_minute(limit, now));
         if !bucket.holds(1, now) {
             return Err(Limited { measure: Measure::Requests, limit, wait: bucket.wait_for(1, now) });
         }
         bucket.take(1, now);
         Ok(())
+    }
+
+    /// The limits of other endpoints, where they are published.
+    pub(crate) fn apart(&self) -> Option<Apart> {
+        self.account.as_ref().and_then(|account| Apart::of(&account.tier))
     }
 
     /// What all pools would have let through since each was first asked; `None` where no pool has such a limit.
@@ -255,11 +264,29 @@ impl Limits {
     }
 }
 
-/// Source: platform.claude.com, token counting, 2026-08; tiers 1 to 4 as of 2025.
-fn counts_a_minute(tier: &str) -> Option<u64> {
-    const ROWS: &[(&str, u64)] =
-        &[("1", 100), ("2", 2_000), ("3", 4_000), ("4", 8_000), ("start", 2_000), ("build", 4_000), ("scale", 8_000)];
-    ROWS.iter().find(|(name, _)| *name == tier).map(|(_, limit)| *limit)
+/// What a tier may do beside messages: calls of `count_tokens` and of batches in a minute, and requests in batches at a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Apart {
+    pub(crate) counts: u64,
+    pub(crate) batch_requests: u64,
+    pub(crate) batch_queue: u64,
+}
+
+impl Apart {
+    /// Source: platform.claude.com, token counting and rate limits, 2026-08; tiers 1 to 4 as of 2025.
+    fn of(tier: &str) -> Option<Apart> {
+        const ROWS: &[(&str, u64, u64, u64)] = &[
+            ("1", 100, 50, 100_000),
+            ("2", 2_000, 1_000, 200_000),
+            ("3", 4_000, 2_000, 300_000),
+            ("4", 8_000, 4_000, 500_000),
+            ("start", 2_000, 1_000, 200_000),
+            ("build", 4_000, 2_000, 300_000),
+            ("scale", 8_000, 4_000, 500_000),
+        ];
+        let (_, counts, batch_requests, batch_queue) = *ROWS.iter().find(|(name, ..)| *name == tier)?;
+        Some(Apart { counts, batch_requests, batch_queue })
+    }
 }
 
 #[cfg(test)]

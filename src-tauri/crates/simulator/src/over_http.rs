@@ -741,3 +741,78 @@ async fn a_switch_that_can_not_be_turned_says_why_in_a_sentence() {
         assert!(said.starts_with(reason), "{line} {body}: {said}");
     }
 }
+
+const ADMIN: &str = "authorization: Bearer sk-ant-admin01-test\r\nanthropic-version: ";
+
+async fn rate_limits(simulator: &Simulator, version: &str, query: &str) -> Reply {
+    let line = format!("GET /v1/organizations/rate_limits{query}");
+    send(simulator, &line, &format!("{ADMIN}{version}\r\n"), "").await.expect("an answer")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_administrator_reads_the_present_limits_in_either_shape() {
+    let simulator = start(of_tier_1()).await;
+    turn(&simulator, "limits", json!({"input_tokens_per_minute": 12_000, "group": "sonnet-4"})).await;
+    let old = rate_limits(&simulator, "2023-06-01", "?model=claude-sonnet-4-5").await;
+    assert_eq!(old.header("anthropic-workspace-id"), None);
+    let limits = json!([{"type": "requests_per_minute", "value": 50},
+        {"type": "input_tokens_per_minute_cache_aware", "value": 12_000},
+        {"type": "output_tokens_per_minute", "value": 8_000}]);
+    let models = json!(["claude-sonnet-4-5", "claude-sonnet-4-5-20250929"]);
+    assert_eq!(
+        old.json(),
+        json!({"data": [{"type": "rate_limit", "group_type": "model_group", "models": models, "limits": limits}],
+            "next_page": null})
+    );
+    let new = rate_limits(&simulator, "2026-10-21", "?model=claude-sonnet-4-5").await.json()["data"][0].clone();
+    assert_eq!((&new["models"], &new["limits"], &new["group"]["type"]), (&models, &limits, &json!("model_group")));
+    assert!(new["group"]["id"].as_str().is_some_and(|id| id.starts_with("rlg_")));
+    assert_eq!((&new["group"]["display_name"], &new["group_type"]), (&json!("Claude Sonnet 4"), &Value::Null));
+    let haiku = rate_limits(&simulator, "2023-06-01", "?model=claude-3-5-haiku-20241022").await.json();
+    assert_eq!(haiku["data"][0]["limits"][1]["type"], "input_tokens_per_minute", "here cache reads count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_of_limits_has_pages_and_filters() {
+    let simulator = start(of_tier_1()).await;
+    let (mut query, mut seen) = ("?limit=2".to_owned(), Vec::new());
+    loop {
+        let page = rate_limits(&simulator, "2023-06-01", &query).await.json();
+        seen.extend(page["data"].as_array().expect("a list").iter().map(|entry| entry["group_type"].clone()));
+        let Some(next) = page["next_page"].as_str() else { break };
+        query = format!("?limit=2&page={next}");
+    }
+    assert_eq!(seen, ["model_group", "model_group", "model_group", "batch", "token_count", "files"]);
+    let batch = rate_limits(&simulator, "2023-06-01", "?group_type=batch").await.json();
+    assert_eq!(batch["data"][0]["limits"][1], json!({"type": "enqueued_batch_requests", "value": 100_000}));
+    assert_eq!(batch["data"][0]["models"], Value::Null);
+    let unlimited = rate_limits(&start(priced()).await, "2023-06-01", "").await.json();
+    assert_eq!(unlimited, json!({"data": [], "next_page": null}));
+    for (query, status, message) in [
+        ("?model=claude-nonsense-9", 404, "model: claude-nonsense-9"),
+        ("?group_type=cats", 400, "group_type: Input should be one of"),
+        ("?limit=0", 400, "limit: "),
+        ("?page=page_99", 400, "page: no such page"),
+        ("?page=18446744073709551616", 400, "page: no such page"),
+    ] {
+        let reply = rate_limits(&simulator, "2023-06-01", query).await;
+        assert_eq!(reply.status, status, "{query}");
+        assert!(reply.json()["error"]["message"].as_str().is_some_and(|text| text.starts_with(message)), "{query}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn administration_and_messages_take_each_their_own_keys() {
+    let simulator = start(of_tier_1()).await;
+    let version = "anthropic-version: 2023-06-01\r\n";
+    for (line, key, body, status) in [
+        ("GET /v1/organizations/rate_limits", "x-api-key: sk-ant-admin01-a\r\n", String::new(), 200),
+        ("GET /v1/organizations/rate_limits", "x-api-key: sk-ant-api03-a\r\n", String::new(), 403),
+        ("GET /v1/organizations/rate_limits", "x-api-key: nonsense\r\n", String::new(), 401),
+        ("GET /v1/organizations/rate_limits", "", String::new(), 401),
+        ("POST /v1/messages", "x-api-key: sk-ant-admin01-a\r\n", says("x").to_string(), 401),
+    ] {
+        let reply = send(&simulator, line, &format!("{key}{version}"), &body).await.expect("an answer");
+        assert_eq!(reply.status, status, "{line} {key}");
+    }
+}

@@ -23,7 +23,7 @@ use crate::books::Cause;
 use crate::error::ApiError;
 use crate::fault::Kind;
 use crate::world::World;
-use crate::{batches, control, files, messages, models, reply};
+use crate::{batches, control, files, messages, models, rate_limits, reply};
 
 /// Messages and `count_tokens`.
 const BODY_BYTES_MAX: usize = 33_554_432;
@@ -33,6 +33,12 @@ const BATCH_BYTES_MAX: usize = 268_435_456;
 pub(crate) struct Caller {
     pub(crate) key: String,
     pub(crate) version: Version,
+}
+
+impl Caller {
+    pub(crate) fn is_admin(&self) -> bool {
+        self.key.starts_with("sk-ant-admin")
+    }
 }
 
 /// No answer of the model.
@@ -128,6 +134,10 @@ async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -
         return Err(ApiError::not_found("Not found").into());
     };
     let caller = caller(world, &parts.headers)?;
+    // Keys of administrators speak to the Admin API alone.
+    if caller.is_admin() && !path.starts_with("organizations/") {
+        return Err(ApiError::unauthorized("invalid x-api-key").into());
+    }
     let query = parts.uri.query().unwrap_or_default();
     let headers = &parts.headers;
     let segments: Vec<&str> = path.split('/').collect();
@@ -148,6 +158,7 @@ async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -
             let body = read(headers, body, BATCH_BYTES_MAX).await??;
             batches::answer(world, &caller, request_id, (method, rest, query), &body)
         }
+        (&Method::GET, ["organizations", "rate_limits"]) => rate_limits::list(world, &caller, request_id, query),
         (method, ["files", rest @ ..]) => {
             files::answer(world, &caller, request_id, (method, rest, query), headers, body).await
         }
