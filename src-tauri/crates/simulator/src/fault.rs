@@ -74,6 +74,20 @@ pub enum Kind {
     Malformed,
     /// After `after_events` events: a `ping` of `bytes` bytes (100 MB if not told).
     Huge,
+    /// The headers of the limits tell what was `seconds` ago (5 if not told).
+    HeadersLate,
+    /// No headers of the limits.
+    HeadersMissing,
+    /// More remains than the limit allows.
+    HeadersExcess,
+    /// Every limit is 0.
+    HeadersZero,
+    /// Buckets were full an hour ago, though they are not.
+    HeadersPast,
+    /// Buckets are full in 2099.
+    HeadersFuture,
+    /// No number is a number, and no time a time.
+    HeadersGarbage,
 }
 
 impl Kind {
@@ -123,6 +137,13 @@ impl Fault {
 
     pub(crate) fn stall(&self) -> Duration {
         Duration::try_from_secs_f64(self.seconds.unwrap_or(3_600.0)).unwrap_or(Duration::from_secs(3_600))
+    }
+
+    /// How old the figures in the headers are.
+    pub(crate) fn headers_age(&self) -> Option<Duration> {
+        const USUAL: Duration = Duration::from_secs(5);
+        let told = || self.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        (self.kind == Kind::HeadersLate).then(|| told().unwrap_or(USUAL))
     }
 
     pub(crate) fn events(&self) -> usize {

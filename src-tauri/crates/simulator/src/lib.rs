@@ -86,6 +86,7 @@ mod reply;
 mod running;
 mod schema;
 mod server;
+mod spoil;
 mod storm;
 mod tokens;
 mod windows;

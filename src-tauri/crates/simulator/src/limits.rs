@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::catalog;
 use domain::tier::{MinuteLimits, OutputCounting, Scheme, Tier};
@@ -143,6 +144,17 @@ impl Limits {
 
     pub(crate) fn gauges(&mut self, pool: PoolId, view: View, now: Instant) -> Vec<Gauge> {
         self.pool_at(pool, now).gauges(view, now)
+    }
+
+    /// As they were some time ago, and how long ago that is.
+    pub(crate) fn gauges_ago(
+        &mut self,
+        pool: PoolId,
+        view: View,
+        ago: Duration,
+        now: Instant,
+    ) -> (Vec<Gauge>, Duration) {
+        self.pool_at(pool, now).gauges_ago(ago, view, now)
     }
 
     /// Other limits at once, of one group or of all; what is `None` stays.
@@ -291,8 +303,6 @@ impl Apart {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use domain::usage::Tokens;
 
     use super::*;
@@ -549,5 +559,23 @@ mod tests {
         assert!(limits.admit(pool, &demand(1, 1), at(60_100)).is_err());
         limits.set_growth(None).expect("off");
         assert!(limits.admit(pool, &demand(1, 1), at(60_200)).is_ok());
+    }
+
+    #[test]
+    fn gauges_of_some_time_ago_are_those_that_calls_saw() {
+        let mut limits = limits("2025-09", "1");
+        let pool = limits.pool("k", MODEL, at(0)).expect("limited");
+        let remaining = |limits: &mut Limits, ago: u64, millis: u64| {
+            let ago = Duration::from_millis(ago);
+            let (gauges, age) = limits.gauges_ago(pool, View::default(), ago, at(millis));
+            (gauges[1].remaining, age.as_millis())
+        };
+        limits.gauges(pool, View::default(), at(0));
+        limits.admit(Some(pool), &demand(10_000, 1), at(1_000)).expect("room");
+        limits.gauges(pool, View::default(), at(1_000));
+        assert_eq!(remaining(&mut limits, 5_000, 6_500), (20_000, 5_500));
+        assert_eq!(remaining(&mut limits, 6_500, 6_500), (30_000, 6_500));
+        assert_eq!(remaining(&mut limits, 60_000, 6_500), (30_000, 6_500), "the oldest there is");
+        assert_eq!(remaining(&mut limits, 0, 6_500), (22_750, 0));
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::time::Instant;
 use domain::usage::{Tokens, Usage};
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Response};
@@ -21,11 +22,12 @@ use crate::markers::Markers;
 use crate::models;
 use crate::pace::Pace;
 use crate::play::{self, Score};
-use crate::pool::{Demand, Denied, Limited, Measure, View};
+use crate::pool::{Demand, Denied, Gauge, Limited, Measure, View};
 use crate::reel::{Event, Frame};
 use crate::reply;
 use crate::running::Running;
 use crate::server::{Caller, Refusal, Stop};
+use crate::spoil;
 use crate::tokens;
 use crate::world::World;
 
@@ -243,11 +245,23 @@ impl<'a> Call<'a> {
         let mut headers = HeaderMap::new();
         let now = self.world.clock.now();
         if let Some(pool) = self.pool {
-            let gauges = self.world.state().limits.gauges(pool, self.view(), now.instant);
-            reply::limits(&mut headers, &gauges, now.timestamp);
+            let (gauges, age) = self.gauges(pool, now.instant);
+            reply::limits(&mut headers, &gauges, spoil::earlier(now.timestamp, age));
+        }
+        if let Some(fault) = &self.fault {
+            spoil::spoil(&mut headers, fault.kind, now.timestamp);
         }
         self.world.state().windows.headers(&mut headers, &self.caller.key, now.timestamp);
         headers
+    }
+
+    /// What the headers tell, and how old it is.
+    fn gauges(&self, pool: PoolId, now: Instant) -> (Vec<Gauge>, Duration) {
+        let limits = &mut self.world.state().limits;
+        match self.fault.and_then(|fault| fault.headers_age()) {
+            Some(age) => limits.gauges_ago(pool, self.view(), age, now),
+            None => (limits.gauges(pool, self.view(), now), Duration::ZERO),
+        }
     }
 
     fn frame(&self, running: &Running) -> Frame<'_> {
@@ -267,7 +281,7 @@ impl<'a> Call<'a> {
     async fn whole(&self, mut running: Running) -> Result<Response<Body>, Stop> {
         let json = self.frame(&running).json();
         self.produce_all(&mut running).await;
-        if self.fault.is_none() {
+        if self.fault.is_none_or(|fault| spoil::is_of_headers(fault.kind)) {
             running.end(Outcome::Completed);
             return Ok(reply::with(self.world, self.request_id, reply::JSON, Body::whole(json)));
         }

@@ -816,3 +816,28 @@ async fn administration_and_messages_take_each_their_own_keys() {
         assert_eq!(reply.status, status, "{line} {key}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn headers_of_limits_may_be_late_missing_or_nonsense_while_the_answer_is_sound() {
+    let simulator = start(of_tier_1()).await;
+    post(&simulator, &says(&"x".repeat(40_000))).await;
+    for (fault, limit, remaining) in [
+        ("headers_late; seconds=60", Some("30000"), Some("20000")),
+        ("headers_late; seconds=1", Some("30000"), Some("21000")),
+        ("headers_missing", None, None),
+        ("headers_excess", Some("30000"), Some("300000")),
+        ("headers_zero", Some("0"), Some("23000")),
+        ("headers_past", Some("30000"), Some("24000")),
+        ("headers_future", Some("30000"), Some("24000")),
+        ("headers_garbage", Some("plenty"), Some("-1e999")),
+    ] {
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        let headers = format!("{KEY}x-simulator-fault: {fault}\r\n");
+        let reply = send(&simulator, "POST /v1/messages", &headers, &says("x").to_string()).await.expect("an answer");
+        assert_eq!((reply.status, reply.whole, &reply.json()["type"]), (200, true, &json!("message")), "{fault}");
+        assert_eq!(reply.header("anthropic-ratelimit-input-tokens-limit"), limit, "{fault}");
+        assert_eq!(reply.header("anthropic-ratelimit-input-tokens-remaining"), remaining, "{fault}");
+    }
+    let far = post(&simulator, &says("[[fault rate_input; retry_after=99999999]]")).await;
+    assert_eq!((far.status, far.header("retry-after")), (429, Some("99999999")));
+}

@@ -1,5 +1,6 @@
 //! The buckets of one key and model group, and who draws on them.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use domain::tier::MinuteLimits;
@@ -192,6 +193,7 @@ pub(crate) struct Pool {
     cache_reads_count: bool,
     outside: Option<Outside>,
     recent: Recent,
+    seen: Seen,
 }
 
 impl Pool {
@@ -205,6 +207,7 @@ impl Pool {
             cache_reads_count,
             outside: None,
             recent: Recent::default(),
+            seen: Seen::default(),
         }
     }
 
@@ -322,7 +325,17 @@ impl Pool {
 
     /// As a call sees them.
     pub(crate) fn gauges(&mut self, view: View, now: Instant) -> Vec<Gauge> {
-        visible(self.all_gauges(now), view)
+        let all = self.all_gauges(now);
+        self.seen.keep(&all, now);
+        visible(all, view)
+    }
+
+    /// The same as they were some time ago, as far as calls have seen them, and how long ago that is.
+    pub(crate) fn gauges_ago(&mut self, ago: Duration, view: View, now: Instant) -> (Vec<Gauge>, Duration) {
+        let all = self.all_gauges(now);
+        self.seen.keep(&all, now);
+        let (all, age) = self.seen.ago(ago, now);
+        (visible(all, view), age)
     }
 
     fn all_gauges(&mut self, now: Instant) -> Vec<Gauge> {
@@ -372,4 +385,31 @@ fn burndown(input: &Tokens, us_only: bool) -> u64 {
         1_000 * input.input + 1_250 * input.cache_write_5m + 2_000 * input.cache_write_1h + 100 * input.cache_read;
     let place = if us_only { 1_100 } else { 1_000 };
     (permille * place).div_ceil(1_000_000)
+}
+
+/// What calls have seen of the buckets in the last minute: headers may come late.
+#[derive(Default)]
+struct Seen {
+    kept: VecDeque<(Instant, Vec<Gauge>)>,
+}
+
+impl Seen {
+    const EVERY: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(60);
+
+    fn keep(&mut self, gauges: &[Gauge], now: Instant) {
+        if self.kept.back().is_some_and(|(at, _)| now.since(*at) < Seen::EVERY) {
+            return;
+        }
+        self.kept.push_back((now, gauges.to_vec()));
+        while self.kept.front().is_some_and(|(at, _)| now.since(*at) > Seen::LONGEST) {
+            self.kept.pop_front();
+        }
+    }
+
+    fn ago(&self, ago: Duration, now: Instant) -> (Vec<Gauge>, Duration) {
+        let old_enough = self.kept.iter().rev().find(|(at, _)| now.since(*at) >= ago);
+        let found = old_enough.or_else(|| self.kept.front());
+        found.map_or((Vec::new(), Duration::ZERO), |(at, gauges)| (gauges.clone(), now.since(*at)))
+    }
 }
