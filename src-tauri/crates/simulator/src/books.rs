@@ -9,8 +9,8 @@ use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use serde::Serialize;
 
+use crate::gauge::Measure;
 use crate::outside::Drawn;
-use crate::pool::Measure;
 
 /// The latest calls that `GET /simulator/calls` tells of.
 const CALLS_KEPT_MAX: usize = 100_000;

@@ -139,7 +139,7 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Measure;
+    use crate::gauge::Measure;
 
     #[test]
     fn limits_are_told_in_the_words_of_their_year() {

@@ -152,8 +152,8 @@ impl Fault {
 
     /// The 429 that speaks of a limit of the account, where this is one.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each fault strikes at one place; elsewhere it changes nothing")]
-    pub(crate) const fn limit(&self) -> Option<crate::pool::Measure> {
-        use crate::pool::Measure;
+    pub(crate) const fn limit(&self) -> Option<crate::gauge::Measure> {
+        use crate::gauge::Measure;
         match self.kind {
             Kind::RateRequests => Some(Measure::Requests),
             Kind::RateInput => Some(Measure::InputTokens),

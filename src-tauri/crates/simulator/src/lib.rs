@@ -67,6 +67,7 @@ mod fault;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod gauge;
 mod limits;
 mod markers;
 mod messages;

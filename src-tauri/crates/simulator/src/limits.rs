@@ -12,8 +12,9 @@ use domain::time::Instant;
 
 use crate::bucket::Bucket;
 use crate::chance;
+use crate::gauge::{Gauge, Measure, View};
 use crate::outside::{Drawn, Outside, Share};
-use crate::pool::{self, Demand, Denied, Gauge, Limited, Measure, Pool, Taken, TokenLimits, View};
+use crate::pool::{self, Demand, Denied, Limited, Pool, Taken, TokenLimits};
 use crate::ramp::Growth;
 
 /// Whose buckets a call draws on.

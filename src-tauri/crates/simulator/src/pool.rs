@@ -1,6 +1,5 @@
 //! The buckets of one key and model group, and who draws on them.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use domain::tier::MinuteLimits;
@@ -8,51 +7,9 @@ use domain::time::Instant;
 use domain::usage::Tokens;
 
 use crate::bucket::Bucket;
+use crate::gauge::{Family, Gauge, Measure, Seen, View};
 use crate::outside::{Drawn, Outside};
 use crate::ramp::{Growth, Recent};
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Measure {
-    Requests,
-    InputTokens,
-    OutputTokens,
-}
-
-impl Measure {
-    /// As the message of a 429 names it.
-    pub(crate) const fn phrase(self) -> &'static str {
-        match self {
-            Measure::Requests => "requests",
-            Measure::InputTokens => "input tokens",
-            Measure::OutputTokens => "output tokens",
-        }
-    }
-}
-
-/// Whose limits a header speaks of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Family {
-    Standard,
-    Fast,
-    Priority,
-}
-
-/// Which limits a call is shown beside the standard ones: fast mode's where it is fast, priority's where it may have any.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct View {
-    pub(crate) fast: bool,
-    pub(crate) priority: bool,
-}
-
-/// One limit as the headers show it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Gauge {
-    pub(crate) family: Family,
-    pub(crate) measure: Measure,
-    pub(crate) limit: u64,
-    pub(crate) remaining: u64,
-    pub(crate) full_in: Duration,
-}
 
 /// Not now. Nothing was taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -327,7 +284,7 @@ impl Pool {
     pub(crate) fn gauges(&mut self, view: View, now: Instant) -> Vec<Gauge> {
         let all = self.all_gauges(now);
         self.seen.keep(&all, now);
-        visible(all, view)
+        view.of(all)
     }
 
     /// The same as they were some time ago, as far as calls have seen them, and how long ago that is.
@@ -335,16 +292,13 @@ impl Pool {
         let all = self.all_gauges(now);
         self.seen.keep(&all, now);
         let (all, age) = self.seen.ago(ago, now);
-        (visible(all, view), age)
+        (view.of(all), age)
     }
 
     fn all_gauges(&mut self, now: Instant) -> Vec<Gauge> {
-        let mut all = Vec::with_capacity(3);
-        all.extend(
-            self.requests
-                .as_mut()
-                .map(|requests| gauge(Family::Standard, Measure::Requests, &mut requests.minute, now)),
-        );
+        let requests = self.requests.as_mut().map(|requests| &mut requests.minute);
+        let requests = requests.map(|minute| gauge(Family::Standard, Measure::Requests, minute, now));
+        let mut all = Vec::from_iter(requests);
         all.extend(self.standard.gauges(Family::Standard, now));
         for (family, lane) in [(Family::Fast, &mut self.fast), (Family::Priority, &mut self.priority)] {
             all.extend(lane.as_mut().into_iter().flat_map(|lane| lane.gauges(family, now)));
@@ -366,15 +320,6 @@ impl Pool {
     }
 }
 
-fn visible(all: Vec<Gauge>, view: View) -> Vec<Gauge> {
-    let shown = |gauge: &Gauge| match gauge.family {
-        Family::Standard => true,
-        Family::Fast => view.fast,
-        Family::Priority => view.priority,
-    };
-    all.into_iter().filter(shown).collect()
-}
-
 pub(crate) fn counted(input: &Tokens, cache_reads_count: bool) -> u64 {
     input.prompt() - if cache_reads_count { 0 } else { input.cache_read }
 }
@@ -385,31 +330,4 @@ fn burndown(input: &Tokens, us_only: bool) -> u64 {
         1_000 * input.input + 1_250 * input.cache_write_5m + 2_000 * input.cache_write_1h + 100 * input.cache_read;
     let place = if us_only { 1_100 } else { 1_000 };
     (permille * place).div_ceil(1_000_000)
-}
-
-/// What calls have seen of the buckets in the last minute: headers may come late.
-#[derive(Default)]
-struct Seen {
-    kept: VecDeque<(Instant, Vec<Gauge>)>,
-}
-
-impl Seen {
-    const EVERY: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(60);
-
-    fn keep(&mut self, gauges: &[Gauge], now: Instant) {
-        if self.kept.back().is_some_and(|(at, _)| now.since(*at) < Seen::EVERY) {
-            return;
-        }
-        self.kept.push_back((now, gauges.to_vec()));
-        while self.kept.front().is_some_and(|(at, _)| now.since(*at) > Seen::LONGEST) {
-            self.kept.pop_front();
-        }
-    }
-
-    fn ago(&self, ago: Duration, now: Instant) -> (Vec<Gauge>, Duration) {
-        let old_enough = self.kept.iter().rev().find(|(at, _)| now.since(*at) >= ago);
-        let found = old_enough.or_else(|| self.kept.front());
-        found.map_or((Vec::new(), Duration::ZERO), |(at, gauges)| (gauges.clone(), now.since(*at)))
-    }
 }

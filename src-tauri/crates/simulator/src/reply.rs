@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::body::Body;
 use crate::error::ApiError;
-use crate::pool::{Family, Gauge, Measure};
+use crate::gauge::{Family, Gauge, Measure};
 use crate::world::World;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
