@@ -495,6 +495,28 @@ mod tests {
     }
 
     #[test]
+    fn another_program_comes_at_other_moments_with_another_key_or_seed() {
+        let drawn = |seed: u64, key: &str| {
+            let mut limits = Limits::new(Some((fixture::scheme("2025-09"), "1".into())), seed);
+            limits.set_outside(Some(Share { permille: 400, requests: false }), None, at(0)).expect("a share");
+            limits.pool(key, MODEL, at(0)).expect("limited");
+            limits.drawn(at(60_000))
+        };
+        assert_eq!(drawn(7, "k"), drawn(7, "k"));
+        assert_ne!(drawn(7, "k"), drawn(8, "k"));
+        assert_ne!(drawn(7, "k"), drawn(7, "other"));
+    }
+
+    #[test]
+    fn the_tokens_of_another_program_are_growth_too() {
+        let mut limits = limits("2026-06", "start");
+        let pool = limits.pool("k", MODEL, at(0));
+        limits.set_growth(Some(Growth { per_minute: 1.0, floor_tokens: 10_000 })).expect("a limit");
+        limits.set_outside(Some(Share { permille: 400, requests: false }), None, at(0)).expect("a share");
+        assert!(matches!(limits.admit(pool, &demand(100, 1), at(5_000)), Err(Denied::Ramp(_))));
+    }
+
+    #[test]
     fn a_share_of_nothing_ends_it() {
         let mut limits = limits("2025-09", "1");
         let pool = limits.pool("k", MODEL, at(0)).expect("limited");
@@ -543,8 +565,17 @@ mod tests {
         assert!(limits.admit(pool, &us, at(60_060)).expect("room").has_priority());
         let view = View { fast: false, priority: true };
         assert_eq!(standing(&mut limits, 0, view, 60_060)[3..], [(6_000, 1_600), (600, 600)]);
-        limits.set_priority(None, at(60_060)).expect("an end");
-        assert_eq!(standing(&mut limits, 0, view, 60_060).len(), 3);
+        let grant = limits.admit(pool, &Demand { us_only: false, ..us }, at(70_000)).expect("room");
+        assert_eq!(
+            (grant.has_priority(), standing(&mut limits, 0, view, 70_000)[4].1),
+            (false, 600),
+            "1,600 and 994 are too few"
+        );
+        let grant = limits.admit(pool, &us, at(110_000)).expect("room");
+        limits.produce(&grant, 250, at(110_000));
+        assert_eq!((grant.has_priority(), standing(&mut limits, 0, view, 110_000)[4].1), (true, 350));
+        limits.set_priority(None, at(110_000)).expect("an end");
+        assert_eq!(standing(&mut limits, 0, view, 110_000).len(), 3);
     }
 
     #[test]

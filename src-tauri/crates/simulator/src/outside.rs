@@ -99,7 +99,7 @@ impl Outside {
 
 fn proportional(size: u64, limit: u64, measured: u64) -> u64 {
     let (size, limit, measured) = (u128::from(size), u128::from(limit), u128::from(measured));
-    u64::try_from((size * limit + measured / 2) / measured).unwrap_or(u64::MAX)
+    u64::try_from(size * limit / measured).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -637,6 +637,10 @@ async fn a_plan_has_windows_and_says_when_they_open() {
     assert_eq!((simulator.stats().refused.windows, simulator.stats().completed), (1, 2));
     tokio::time::sleep(Duration::from_secs(4 * 3_600)).await;
     assert_eq!(post(&simulator, &says("hello")).await.status, 200);
+    // It begins with the call, not with its end.
+    tokio::time::sleep(Duration::from_secs(5 * 3_600)).await;
+    let long = post(&simulator, &says("[[fault stall_headers; seconds=600]]")).await;
+    assert_eq!(unified(&post(&simulator, &says("hello")).await, "5h-reset"), unified(&long, "5h-reset"));
     turn(&simulator, "windows", json!({})).await;
     assert!(!post(&simulator, &says("hello")).await.head.contains("unified"));
 }
@@ -820,7 +824,7 @@ async fn administration_and_messages_take_each_their_own_keys() {
 #[tokio::test(start_paused = true)]
 async fn headers_of_limits_may_be_late_missing_or_nonsense_while_the_answer_is_sound() {
     let simulator = start(of_tier_1()).await;
-    post(&simulator, &says(&"x".repeat(40_000))).await;
+    let first = post(&simulator, &says(&"x".repeat(40_000))).await;
     for (fault, limit, remaining) in [
         ("headers_late; seconds=60", Some("30000"), Some("20000")),
         ("headers_late; seconds=1", Some("30000"), Some("21000")),
@@ -837,6 +841,9 @@ async fn headers_of_limits_may_be_late_missing_or_nonsense_while_the_answer_is_s
         assert_eq!((reply.status, reply.whole, &reply.json()["type"]), (200, true, &json!("message")), "{fault}");
         assert_eq!(reply.header("anthropic-ratelimit-input-tokens-limit"), limit, "{fault}");
         assert_eq!(reply.header("anthropic-ratelimit-input-tokens-remaining"), remaining, "{fault}");
+        assert!(reply.header("content-length").is_some(), "{fault}: the body comes in one piece");
+        let reset = "anthropic-ratelimit-requests-reset";
+        assert_eq!(reply.header(reset) == first.header(reset), fault == "headers_late; seconds=60", "{fault}");
     }
     let far = post(&simulator, &says("[[fault rate_input; retry_after=99999999]]")).await;
     assert_eq!((far.status, far.header("retry-after")), (429, Some("99999999")));
