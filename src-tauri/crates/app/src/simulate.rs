@@ -34,6 +34,7 @@ pub async fn simulate(
     scheme: &str,
     tier: Option<&str>,
     faults: Option<&Path>,
+    seed: u64,
 ) -> Result<Simulator, SimulateError> {
     let faults = faults.map_or_else(|| Ok(Faults::default()), Faults::read)?;
     let options = simulator::Options {
@@ -41,6 +42,7 @@ pub async fn simulate(
         scheme: limits(scheme, tier)?,
         catalog: Arc::new(data::catalog()?),
         faults,
+        seed,
         ..simulator::Options::default()
     };
     Simulator::start(options).await.map_err(|reason| match port::holder(listen) {
