@@ -499,7 +499,11 @@ async fn a_batch_ends_and_its_results_lie_at_an_absolute_address() {
     assert_eq!(lines[0]["result"]["message"]["usage"]["service_tier"], "batch");
     assert_eq!(lines[1]["result"]["error"]["error"]["message"], "max_tokens: Field required");
     assert_eq!(get(&simulator, "/v1/messages/batches").await.json()["data"][0]["id"], made["id"]);
-    assert_eq!((simulator.stats().calls, simulator.stats().batch_results), (0, 2));
+    let again = send(&simulator, "POST /v1/messages/batches", KEY, &body.to_string()).await.expect("an answer").json();
+    send(&simulator, &format!("DELETE {path}"), KEY, "").await.expect("an answer");
+    let third = send(&simulator, "POST /v1/messages/batches", KEY, &body.to_string()).await.expect("an answer").json();
+    assert_ne!(again["id"], third["id"], "no id comes twice, whatever was deleted");
+    assert_eq!((simulator.stats().calls, simulator.stats().batch_results), (0, 6));
 }
 
 #[tokio::test(start_paused = true)]
@@ -511,7 +515,10 @@ async fn a_file_is_stored_listed_and_deleted() {
     assert_eq!((&file["filename"], &file["mime_type"]), (&json!("a.pdf"), &json!("application/pdf")));
     assert_eq!(get(&simulator, "/v1/files").await.json()["data"][0]["id"], file["id"]);
     let path = format!("/v1/files/{}", file["id"].as_str().expect("an id"));
+    let again = send(&simulator, "POST /v1/files", &headers, form).await.expect("an answer").json();
     let gone = send(&simulator, &format!("DELETE {path}"), KEY, "").await.expect("an answer").json();
+    let third = send(&simulator, "POST /v1/files", &headers, form).await.expect("an answer").json();
+    assert_ne!(again["id"], third["id"], "no id comes twice, whatever was deleted");
     assert_eq!(gone["type"], "file_deleted");
     assert_eq!(get(&simulator, &path).await.status, 404);
 }
