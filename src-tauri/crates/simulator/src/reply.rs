@@ -78,7 +78,7 @@ pub(crate) fn limits(headers: &mut HeaderMap, gauges: &[Gauge], now: Timestamp) 
         };
         let remaining = match gauge.measure {
             Measure::Requests => gauge.remaining,
-            Measure::InputTokens | Measure::OutputTokens => nearest_thousand(gauge.remaining),
+            Measure::InputTokens | Measure::OutputTokens => nearest_thousand(gauge.remaining).min(gauge.limit),
         };
         limit(headers, names, gauge.limit, remaining, now.after(gauge.full_in));
     }
@@ -91,7 +91,8 @@ pub(crate) fn limits(headers: &mut HeaderMap, gauges: &[Gauge], now: Timestamp) 
         ..a
     });
     if let Some(sum) = sum {
-        limit(headers, names!("ratelimit-tokens"), sum.limit, nearest_thousand(sum.remaining), now.after(sum.full_in));
+        let remaining = nearest_thousand(sum.remaining).min(sum.limit);
+        limit(headers, names!("ratelimit-tokens"), sum.limit, remaining, now.after(sum.full_in));
     }
 }
 
@@ -149,5 +150,22 @@ mod tests {
             assert_eq!(headers[format!("anthropic-ratelimit-{name}")], expected, "{name}");
         }
         assert_eq!(headers.len(), 12);
+    }
+
+    #[test]
+    fn rounding_never_leaves_more_than_the_limit() {
+        let gauge = |measure, limit| Gauge {
+            family: Family::Standard,
+            measure,
+            limit,
+            remaining: limit,
+            full_in: Duration::ZERO,
+        };
+        let gauges = [gauge(Measure::InputTokens, 12_500), gauge(Measure::OutputTokens, 700)];
+        let mut headers = HeaderMap::new();
+        limits(&mut headers, &gauges, Timestamp::from_millis(0));
+        for (name, expected) in [("input-tokens", "12500"), ("output-tokens", "700"), ("tokens", "13000")] {
+            assert_eq!(headers[format!("anthropic-ratelimit-{name}-remaining")], expected, "{name}");
+        }
     }
 }
