@@ -125,7 +125,7 @@ impl Fault {
             match name {
                 "after_events" => fault.after_events = Some(value.parse().ok()?),
                 "after_bytes" => fault.after_bytes = Some(value.parse().ok()?),
-                "seconds" => fault.seconds = Some(value.parse().ok()?),
+                "seconds" => fault.seconds = Some(value.parse().ok().filter(|seconds| is_time(*seconds))?),
                 "ms" => fault.ms = Some(value.parse().ok()?),
                 "bytes" => fault.bytes = Some(value.parse().ok()?),
                 "retry_after" => fault.retry_after = Some(value.parse().ok()?),
@@ -277,15 +277,18 @@ impl Faults {
     }
 
     pub fn from_toml(text: &str) -> Result<Faults, BadScript> {
-        toml::from_str(text).map(Faults::of).map_err(|error| BadScript(error.to_string()))
+        toml::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Faults::of)
     }
 
     pub fn from_json(text: &str) -> Result<Faults, BadScript> {
-        serde_json::from_str(text).map(Faults::of).map_err(|error| BadScript(error.to_string()))
+        serde_json::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Faults::of)
     }
 
-    fn of(script: Script) -> Faults {
-        Faults { seed: script.seed, rules: script.rule }
+    fn of(script: Script) -> Result<Faults, BadScript> {
+        for (i, rule) in script.rule.iter().enumerate() {
+            rule.check().map_err(|reason| BadScript(format!("rule {}: {reason}", i + 1)))?;
+        }
+        Ok(Faults { seed: script.seed, rules: script.rule })
     }
 
     /// `nth` counts the calls from 1.
@@ -295,12 +298,31 @@ impl Faults {
     }
 }
 
+/// Not before now, and within a year.
+fn is_time(seconds: f64) -> bool {
+    (0.0..=31_536_000.0).contains(&seconds)
+}
+
 impl Rule {
+    /// A rule that could never hold is a mistake.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.nth == Some(0) || self.every == Some(0) {
+            return Err("nth and every count from 1");
+        }
+        if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
+            return Err("probability is from 0 to 1");
+        }
+        if ![self.from, self.to, self.seconds].into_iter().flatten().all(is_time) {
+            return Err("from, to and seconds are from 0 to 31536000");
+        }
+        Ok(())
+    }
+
     fn holds(&self, seed: u64, index: usize, nth: u64, model: &str, elapsed: f64) -> bool {
         let draw = chance::mix(chance::mix(seed, index as u64), nth) >> 11;
         let draw = draw as f64 / (1_u64 << 53) as f64;
         self.nth.is_none_or(|wanted| wanted == nth)
-            && self.every.is_none_or(|every| every > 0 && nth.is_multiple_of(every))
+            && self.every.is_none_or(|every| nth.is_multiple_of(every))
             && self.probability.is_none_or(|probability| draw < probability)
             && self.model.as_ref().is_none_or(|pattern| catalog::matches(pattern, model))
             && self.from.is_none_or(|from| elapsed >= from)
@@ -352,10 +374,27 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_could_never_hold_is_refused() {
+        for (rule, reason) in [
+            ("nth = 0", "rule 1: nth and every count from 1"),
+            ("every = 0", "rule 1: nth and every count from 1"),
+            ("probability = 1.5", "rule 1: probability is from 0 to 1"),
+            ("probability = nan", "rule 1: probability is from 0 to 1"),
+            ("seconds = -1", "rule 1: from, to and seconds are from 0 to 31536000"),
+            ("from = 1e300", "rule 1: from, to and seconds are from 0 to 31536000"),
+        ] {
+            let error = Faults::from_toml(&format!("[[rule]]\nfault = \"cut\"\n{rule}")).expect_err(rule);
+            assert_eq!(error.to_string(), reason, "{rule}");
+        }
+    }
+
+    #[test]
     fn a_header_names_a_fault_and_its_parameters() {
         let fault = Fault::parse("cut; after_bytes=70").expect("a fault");
         assert_eq!(fault, Fault { after_bytes: Some(70), ..Fault::from(Kind::Cut) });
         assert_eq!(Fault::parse("cut; after_lunch=1"), None);
+        assert_eq!(Fault::parse("stall; seconds=-1"), None);
+        assert_eq!(Fault::parse("stall; seconds=1e300"), None);
         assert_eq!(Fault::parse("cutlet"), None);
     }
 
