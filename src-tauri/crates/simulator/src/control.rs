@@ -28,19 +28,34 @@ const TOKENS_MAX: u64 = 1_000_000_000;
 const SECONDS_MAX: f64 = 31_536_000.0;
 const DOLLARS_MAX: f64 = 1_000_000_000.0;
 
-/// A switch by its name: what it does with a body, or the sentence that says why not.
-type Switch = fn(&World, &[u8]) -> Result<(), String>;
+/// A page to look at, or a switch to turn.
+enum Page {
+    Shown(fn(&World) -> Vec<u8>),
+    /// It takes a body, or says in a sentence why not.
+    Switch(fn(&World, &[u8]) -> Result<(), String>),
+}
 
-fn switch(page: &str) -> Option<Switch> {
-    Some(match page {
-        "limits" => set_limits,
-        "outside" => set_outside,
-        "storm" => set_storm,
-        "ramp" => set_ramp,
-        "windows" => set_windows,
-        "priority" => set_priority,
-        _ => return None,
-    })
+impl Page {
+    fn named(name: &str) -> Option<Page> {
+        Some(match name {
+            "stats" => Page::Shown(stats),
+            "calls" => Page::Shown(calls),
+            "limits" => Page::Switch(set_limits),
+            "outside" => Page::Switch(set_outside),
+            "storm" => Page::Switch(set_storm),
+            "ramp" => Page::Switch(set_ramp),
+            "windows" => Page::Switch(set_windows),
+            "priority" => Page::Switch(set_priority),
+            _ => return None,
+        })
+    }
+
+    const fn method(&self) -> Method {
+        match self {
+            Page::Shown(_) => Method::GET,
+            Page::Switch(_) => Method::POST,
+        }
+    }
 }
 
 /// `None` where the caller left before it had said what it wants.
@@ -53,29 +68,28 @@ where
         return Some(refusal(StatusCode::FORBIDDEN, "these pages answer this machine only"));
     }
     let (parts, body) = request.into_parts();
-    let page = parts.uri.path().trim_start_matches("/simulator/");
-    let wanted = if ["stats", "calls"].contains(&page) { Method::GET } else { Method::POST };
-    let switch = switch(page);
-    if wanted == Method::POST && switch.is_none() {
-        return Some(refusal(StatusCode::NOT_FOUND, &format!("there is no page /simulator/{page}")));
-    }
-    if parts.method != wanted {
-        return Some(refusal(StatusCode::METHOD_NOT_ALLOWED, &format!("/simulator/{page} takes {wanted}")));
-    }
-    let Some(switch) = switch else { return Some(shown(world, page)) };
-    let turned = match server::read(&parts.headers, body, BODY_BYTES_MAX).await.ok()? {
-        Ok(body) => switch(world, &body),
-        Err(_) => Err(format!("the body is longer than {BODY_BYTES_MAX} bytes")),
+    let path = parts.uri.path();
+    let Some(page) = path.strip_prefix("/simulator/").and_then(Page::named) else {
+        return Some(refusal(StatusCode::NOT_FOUND, &format!("there is no page {path}")));
     };
-    Some(match turned {
-        Ok(()) => done(),
-        Err(reason) => refusal(StatusCode::BAD_REQUEST, &reason),
+    if parts.method != page.method() {
+        return Some(refusal(StatusCode::METHOD_NOT_ALLOWED, &format!("{path} takes {}", page.method())));
+    }
+    Some(match page {
+        Page::Shown(show) => json(StatusCode::OK, show(world)),
+        Page::Switch(turn) => {
+            let body = server::read(&parts.headers, body, BODY_BYTES_MAX).await.ok()?;
+            let body = body.map_err(|_| format!("the body is longer than {BODY_BYTES_MAX} bytes"));
+            match body.and_then(|body| turn(world, &body)) {
+                Ok(()) => done(),
+                Err(reason) => refusal(StatusCode::BAD_REQUEST, &reason),
+            }
+        }
     })
 }
 
-fn shown(world: &World, page: &str) -> Response<Body> {
-    let body = if page == "stats" { serde_json::to_vec(&world.stats()).unwrap_or_default() } else { calls(world) };
-    json(StatusCode::OK, body)
+fn stats(world: &World) -> Vec<u8> {
+    serde_json::to_vec(&world.stats()).unwrap_or_default()
 }
 
 /// JSON lines, the oldest first.

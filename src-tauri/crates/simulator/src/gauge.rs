@@ -39,7 +39,7 @@ pub(crate) struct View {
 }
 
 impl View {
-    pub(crate) fn of(self, mut all: Vec<Gauge>) -> Vec<Gauge> {
+    pub(crate) fn filter(self, mut all: Vec<Gauge>) -> Vec<Gauge> {
         all.retain(|gauge| match gauge.family {
             Family::Standard => true,
             Family::Fast => self.fast,

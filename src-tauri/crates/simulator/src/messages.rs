@@ -110,7 +110,7 @@ impl<'a> Call<'a> {
     }
 
     async fn run(self) -> Result<Response<Body>, Stop> {
-        self.weather_the_storm()?;
+        self.fail_in_a_storm()?;
         self.fail_at_the_door()?;
         let running = self.admit()?;
         let limits = self.limit_headers();
@@ -120,7 +120,7 @@ impl<'a> Call<'a> {
         Ok(response)
     }
 
-    fn weather_the_storm(&self) -> Result<(), Stop> {
+    fn fail_in_a_storm(&self) -> Result<(), Stop> {
         let now = self.world.clock.now().instant;
         match self.world.state().storm.at(now) {
             Some(wait) => Err(ApiError::busy(wait).into()),

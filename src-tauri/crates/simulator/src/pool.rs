@@ -284,7 +284,7 @@ impl Pool {
     pub(crate) fn gauges(&mut self, view: View, now: Instant) -> Vec<Gauge> {
         let all = self.all_gauges(now);
         self.seen.keep(&all, now);
-        view.of(all)
+        view.filter(all)
     }
 
     /// The same as they were some time ago, as far as calls have seen them, and how long ago that is.
@@ -292,7 +292,7 @@ impl Pool {
         let all = self.all_gauges(now);
         self.seen.keep(&all, now);
         let (all, age) = self.seen.ago(ago, now);
-        (view.of(all), age)
+        (view.filter(all), age)
     }
 
     fn all_gauges(&mut self, now: Instant) -> Vec<Gauge> {
