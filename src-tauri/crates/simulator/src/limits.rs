@@ -610,4 +610,63 @@ mod tests {
         assert_eq!(remaining(&mut limits, 60_000, 6_500), (30_000, 6_500), "the oldest there is");
         assert_eq!(remaining(&mut limits, 0, 6_500), (22_750, 0));
     }
+
+    #[test]
+    fn whatever_is_switched_no_more_passes_than_was_offered() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let scheme = if seed % 2 == 0 { ("2025-09", "1") } else { ("2026-06", "start") };
+            let mut limits = limits(scheme.0, scheme.1);
+            let pool = limits.pool("k", MODEL, at(0));
+            let (mut now, mut admitted, mut running) = (0, [0; 2], Vec::new());
+            for _ in 0..300 {
+                now += rng.u64(0..3_000);
+                turn_some_switch(&mut limits, &mut rng, now);
+                let demand = Demand {
+                    fast: rng.bool(),
+                    may_have_priority: rng.bool(),
+                    ..demand(rng.u64(..20_000), rng.u64(1..9_000))
+                };
+                if let Ok(grant) = limits.admit(pool, &demand, at(now)) {
+                    admitted[0] += 1;
+                    admitted[1] += grant.counted_input;
+                    running.push((grant, demand.max_tokens));
+                }
+                if rng.bool()
+                    && let Some((grant, most)) = running.pop()
+                {
+                    limits.produce(&grant, most / 2, at(now));
+                    limits.end(&grant, most / 2, at(now));
+                }
+                let gauges = limits.gauges(0, View { fast: true, priority: true }, at(now));
+                assert!(gauges.iter().all(|gauge| gauge.remaining <= gauge.limit), "seed {seed}: {gauges:?}");
+                let offered = limits.offered(at(now));
+                assert!(
+                    Some(admitted[0]) <= offered[0] && Some(admitted[1]) <= offered[1],
+                    "seed {seed} at {now}: {admitted:?} of {offered:?}"
+                );
+            }
+        }
+    }
+
+    fn turn_some_switch(limits: &mut Limits, rng: &mut fastrand::Rng, millis: u64) {
+        let mut limit = || Some(*rng.choice([1, 60, 5_000, 30_000, 1_000_000_000].iter()).expect("some"));
+        let new = [limit(), limit(), limit()];
+        let group = if rng.bool() { Some("sonnet-4") } else { None };
+        let turned = match rng.u8(..40) {
+            0 => change(limits, new, group, millis),
+            1 => change(limits, [None, new[1], None], group, millis),
+            2 => {
+                let share = Share { permille: rng.u16(1..=1_000), requests: rng.bool() };
+                limits.set_outside(Some(share), group, at(millis))
+            }
+            3 => limits.set_outside(None, group, at(millis)),
+            4 => limits.set_growth(Some(Growth { per_minute: rng.f64() * 3.0, floor_tokens: rng.u64(..10_000) })),
+            5 => limits.set_growth(None),
+            6 => limits.set_priority(Some(TokenLimits { input: new[0], output: new[1] }), at(millis)),
+            7 => limits.set_priority(None, at(millis)),
+            _ => Ok(()),
+        };
+        turned.expect("a switch that turns");
+    }
 }

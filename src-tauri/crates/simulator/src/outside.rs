@@ -11,9 +11,11 @@ use serde::Serialize;
 
 use crate::pool::TokenLimits;
 
-/// Input tokens of a call, on average. A small account's other program makes small calls.
+/// Input tokens of a call, on average.
 const INPUT_MEAN: u64 = 1_200;
-const LIMIT_PER_CALL: u64 = 20;
+/// The other program of a small account makes smaller calls, that of a very large one larger ones: a minute's limit
+/// is worth so many of them.
+const CALLS_A_MINUTE: std::ops::RangeInclusive<u64> = 20..=20_000;
 
 /// How much of each token bucket it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +82,8 @@ impl Outside {
     /// `None` where no tokens are limited: a share of nothing.
     fn plan(&mut self, limits: TokenLimits) -> Option<(Instant, OutsideCall)> {
         let measured = limits.input.or(limits.output)?.max(1);
-        let mean = INPUT_MEAN.min(measured / LIMIT_PER_CALL).max(1);
+        let (fewest, most) = (CALLS_A_MINUTE.start(), CALLS_A_MINUTE.end());
+        let mean = INPUT_MEAN.clamp(measured / most, measured / fewest).max(1);
         let size = self.rng.u64((mean / 4).max(1)..=(mean * 7 / 4).max(1));
         let slot = self.slot(size, measured);
         let at = self.slot_end.after(Duration::from_nanos(self.rng.u64(0..slot.max(1))));
@@ -162,10 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tiny_limit_or_none_is_no_trouble() {
+    fn a_tiny_limit_a_vast_one_or_none_is_no_trouble() {
         let one = TokenLimits { input: Some(1), output: None };
         assert_eq!(drawn(&calls(1_000, 1, one, 600)).input_tokens, 10);
         assert_eq!(calls(1_000, 1, TokenLimits::default(), 600), []);
+        let vast = TokenLimits { input: Some(1_000_000_000), output: None };
+        assert!(calls(1_000, 1, vast, 60).len() < 22_000);
         let output_only = TokenLimits { input: None, output: Some(8_000) };
         let drawn = drawn(&calls(500, 1, output_only, 600));
         assert!(drawn.input_tokens == 0 && drawn.output_tokens.abs_diff(40_000) <= 700, "{drawn:?}");
