@@ -545,6 +545,19 @@ async fn turn(simulator: &Simulator, switch: &str, body: Value) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_switch_in_the_documentation_turns() {
+    let simulator = start(of_tier_1()).await;
+    let rows = include_str!("../../../../docs/simulator.md").lines();
+    let switches: Vec<_> =
+        rows.filter_map(|row| row.strip_prefix("| `POST /simulator/")?.split_once("` | `")).collect();
+    assert_eq!(switches.len(), 6);
+    for (switch, row) in switches {
+        let (body, _) = row.split_once("` |").expect("a body");
+        turn(&simulator, switch, serde_json::from_str(body).expect("JSON")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn limits_change_while_it_runs_and_the_headers_follow() {
     let simulator = start(of_tier_1()).await;
     assert_eq!(post(&simulator, &says(&"x".repeat(40_000))).await.status, 200);
