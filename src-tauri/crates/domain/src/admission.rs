@@ -121,6 +121,8 @@ struct Waiter {
     row: Row,
     /// Where it sits, once it waits.
     seat: Seat,
+    /// Someone put it before all others by hand.
+    raised: bool,
     need: Need,
     guessed: Estimate,
     output_likely: u64,
@@ -131,7 +133,8 @@ struct Waiter {
 
 impl Waiter {
     fn place(&self, waiter: WaiterId) -> Place {
-        Place { since: self.demand.since, waiter }
+        let since = if self.raised { Instant::default() } else { self.demand.since };
+        Place { since, waiter }
     }
 
     fn path(&self) -> Path {
@@ -292,7 +295,7 @@ impl Admission {
     pub fn raise(&mut self, waiter: WaiterId) -> bool {
         let Some(mut raised) = self.waiters.remove(&waiter) else { return false };
         self.leave_queue(&raised, waiter, None, Instant::default());
-        raised.demand.since = Instant::default();
+        raised.raised = true;
         raised.demand.class = Class::Critical;
         raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
         self.join_queue(raised, waiter);
@@ -402,16 +405,12 @@ impl Admission {
         let output = estimates.output(model, client, shape, max_tokens);
         let likely = cost_at(&waiter.demand, waiter.guessed.likely, output.likely);
         let (wait, by, _) = self.wait(&waiter, now.instant);
-        let eta = match wait {
-            Wait::UntilOneEnds => None,
-            Wait::None | Wait::Until(_) => Some(self.eta(&waiter, wait, now.instant)),
-        };
         Outlook {
             input: waiter.guessed,
             output,
             cost_likely: price.is_some().then_some(likely),
             cost_worst: price.is_some().then_some(waiter.worst_cost),
-            wait: eta,
+            wait: self.eta(&waiter, wait, now),
             binding: by.map(|id| self.resources.binding(id)),
         }
     }
@@ -438,13 +437,15 @@ impl Admission {
 
     pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
         let of_class = |waiter: &&Waiter| waiter.demand.class == class;
-        let etas = self.busy.iter().filter(|id| self.lanes[id.0].queue.waiting(class) > 0);
+        let paused = self.paused[class as usize];
+        let waits = |id: &&LaneId| !paused && self.lanes[id.0].queue.waiting(class) > 0;
+        let etas = self.busy.iter().filter(waits);
         ClassQueue {
             waiting: self.waiters.values().filter(of_class).count(),
             running: self.running[class as usize],
             oldest: self.waiters.values().filter(of_class).map(|waiter| now.instant.since(waiter.demand.since)).max(),
-            eta: etas.map(|id| self.time_for(*id, self.lanes[id.0].queue.up_to(class), now.instant)).max(),
-            paused: self.paused[class as usize],
+            eta: etas.filter_map(|id| self.eta_of_class(*id, class, now)).max(),
+            paused,
         }
     }
 
@@ -459,8 +460,7 @@ impl Admission {
     fn waiting_call(&self, id: WaiterId, waiter: &Waiter, now: Now) -> WaitingCall {
         let Demand { call, account, class, client, tenant, model, since, .. } = waiter.demand.clone();
         let (wait, ..) = self.wait(waiter, now.instant);
-        let shut = self.paused[class as usize] || wait == Wait::UntilOneEnds;
-        let eta = (!shut).then(|| self.eta(waiter, wait, now.instant));
+        let eta = self.eta(waiter, wait, now);
         let waited = now.instant.since(since);
         WaitingCall { waiter: id, call, account, class, client, tenant, model, waited, eta }
     }
@@ -563,10 +563,7 @@ impl Admission {
 
     /// A deadline that it can't meet, by its own limits or by those who go before it.
     fn too_late(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Option<Refusal> {
-        if wait == Wait::UntilOneEnds {
-            return None;
-        }
-        let eta = self.eta(waiter, wait, now.instant);
+        let eta = self.eta(waiter, wait, now)?;
         let surely = match wait {
             Wait::Until(ready) => ready.since(now.instant),
             Wait::None | Wait::UntilOneEnds => Duration::ZERO,
@@ -578,17 +575,36 @@ impl Admission {
         late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
     }
 
-    /// How long until a call goes, if nobody more urgent comes.
-    fn eta(&self, waiter: &Waiter, wait: Wait, now: Instant) -> Duration {
+    /// How long until a call goes, if nobody more urgent comes. `None`: that depends on calls that run, or on a person.
+    fn eta(&self, waiter: &Waiter, wait: Wait, now: Now) -> Option<Duration> {
         let own = match wait {
-            Wait::Until(ready) => ready.since(now),
-            Wait::None | Wait::UntilOneEnds => Duration::ZERO,
+            Wait::Until(ready) => ready.since(now.instant),
+            Wait::None => Duration::ZERO,
+            Wait::UntilOneEnds => return None,
         };
+        let class = waiter.demand.class;
         if waiter.row == Row::Reserved {
-            return own;
+            return Some(own);
         }
+        if self.paused[class as usize] {
+            return None;
+        }
+        let reopens = self.quotas_reopen(&waiter.quotas, class, now)?;
         let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path());
-        own.max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now))
+        Some(own.max(reopens).max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now.instant)))
+    }
+
+    fn eta_of_class(&self, lane: LaneId, class: Class, now: Now) -> Option<Duration> {
+        let account = self.groups[self.lanes[lane.0].group].account;
+        let reopens = self.quotas_reopen(self.quotas.windows_of(account), class, now)?;
+        Some(reopens.max(self.time_for(lane, self.lanes[lane.0].queue.up_to(class), now.instant)))
+    }
+
+    /// How long until none of them is shut for the class; `None` where running calls hold the rest of one.
+    fn quotas_reopen(&self, quotas: &[QuotaId], class: Class, now: Now) -> Option<Duration> {
+        let shut = quotas.iter().filter_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
+        let mut waits = shut.map(|(id, shut)| Some(self.reopens(id, shut, now)?.since(now.instant)));
+        waits.try_fold(Duration::ZERO, |longest, wait| Some(longest.max(wait?)))
     }
 
     fn time_for(&self, lane: LaneId, load: Load, now: Instant) -> Duration {
@@ -714,7 +730,7 @@ impl Admission {
             }
         }
         let (wait, by, _) = self.wait(late, now.instant);
-        let not_before = (wait != Wait::UntilOneEnds).then(|| now.instant.after(self.eta(late, wait, now.instant)));
+        let not_before = self.eta(late, wait, now).map(|eta| now.instant.after(eta));
         let by = by.or_else(|| self.slowest(late, now.instant));
         Refusal::Deadline { binding: by.map(|id| self.resources.binding(id)), not_before }
     }
@@ -852,7 +868,18 @@ impl Admission {
         let worst_cost = cost_at(&demand, guessed.high, demand.max_tokens.unwrap_or(high));
         let quotas = self.quotas.of(&demand);
         let need = Need { input: guessed.high, output };
-        Waiter { lane, row, seat: Seat::default(), need, guessed, output_likely: likely, worst_cost, quotas, demand }
+        Waiter {
+            lane,
+            row,
+            seat: Seat::default(),
+            raised: false,
+            need,
+            guessed,
+            output_likely: likely,
+            worst_cost,
+            quotas,
+            demand,
+        }
     }
 
     /// The lane of a model; made, with its limits, when the model is first seen.
