@@ -94,8 +94,9 @@ pub(super) struct Resources(Vec<Resource>);
 
 /// One request.
 const ONE: i128 = 1_000;
-/// Requests a hair apart may meet on the way, so their pace is never quite the limit's.
+/// Requests a hair apart may meet on the way, and an estimate may be short by a little: never quite the limit.
 const REQUESTS_GUARD_MOST: u32 = 990;
+const TOKENS_GUARD_MOST: u32 = 995;
 /// Headers round tokens to the nearest thousand.
 const ROUNDING: i64 = 500;
 /// News of more than this part of a limit is a surprise.
@@ -350,7 +351,7 @@ fn until(ready: Instant, now: Instant) -> Wait {
 }
 
 const fn most(measure: Measure) -> u32 {
-    if matches!(measure, Measure::Requests) { REQUESTS_GUARD_MOST } else { 1_000 }
+    if matches!(measure, Measure::Requests) { REQUESTS_GUARD_MOST } else { TOKENS_GUARD_MOST }
 }
 
 fn guard(measure: Measure, pacing: &Pacing) -> Guard {
