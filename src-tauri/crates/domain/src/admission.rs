@@ -39,7 +39,7 @@ use self::demand::Need;
 use self::estimate::Estimates;
 use self::gate::Gate;
 use self::minute::{ResourceId, Resources, Wait};
-use self::queue::{Head, Load, Path, Place, Queue, Rank, Row};
+use self::queue::{Head, Load, Path, Place, Queue, Rank, Row, Seat};
 use self::quota::{QuotaId, Quotas, Shut, window_tokens};
 use self::reserving::Held;
 use crate::call::Class;
@@ -74,7 +74,6 @@ struct Group {
     output: OutputCounting,
     cache_reads_count: bool,
     gate: Gate,
-    ramp: Option<Ramp>,
 }
 
 /// Usage grew too fast: for a while less is allowed than the limits do.
@@ -111,6 +110,7 @@ struct Account {
 const MODELS_MAX: usize = 512;
 /// A ramp that was too steep starts again at half, and grows by a quarter each step.
 const RAMP_START_PERMILLE: u32 = 500;
+const RAMP_LEAST_PERMILLE: u32 = 50;
 const RAMP_STEP: Duration = Duration::from_secs(30);
 /// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
 const HOPE_PERCENT: u32 = 80;
@@ -119,6 +119,10 @@ const HOPE_PERCENT: u32 = 80;
 struct Waiter {
     lane: LaneId,
     row: Row,
+    /// Where it sits, once it waits.
+    seat: Seat,
+    /// Someone put it before all others by hand.
+    raised: bool,
     need: Need,
     guessed: Estimate,
     output_likely: u64,
@@ -129,7 +133,8 @@ struct Waiter {
 
 impl Waiter {
     fn place(&self, waiter: WaiterId) -> Place {
-        Place { since: self.demand.since, waiter }
+        let since = if self.raised { Instant::default() } else { self.demand.since };
+        Place { since, waiter }
     }
 
     fn path(&self) -> Path {
@@ -155,13 +160,15 @@ pub struct Admission {
     queue_max: usize,
     accounts: Vec<Account>,
     groups: Vec<Group>,
+    /// Groups whose usage grew too fast.
+    ramps: BTreeMap<usize, Ramp>,
     lanes: Vec<Lane>,
     /// Lanes in which someone waits.
     busy: BTreeSet<LaneId>,
     resources: Resources,
     quotas: Quotas,
     /// Lines that wait for a budget, by the budget.
-    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Path)>>,
+    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Seat)>>,
     reservations: BTreeMap<ReservationId, Held>,
     waiters: BTreeMap<WaiterId, Waiter>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
@@ -180,6 +187,7 @@ impl Admission {
             queue_max: rules.queue_max,
             accounts: Vec::new(),
             groups: Vec::new(),
+            ramps: BTreeMap::new(),
             lanes: Vec::new(),
             busy: BTreeSet::new(),
             resources: Resources::default(),
@@ -262,7 +270,7 @@ impl Admission {
             Wait::None | Wait::UntilOneEnds => None,
         });
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let ramps = self.groups.iter().filter_map(|group| group.ramp.map(|ramp| ramp.next));
+        let ramps = self.ramps.values().map(|ramp| ramp.next);
         heads.chain(deadline).chain(ramps).chain(self.next_turn(now)).min()
     }
 
@@ -287,7 +295,7 @@ impl Admission {
     pub fn raise(&mut self, waiter: WaiterId) -> bool {
         let Some(mut raised) = self.waiters.remove(&waiter) else { return false };
         self.leave_queue(&raised, waiter, None, Instant::default());
-        raised.demand.since = Instant::default();
+        raised.raised = true;
         raised.demand.class = Class::Critical;
         raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
         self.join_queue(raised, waiter);
@@ -314,7 +322,7 @@ impl Admission {
         }
         match readings.limited {
             Some(limited) => self.limited(group, limited, readings, now.instant),
-            None => self.groups[group].gate.answered(),
+            None => self.accepted(ticket, group, now.instant),
         }
     }
 
@@ -397,16 +405,12 @@ impl Admission {
         let output = estimates.output(model, client, shape, max_tokens);
         let likely = cost_at(&waiter.demand, waiter.guessed.likely, output.likely);
         let (wait, by, _) = self.wait(&waiter, now.instant);
-        let eta = match wait {
-            Wait::UntilOneEnds => None,
-            Wait::None | Wait::Until(_) => Some(self.eta(&waiter, wait, now.instant)),
-        };
         Outlook {
             input: waiter.guessed,
             output,
             cost_likely: price.is_some().then_some(likely),
             cost_worst: price.is_some().then_some(waiter.worst_cost),
-            wait: eta,
+            wait: self.eta(&waiter, wait, now),
             binding: by.map(|id| self.resources.binding(id)),
         }
     }
@@ -433,13 +437,15 @@ impl Admission {
 
     pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
         let of_class = |waiter: &&Waiter| waiter.demand.class == class;
-        let etas = self.busy.iter().filter(|id| self.lanes[id.0].queue.waiting(class) > 0);
+        let paused = self.paused[class as usize];
+        let waits = |id: &&LaneId| !paused && self.lanes[id.0].queue.waiting(class) > 0;
+        let etas = self.busy.iter().filter(waits);
         ClassQueue {
             waiting: self.waiters.values().filter(of_class).count(),
             running: self.running[class as usize],
             oldest: self.waiters.values().filter(of_class).map(|waiter| now.instant.since(waiter.demand.since)).max(),
-            eta: etas.map(|id| self.time_for(*id, self.lanes[id.0].queue.up_to(class), now.instant)).max(),
-            paused: self.paused[class as usize],
+            eta: etas.filter_map(|id| self.eta_of_class(*id, class, now)).max(),
+            paused,
         }
     }
 
@@ -454,8 +460,7 @@ impl Admission {
     fn waiting_call(&self, id: WaiterId, waiter: &Waiter, now: Now) -> WaitingCall {
         let Demand { call, account, class, client, tenant, model, since, .. } = waiter.demand.clone();
         let (wait, ..) = self.wait(waiter, now.instant);
-        let shut = self.paused[class as usize] || wait == Wait::UntilOneEnds;
-        let eta = (!shut).then(|| self.eta(waiter, wait, now.instant));
+        let eta = self.eta(waiter, wait, now);
         let waited = now.instant.since(since);
         WaitingCall { waiter: id, call, account, class, client, tenant, model, waited, eta }
     }
@@ -466,21 +471,24 @@ impl Admission {
             self.unpark_all();
         }
         self.end_reservations(now);
-        for index in 0..self.groups.len() {
-            self.climb(index, now.instant);
-        }
+        self.climb(now.instant);
     }
 
-    fn climb(&mut self, group: usize, now: Instant) {
-        let Some(Ramp { permille, next }) = self.groups[group].ramp else { return };
-        if now >= next {
-            let permille = permille + permille / 4;
-            self.groups[group].ramp = (permille < 1_000).then(|| Ramp { permille, next: now.after(RAMP_STEP) });
-            self.set_ramp(group, permille.min(1_000), now);
+    fn climb(&mut self, now: Instant) {
+        let due = |(group, ramp): (&usize, &Ramp)| (now >= ramp.next).then_some((*group, ramp.permille));
+        let due: Vec<(usize, u32)> = self.ramps.iter().filter_map(due).collect();
+        for (group, permille) in due {
+            self.set_ramp(group, permille + permille / 4, now);
         }
     }
 
     fn set_ramp(&mut self, group: usize, permille: u32, now: Instant) {
+        let permille = permille.min(1_000);
+        if permille < 1_000 {
+            self.ramps.insert(group, Ramp { permille, next: now.after(RAMP_STEP) });
+        } else {
+            self.ramps.remove(&group);
+        }
         for id in self.groups[group].limits.values() {
             self.resources.set_ramp(*id, permille, now);
         }
@@ -489,15 +497,22 @@ impl Admission {
     /// A 429 closes the group, and the limit that it names is empty.
     fn limited(&mut self, group: usize, limited: Limited, readings: &Readings, now: Instant) {
         let refill_is_told = readings.limits.iter().any(|reading| reading.full_in.is_some());
-        let Group { account, limits, gate, ramp, .. } = &mut self.groups[group];
+        let Group { account, limits, gate, .. } = &mut self.groups[group];
         let buffer = self.accounts[account.0].pacing.retry_after_buffer;
         gate.limited(limited, if refill_is_told { Duration::ZERO } else { buffer }, now);
         if limited.ramp {
-            let permille = ramp.map_or(RAMP_START_PERMILLE, |ramp| (ramp.permille / 2).max(50));
-            *ramp = Some(Ramp { permille, next: now.after(RAMP_STEP) });
+            let slower = |ramp: &Ramp| (ramp.permille / 2).max(RAMP_LEAST_PERMILLE);
+            let permille = self.ramps.get(&group).map_or(RAMP_START_PERMILLE, slower);
             self.set_ramp(group, permille, now);
         } else if let Some(id) = limited.measure.and_then(|measure| limits.get(&measure)) {
             self.resources.refused(*id, now);
+        }
+    }
+
+    fn accepted(&mut self, ticket: &Ticket, group: usize, now: Instant) {
+        self.groups[group].gate.answered();
+        for id in &ticket.taken {
+            self.resources.accepted(*id, now);
         }
     }
 
@@ -548,10 +563,7 @@ impl Admission {
 
     /// A deadline that it can't meet, by its own limits or by those who go before it.
     fn too_late(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Option<Refusal> {
-        if wait == Wait::UntilOneEnds {
-            return None;
-        }
-        let eta = self.eta(waiter, wait, now.instant);
+        let eta = self.eta(waiter, wait, now)?;
         let surely = match wait {
             Wait::Until(ready) => ready.since(now.instant),
             Wait::None | Wait::UntilOneEnds => Duration::ZERO,
@@ -563,17 +575,36 @@ impl Admission {
         late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
     }
 
-    /// How long until a call goes, if nobody more urgent comes.
-    fn eta(&self, waiter: &Waiter, wait: Wait, now: Instant) -> Duration {
+    /// How long until a call goes, if nobody more urgent comes. `None`: that depends on calls that run, or on a person.
+    fn eta(&self, waiter: &Waiter, wait: Wait, now: Now) -> Option<Duration> {
         let own = match wait {
-            Wait::Until(ready) => ready.since(now),
-            Wait::None | Wait::UntilOneEnds => Duration::ZERO,
+            Wait::Until(ready) => ready.since(now.instant),
+            Wait::None => Duration::ZERO,
+            Wait::UntilOneEnds => return None,
         };
+        let class = waiter.demand.class;
         if waiter.row == Row::Reserved {
-            return own;
+            return Some(own);
         }
+        if self.paused[class as usize] {
+            return None;
+        }
+        let reopens = self.quotas_reopen(&waiter.quotas, class, now)?;
         let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path());
-        own.max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now))
+        Some(own.max(reopens).max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now.instant)))
+    }
+
+    fn eta_of_class(&self, lane: LaneId, class: Class, now: Now) -> Option<Duration> {
+        let account = self.groups[self.lanes[lane.0].group].account;
+        let reopens = self.quotas_reopen(self.quotas.windows_of(account), class, now)?;
+        Some(reopens.max(self.time_for(lane, self.lanes[lane.0].queue.up_to(class), now.instant)))
+    }
+
+    /// How long until none of them is shut for the class; `None` where running calls hold the rest of one.
+    fn quotas_reopen(&self, quotas: &[QuotaId], class: Class, now: Now) -> Option<Duration> {
+        let shut = quotas.iter().filter_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
+        let mut waits = shut.map(|(id, shut)| Some(self.reopens(id, shut, now)?.since(now.instant)));
+        waits.try_fold(Duration::ZERO, |longest, wait| Some(longest.max(wait?)))
     }
 
     fn time_for(&self, lane: LaneId, load: Load, now: Instant) -> Duration {
@@ -593,32 +624,31 @@ impl Admission {
     /// Lets every head go whose turn it is, the most urgent and oldest first.
     fn admit(&mut self, now: Now) -> Vec<Decision> {
         let mut admitted = Vec::new();
-        let mut turns: BTreeSet<(Row, Instant, LaneId)> =
+        let mut turns: BTreeMap<(Row, Instant, LaneId), WaiterId> =
             self.busy.iter().filter_map(|id| self.turn(*id, now)).collect();
         // What an earlier head waits for, a later one must not take.
         let mut held = BTreeSet::new();
-        while let Some((_, _, id)) = turns.pop_first() {
-            let Some(Head { row, place, .. }) = self.head(id, now) else { continue };
-            let Some(waiter) = self.waiters.get(&place.waiter) else { continue };
+        while let Some(((row, _, id), next)) = turns.pop_first() {
+            let Some(waiter) = self.waiters.get(&next) else { continue };
             let (wait, by, covered) = self.wait(waiter, now.instant);
             if wait != Wait::None {
                 held.extend(by);
             } else if self.draws_on(id).any(|resource| held.contains(&resource)) {
                 // Its turn comes after the one that it would get ahead of.
             } else if let Some(quota) = self.budget_shut(waiter, now) {
-                self.park(id, row, place.waiter, quota);
+                self.park(id, row, next, quota);
                 turns.extend(self.turn(id, now));
             } else {
-                admitted.extend(self.release(place.waiter, covered, now));
+                admitted.extend(self.release(next, covered, now));
                 turns.extend(self.turn(id, now));
             }
         }
         admitted
     }
 
-    fn turn(&self, id: LaneId, now: Now) -> Option<(Row, Instant, LaneId)> {
+    fn turn(&self, id: LaneId, now: Now) -> Option<((Row, Instant, LaneId), WaiterId)> {
         let Head { row, place, .. } = self.head(id, now)?;
-        Some((row, place.since, id))
+        Some(((row, place.since, id), place.waiter))
     }
 
     fn head(&self, id: LaneId, now: Now) -> Option<Head> {
@@ -655,14 +685,14 @@ impl Admission {
 
     fn park(&mut self, lane: LaneId, row: Row, waiter: WaiterId, quota: QuotaId) {
         let (Row::Of(class), Some(waiter)) = (row, self.waiters.get(&waiter)) else { return };
-        let path = waiter.path();
-        self.lanes[lane.0].queue.park(class, &path, true);
-        self.parked.entry(quota).or_default().push((lane, class, path));
+        let seat = waiter.seat;
+        self.lanes[lane.0].queue.park(class, seat, true);
+        self.parked.entry(quota).or_default().push((lane, class, seat));
     }
 
     fn unpark(&mut self, quota: QuotaId) {
-        for (lane, class, path) in self.parked.remove(&quota).into_iter().flatten() {
-            self.lanes[lane.0].queue.park(class, &path, false);
+        for (lane, class, seat) in self.parked.remove(&quota).into_iter().flatten() {
+            self.lanes[lane.0].queue.park(class, seat, false);
         }
     }
 
@@ -700,7 +730,7 @@ impl Admission {
             }
         }
         let (wait, by, _) = self.wait(late, now.instant);
-        let not_before = (wait != Wait::UntilOneEnds).then(|| now.instant.after(self.eta(late, wait, now.instant)));
+        let not_before = self.eta(late, wait, now).map(|eta| now.instant.after(eta));
         let by = by.or_else(|| self.slowest(late, now.instant));
         Refusal::Deadline { binding: by.map(|id| self.resources.binding(id)), not_before }
     }
@@ -732,9 +762,10 @@ impl Admission {
         id
     }
 
-    fn join_queue(&mut self, waiter: Waiter, id: WaiterId) {
+    fn join_queue(&mut self, mut waiter: Waiter, id: WaiterId) {
         self.deadlines.insert((waiter.demand.deadline, id));
-        self.lanes[waiter.lane.0].queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
+        let queue = &mut self.lanes[waiter.lane.0].queue;
+        waiter.seat = queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
         self.busy.insert(waiter.lane);
         self.waiters.insert(id, waiter);
     }
@@ -742,7 +773,7 @@ impl Admission {
     fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {
         self.deadlines.remove(&(waiter.demand.deadline, id));
         let queue = &mut self.lanes[waiter.lane.0].queue;
-        queue.remove(waiter.row, &waiter.path(), waiter.place(id), waiter.load(), served, now);
+        queue.remove(waiter.row, waiter.seat, waiter.place(id), waiter.load(), served, now);
         if queue.is_empty() {
             self.busy.remove(&waiter.lane);
         }
@@ -837,7 +868,18 @@ impl Admission {
         let worst_cost = cost_at(&demand, guessed.high, demand.max_tokens.unwrap_or(high));
         let quotas = self.quotas.of(&demand);
         let need = Need { input: guessed.high, output };
-        Waiter { lane, row, need, guessed, output_likely: likely, worst_cost, quotas, demand }
+        Waiter {
+            lane,
+            row,
+            seat: Seat::default(),
+            raised: false,
+            need,
+            guessed,
+            output_likely: likely,
+            worst_cost,
+            quotas,
+            demand,
+        }
     }
 
     /// The lane of a model; made, with its limits, when the model is first seen.
@@ -885,8 +927,7 @@ impl Admission {
         let output = tier.map_or(OutputCounting::AsProduced, |(scheme, _)| scheme.output);
         let cache_reads_count = row.is_some_and(|row: &GroupLimits| row.cache_reads_count);
         groups.insert(name.clone(), self.groups.len());
-        let (gate, ramp) = (Gate::Open, None);
-        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate, ramp });
+        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate: Gate::Open });
         self.groups.len() - 1
     }
 

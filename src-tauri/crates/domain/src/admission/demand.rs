@@ -146,6 +146,9 @@ impl Measure {
     }
 }
 
+/// More of anything is a mistake, and is taken for this. Sums of it stay far from where numbers end.
+pub(super) const AMOUNT_MAX: u64 = 1_000_000_000_000;
+
 /// How much of each measure a call wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Need {
@@ -155,13 +158,14 @@ pub(super) struct Need {
 
 impl Need {
     pub(super) fn of(self, measure: Measure) -> u64 {
-        match measure {
+        let amount = match measure {
             Measure::Requests | Measure::Concurrency => 1,
             Measure::InputTokens => self.input,
             Measure::OutputTokens => self.output,
             Measure::Tokens => self.size(),
             Measure::PriorityInputTokens | Measure::PriorityOutputTokens => 0,
-        }
+        };
+        amount.min(AMOUNT_MAX)
     }
 
     pub(super) fn or_more(self, other: Need) -> Need {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AccountId;
-use super::demand::{Measure, Need, ReservationId};
+use super::demand::{AMOUNT_MAX, Measure, Need, ReservationId};
 use super::guard::Guard;
 use super::last_minute::LastMinute;
 use super::outside::Outside;
@@ -94,10 +94,13 @@ pub(super) struct Resources(Vec<Resource>);
 
 /// One request.
 const ONE: i128 = 1_000;
-/// Requests a hair apart may meet on the way, so their pace is never quite the limit's.
+/// Requests a hair apart may meet on the way, and an estimate may be short by a little: never quite the limit.
 const REQUESTS_GUARD_MOST: u32 = 990;
+const TOKENS_GUARD_MOST: u32 = 995;
 /// Headers round tokens to the nearest thousand.
 const ROUNDING: i64 = 500;
+/// News of more than this part of a limit is a surprise.
+const SURPRISE: u64 = 20;
 /// What others draw leaves us this part of a limit at least. In thousandths.
 const LEFT_TO_US: i128 = 50;
 
@@ -112,6 +115,7 @@ impl Resources {
         pacing: &Pacing,
         now: Instant,
     ) -> ResourceId {
+        let (group, limit) = (group.clone(), limit.min(AMOUNT_MAX));
         let store = match measure {
             Measure::Requests | Measure::InputTokens | Measure::OutputTokens | Measure::Tokens => {
                 Store::Minute(Box::new(Minute::full(measure, limit, pacing, now)))
@@ -119,7 +123,6 @@ impl Resources {
             Measure::Concurrency => Store::Slots { used: 0 },
             Measure::PriorityInputTokens | Measure::PriorityOutputTokens => Store::Shown { remaining: limit },
         };
-        let group = group.clone();
         self.0.push(Resource { account, group, measure, limit, source, observed: None, store });
         ResourceId(self.0.len() - 1)
     }
@@ -206,13 +209,14 @@ impl Resources {
         let first = self.0[id.0].observed.is_none();
         self.teach(id, reading.limit, LimitSource::Headers, now);
         let resource = &mut self.0[id.0];
-        let remaining = reading.remaining.map(|remaining| i64::try_from(remaining.min(reading.limit)).unwrap_or(0));
+        let remaining =
+            reading.remaining.map(|left| i64::try_from(left.min(reading.limit).min(AMOUNT_MAX)).unwrap_or(0));
         match (&mut resource.store, remaining) {
             (Store::Minute(minute), Some(remaining)) if resource.measure != Measure::Tokens => {
                 if first {
                     minute.align(remaining, now);
                 } else {
-                    minute.compare(resource.measure, remaining, sent, now);
+                    minute.compare(resource.measure, resource.limit, remaining, sent, now);
                 }
                 minute.tune(resource.measure, resource.limit, now);
                 minute.stay_below_the_mirror(resource.measure, resource.limit, now);
@@ -226,6 +230,7 @@ impl Resources {
     pub(super) fn teach(&mut self, id: ResourceId, limit: u64, source: LimitSource, now: Instant) {
         let resource = &mut self.0[id.0];
         (resource.observed, resource.source) = (Some(now), source);
+        let limit = limit.min(AMOUNT_MAX);
         if resource.limit != limit {
             resource.limit = limit;
             resource.tune(now);
@@ -239,10 +244,20 @@ impl Resources {
             minute.guard.refused();
             minute.common.empty(now);
             if resource.measure != Measure::Requests {
-                minute.outside.they_drew(minute.mirror.draw(u64::MAX, now), now);
+                let unexplained = i64::try_from(minute.mirror.draw(AMOUNT_MAX, now)).unwrap_or(0);
+                minute.outside.differs(unexplained, now);
             }
         }
         resource.tune(now);
+    }
+
+    /// An answer other than 429 came: of requests, which come too close together or don't, that is all there is to learn.
+    pub(super) fn accepted(&mut self, id: ResourceId, now: Instant) {
+        let resource = &mut self.0[id.0];
+        if let (Store::Minute(minute), Measure::Requests) = (&mut resource.store, resource.measure) {
+            minute.guard.confirmed();
+            minute.tune(resource.measure, resource.limit, now);
+        }
     }
 
     pub(super) fn set_ramp(&mut self, id: ResourceId, permille: u32, now: Instant) {
@@ -288,7 +303,7 @@ impl Resources {
         let Store::Minute(minute) = &mut resource.store else { return };
         let Some(mut share) = minute.shares.remove(&by) else { return };
         minute.tune(resource.measure, resource.limit, now);
-        minute.common.give_back(share.bucket.draw(u64::MAX, now), now);
+        minute.common.give_back(share.bucket.draw(AMOUNT_MAX, now), now);
     }
 
     /// How long until so many calls and tokens have gone, if nobody else comes.
@@ -336,7 +351,7 @@ fn until(ready: Instant, now: Instant) -> Wait {
 }
 
 const fn most(measure: Measure) -> u32 {
-    if matches!(measure, Measure::Requests) { REQUESTS_GUARD_MOST } else { 1_000 }
+    if matches!(measure, Measure::Requests) { REQUESTS_GUARD_MOST } else { TOKENS_GUARD_MOST }
 }
 
 fn guard(measure: Measure, pacing: &Pacing) -> Guard {
@@ -377,7 +392,8 @@ impl Minute {
     /// Sets the buckets' pace by all that is known.
     fn tune(&mut self, measure: Measure, limit: u64, now: Instant) {
         let whole = i128::from(limit) * ONE;
-        self.mirror.set_pace(whole, whole, now);
+        let theirs = i128::from(self.outside.per_minute(now)) * ONE;
+        self.mirror.set_pace((whole - theirs).max(0), whole, now);
         let pace = self.pace(limit, now);
         if measure == Measure::Requests {
             self.common.set_pace(pace, ONE, now);
@@ -421,40 +437,41 @@ impl Minute {
     fn align(&mut self, remaining: i64, now: Instant) {
         self.mirror.lower_to(remaining.into(), now);
         self.extremes = Extremes::default();
+        self.extremes.see(self.mirror.tokens(now), now);
     }
 
     /// Compares what the upstream has left with all that the mirror showed since the call left: its answer may be that old.
-    fn compare(&mut self, measure: Measure, remaining: i64, sent: Instant, now: Instant) {
-        let present = self.mirror.tokens(now);
-        let (lowest, highest) = self.extremes.since(sent, present);
-        let (rounding, uncertain) = self.uncertainty(measure);
-        let missing = lowest - remaining - rounding - uncertain;
-        let beyond = remaining - highest - rounding - i64::try_from(self.in_flight).unwrap_or(i64::MAX);
-        self.outside.they_drew(u64::try_from(missing).unwrap_or(0), now);
-        if missing > 0 {
-            self.mirror.take(missing.unsigned_abs(), now);
-            self.extremes.shift(-missing);
+    /// The mirror counts with what others drew lately, so only what differs from that is news.
+    fn compare(&mut self, measure: Measure, limit: u64, remaining: i64, sent: Instant, now: Instant) {
+        let (lowest, highest) = self.extremes.since(sent, self.mirror.tokens(now));
+        let (over, under) = self.uncertainty(measure);
+        let missing = lowest.saturating_sub(remaining).saturating_sub(over).max(0);
+        let surplus = remaining.saturating_sub(highest).saturating_sub(under).max(0);
+        self.outside.differs(missing - surplus, now);
+        self.mirror.take(missing.unsigned_abs(), now);
+        self.mirror.give_back(surplus.unsigned_abs(), now);
+        self.extremes.shift(surplus - missing);
+        if missing.unsigned_abs() > limit / SURPRISE {
             self.guard.surprised();
-        } else {
+        } else if measure != Measure::Requests {
             self.guard.confirmed();
-        }
-        if beyond > 0 {
-            self.mirror.give_back(beyond.unsigned_abs(), now);
-            self.extremes.shift(beyond);
         }
     }
 
-    /// How far a reading and our count may differ without meaning anything.
+    /// How far a reading may be below our count, and above it, without meaning anything.
     fn uncertainty(&self, measure: Measure) -> (i64, i64) {
+        let in_flight = i64::try_from(self.in_flight).unwrap_or(i64::MAX);
+        let of_estimates = (in_flight / 10).saturating_add(ROUNDING);
         match measure {
             // Theirs is cut to a whole number.
-            Measure::Requests => (1, 0),
+            Measure::Requests => (1, 1),
+            // It may count only what has been produced.
+            Measure::OutputTokens => (of_estimates, in_flight.saturating_add(ROUNDING)),
             Measure::InputTokens
-            | Measure::OutputTokens
             | Measure::Tokens
             | Measure::Concurrency
             | Measure::PriorityInputTokens
-            | Measure::PriorityOutputTokens => (ROUNDING, i64::try_from(self.in_flight / 10).unwrap_or(i64::MAX)),
+            | Measure::PriorityOutputTokens => (of_estimates, of_estimates),
         }
     }
 
@@ -503,7 +520,7 @@ impl Resource {
                 (minute.guard.permille(), guarded, minute.level(guarded, now))
             }
             Store::Slots { used } => (1_000, self.limit, self.limit.saturating_sub(*used)),
-            Store::Shown { remaining } => (1_000, self.limit, *remaining),
+            Store::Shown { remaining } => (1_000, self.limit, self.limit.min(*remaining)),
         }
     }
 
