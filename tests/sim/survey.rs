@@ -182,7 +182,7 @@ fn size(rng: &mut Rng, limits: Limits, subset: &Subset) -> Size {
         output: (output / 4 + 1, output),
         max_tokens: max_tokens.min(limits.output / 2).max(output),
         tokens_per_kilobyte: 250.0,
-        noise: if subset.wild_sizes { 0.5 } else { 0.03 },
+        noise: if subset.wild_sizes { 0.5 } else { 0.01 },
         tokens_per_second: rng.u64(20..200),
     }
 }
