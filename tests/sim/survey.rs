@@ -178,7 +178,7 @@ fn size(rng: &mut Rng, limits: Limits, subset: &Subset) -> Size {
     let max_tokens = output * rng.u64(1..3);
     Size {
         input: (input / 2 + 1, input),
-        cached: if rng.u64(..4) == 0 { (input, input * 4) } else { (0, 0) },
+        cached: if subset.wild_sizes { (input, input * 4) } else { (0, 0) },
         output: (output / 4 + 1, output),
         max_tokens: max_tokens.min(limits.output / 2).max(output),
         tokens_per_kilobyte: 250.0,
@@ -275,14 +275,16 @@ fn faults(rng: &mut Rng, setup: &mut Setup, subset: &Subset, limits: Limits, end
         let class = Class::ALL[rng.usize(..3)];
         vec![Fault::Pause(class), Fault::Resume(class)]
     });
-    let clients = setup.clients.len();
+    let clients: Vec<Size> = setup.clients.iter().map(|client| client.size).collect();
     let mut next = 0;
     some(rng, subset.reservation, &mut |rng| {
         next += 1;
         let id = ReservationId(CallId::new(Timestamp::default(), next));
-        let client = rng.usize(..clients);
+        let client = rng.usize(..clients.len());
         let calls = rng.u64(1..100);
-        let (input, output) = (calls * rng.u64(1..limits.input / 50), calls * rng.u64(1..limits.output / 50));
+        // As much as its calls will want, and a little more.
+        let Size { input, max_tokens, .. } = clients[client];
+        let (input, output) = (calls * input.1 * 11 / 10, calls * max_tokens);
         let ttl = rng.u64(SECOND..30 * MINUTE);
         vec![Fault::Reserve { client, id, calls, input, output, ttl }, Fault::Release { client, id }]
     });

@@ -423,6 +423,10 @@ impl World {
         self.watch.goes(id, &self.calls[id], &ticket, self.now, self.asleep_until);
         self.watch.runs(id, self.clients[self.calls[id].client].class);
         let opened_at = self.clock().timestamp;
+        if self.loud {
+            let (reserved, made) = (ticket.reserved().tokens, self.calls[id].made);
+            eprintln!("            goes with {} + {} reserved: {made:?}", reserved.input, reserved.output);
+        }
         let call = &mut self.calls[id];
         call.went.get_or_insert(self.now);
         call.attempts += 1;
