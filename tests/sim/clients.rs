@@ -82,7 +82,9 @@ pub(crate) struct Client {
     pub(crate) class: Class,
     pub(crate) weight: u32,
     pub(crate) max_share: Option<u8>,
+    /// Its calls are of so many tenants in turn, or of this one.
     pub(crate) tenants: u64,
+    pub(crate) tenant: Option<u64>,
     pub(crate) model: Arc<str>,
     pub(crate) arrivals: Arrivals,
     pub(crate) size: Size,
@@ -123,6 +125,7 @@ impl Client {
             weight: 1,
             max_share: None,
             tenants: 0,
+            tenant: None,
             model: MODEL.into(),
             arrivals,
             size,
@@ -201,7 +204,7 @@ impl Client {
         let off = 1.0 + noise * (rng.f64() * 2.0 - 1.0);
         let bytes = ((input + cached) as f64 / tokens_per_kilobyte * 1_000.0 * off) as u64 + 1;
         Made {
-            tenant: (self.tenants > 0).then(|| rng.u64(..self.tenants)),
+            tenant: self.tenant.or_else(|| (self.tenants > 0).then(|| rng.u64(..self.tenants))),
             bytes,
             input,
             cached,

@@ -4,10 +4,17 @@
 //! true buckets of its own. `SIM_SEED=… make sim` replays a run and prints it, `SIM_HOURS=…` makes the survey longer.
 
 mod clients;
+mod fairness;
+mod figures;
 mod goodput;
 mod headers;
+mod memory;
+mod migration;
+mod priority;
 mod survey;
 mod traces;
+mod trouble;
 mod upstream;
 mod watch;
+mod windows;
 mod world;

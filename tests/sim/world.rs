@@ -157,6 +157,8 @@ pub(crate) struct World {
     pub(crate) watch: Watch,
     pub(crate) reservations: Vec<Result<Reservation, String>>,
     pub(crate) spent: Spending,
+    /// How often which was given, for a client; the text tells all but the moment.
+    pub(crate) refusals: BTreeMap<(usize, String), u64>,
     pub(crate) pacing: Pacing,
     rules: Rules,
     budgets: Vec<Budget>,
@@ -203,6 +205,7 @@ impl World {
             waiting: BTreeMap::new(),
             watch: Watch::new(&setup.pacing, setup.rules.queue_max),
             reservations: vec![],
+            refusals: BTreeMap::new(),
             spent: Spending { keep, ..Spending::default() },
             pacing: setup.pacing,
             rules: setup.rules,
@@ -611,6 +614,9 @@ impl World {
 
     fn refused(&mut self, id: usize, refusal: &Refusal) {
         Watch::judge(self, id, refusal);
+        if let Some(form) = form(refusal) {
+            *self.refusals.entry((self.calls[id].client, form)).or_default() += 1;
+        }
         let end = match refusal {
             Refusal::Deadline { .. } => End::Deadline,
             Refusal::Quota(_) => End::Quota,
@@ -788,6 +794,22 @@ impl World {
         if self.loud {
             eprintln!("{:>10.3} s  {event:?}", self.now as f64 / 1e9);
         }
+    }
+}
+
+/// A refusal without what differs from call to call.
+fn form(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::Quota(spent) => Some(format!(
+            "{:?} of {} {}{}, until {}",
+            spent.key,
+            spent.limit,
+            spent.unit.name(),
+            if spent.critical_only { ", the rest is for critical calls" } else { "" },
+            spent.resets_at,
+        )),
+        Refusal::Held { window, opens } => Some(format!("{window} is held until {opens}")),
+        _ => None,
     }
 }
 
