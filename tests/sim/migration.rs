@@ -15,15 +15,15 @@ const CALLS: u64 = 200;
 
 fn migrate(limits: Limits, counting: Counting, arrivals: Arrivals, ttl: u64, crash: bool) {
     let size = Size::fixed(limits.input / limits.requests / 2, 40, 64);
-    let flood = Client::new(
-        "flood",
-        Class::Critical,
-        Arrivals::AtOnce { at: 0, count: 9_000 },
-        Size::varied((limits.input / limits.requests / 2, limits.input / limits.requests * 2), (20, 60), 64),
-        5,
-    );
+    let flood = |name: &str, at: u64| {
+        let per_call = limits.input / limits.requests;
+        let size = Size::varied((per_call / 2, per_call * 2), (20, 60), 64);
+        Client::new(name, Class::Critical, Arrivals::AtOnce { at, count: 9_000 }, size, 5).patient(1_000 * HOUR)
+    };
+    // The second comes as soon as the new process is there.
+    let floods = [flood("flood", 0), flood("flood-2", 2 * MINUTE + ttl / 2 + 3 * SECOND)];
     let migration = Client::new("migration", Class::Background, arrivals, size, 5).patient(10 * MINUTE);
-    let mut setup = plain(limits, counting, vec![migration, flood.patient(1_000 * HOUR)], 5);
+    let mut setup = plain(limits, counting, std::iter::once(migration).chain(floods).collect(), 5);
     let id = ReservationId(CallId::new(Timestamp::default(), 1));
     let (input, output) = (CALLS * size.input.1 * 11 / 10, CALLS * size.max_tokens);
     setup.faults.push((2 * MINUTE, Fault::Reserve { client: MIGRATION, id, calls: CALLS, input, output, ttl }));
@@ -59,13 +59,13 @@ fn migrate(limits: Limits, counting: Counting, arrivals: Arrivals, ttl: u64, cra
 
 /// As evenly as it was reserved.
 fn evenly(ttl: u64) -> Arrivals {
-    Arrivals::Every { gap: ttl / CALLS, from: 3 * MINUTE, to: 3 * MINUTE + ttl - SECOND }
+    Arrivals::Every { gap: ttl / CALLS, from: 2 * MINUTE + 10 * SECOND, to: 2 * MINUTE + 10 * SECOND + ttl }
 }
 
 #[test]
 fn migration_of_200_calls_under_a_flood_with_a_restart_in_the_middle() {
     for crash in [false, true] {
-        migrate(Limits::TIER_1, Counting::Reserved, evenly(20 * MINUTE), 20 * MINUTE, crash);
-        migrate(Limits::START, Counting::AsProduced, evenly(4 * MINUTE), 4 * MINUTE, crash);
+        migrate(Limits::TIER_1, Counting::Reserved, evenly(20 * MINUTE), 21 * MINUTE, crash);
+        migrate(Limits::START, Counting::AsProduced, evenly(4 * MINUTE), 5 * MINUTE, crash);
     }
 }

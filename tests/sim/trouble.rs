@@ -3,11 +3,12 @@
 use domain::admission::Measure;
 
 use crate::goodput::{load, plain, taken_after};
-use crate::upstream::{Counting, HOUR, Limits, MINUTE, Meter, SECOND};
+use crate::upstream::{Counting, Limits, MINUTE, Meter, SECOND};
 use crate::world::{Fault, Others, Setup, World};
 
 const FROM: u64 = 20 * MINUTE;
-const TO: u64 = 60 * MINUTE;
+/// Two hours, so that a thousandth of the calls of a small tier is more than one.
+const TO: u64 = 140 * MINUTE;
 
 struct Recovery {
     first_success: u64,
@@ -63,7 +64,7 @@ fn told(what: &str, limits: Limits, recovery: &Recovery) {
 }
 
 fn busy(limits: Limits, counting: Counting, meter: Meter) -> Setup {
-    plain(limits, counting, load(limits, meter, 3.0, HOUR, 1), 1)
+    plain(limits, counting, load(limits, meter, 3.0, TO, 1), 1)
 }
 
 const BEDS: [(Limits, Counting); 2] = [(Limits::TIER_1, Counting::Reserved), (Limits::START, Counting::AsProduced)];
@@ -71,11 +72,11 @@ const BEDS: [(Limits, Counting); 2] = [(Limits::TIER_1, Counting::Reserved), (Li
 #[test]
 fn trouble_of_two_minutes_of_nothing_but_429() {
     for (limits, counting) in BEDS {
-        let mut setup = busy(limits, counting, Meter::Input);
+        let mut setup = busy(limits, counting, Meter::Requests);
         setup.faults.push((FROM, Fault::Storm(2 * MINUTE)));
         let mut world = World::new(setup);
-        let capacity = limits.input as f64;
-        let recovery = recovery(&mut world, FROM, FROM + 2 * MINUTE, Meter::Input, |_| capacity);
+        let capacity = limits.requests as f64;
+        let recovery = recovery(&mut world, FROM, FROM + 2 * MINUTE, Meter::Requests, |_| capacity);
         told("a storm of two minutes", limits, &recovery);
     }
 }
@@ -94,11 +95,12 @@ fn trouble_of_a_limit_that_is_halved() {
     }
 }
 
+/// Where requests are smoothed, each of theirs shuts the gate for a moment that nobody else can know of.
 #[test]
 fn trouble_of_another_program_that_takes_forty_percent() {
     for (limits, counting) in BEDS {
         let mut setup = busy(limits, counting, Meter::Input);
-        // Two calls at a time.
+        setup.manner.burst = limits.requests / 2;
         let per_minute = limits.requests / 5;
         setup.others = Some(Others {
             from: FROM,
@@ -112,14 +114,12 @@ fn trouble_of_another_program_that_takes_forty_percent() {
         let before = taken_after(&mut world, FROM);
         let theirs = limits.input as f64 * 0.4;
         let recovery = recovery(&mut world, FROM, FROM, Meter::Input, |_| limits.input as f64 - theirs);
-        let (ours, others) = (world.upstream.taken_at(TO).input, world.upstream.outside.input);
-        let now = world.clock();
-        let outside = world.admission.outside(now);
+        let (ours, others) = (world.upstream.taken_at(TO).since(before).input, world.upstream.outside.input);
+        let truth = others / (ours + others);
+        let outside = world.admission.outside(world.clock());
         let seen = outside.iter().find(|outside| outside.measure == Measure::InputTokens);
         let seen = seen.map_or(0.0, |outside| f64::from(outside.share_permille) / 1_000.0);
-        eprintln!("outside: {seen:.3} seen, sums {others} of {}", ours + others);
-        told("40 % taken by others", limits, &recovery);
-        let lately = others / (ours - before.input + others);
-        assert!((seen - lately).abs() <= 0.1 * lately, "{seen} seen, {lately} true");
+        told(&format!("others take {:.1} %, {:.1} % are seen", truth * 100.0, seen * 100.0), limits, &recovery);
+        assert!((seen - truth).abs() <= 0.1 * truth, "{seen} seen, {truth} true");
     }
 }
