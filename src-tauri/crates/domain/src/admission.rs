@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::demand::{Caching, Demand, Flow, Measure, ReservationId, Spent, Ticket, Verdict, WaiterId};
-pub use self::estimate::{Estimate, EstimateError, LearnedEstimate, Shape};
+pub use self::estimate::{Estimate, EstimateError, Estimates, LearnedEstimate, LearnedTemplate, Shape};
 pub use self::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
 pub use self::quota::{QuotaKey, QuotaLevel, Unit};
 pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};
@@ -36,7 +36,6 @@ pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, T
 pub use self::view::{ClassQueue, Level, Outlook, Outside, WaitingCall};
 
 use self::demand::Need;
-use self::estimate::Estimates;
 use self::gate::Gate;
 use self::minute::{ResourceId, Resources, Wait};
 use self::queue::{Head, Load, Path, Place, Queue, Rank, Row, Seat};

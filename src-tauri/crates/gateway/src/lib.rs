@@ -51,6 +51,7 @@ pub use controls::NoOutlook;
 pub use live::{LiveCall, LiveState};
 pub use server::{Gateway, StartError};
 pub use upstream::{BadUpstream, ProxyUse};
+pub use wire::shape_of;
 
 use secret::Secret;
 

@@ -129,7 +129,7 @@ impl World {
             tenant: None,
             person: None,
             project: None,
-            shape: Shape { bytes: 1_000 },
+            shape: Shape::of_words(1_000),
             max_tokens: Some(100),
             caching: Caching::None,
             price: None,
@@ -323,7 +323,10 @@ fn a_call_that_cannot_have_one_resource_takes_none() {
 fn a_debt_from_settling_delays_the_next_call() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     world.call("a");
-    world.settle(27_900 + 2 * 27_900 / 60, 10);
+    let tokens = Tokens { input: 27_900 + 2 * 27_900 / 60, output: 10, ..Tokens::default() };
+    let usage = Usage { tokens, ..Usage::default() };
+    let ticket = world.tickets.remove(0);
+    world.admission.settle(ticket, Spent::Presumed { usage: &usage, cost: None }, world.now());
     world.call("b");
     world.run_until(secs(60));
     let [_, b] = world.log.as_slice() else { panic!("{:?}", world.log) };
@@ -830,7 +833,7 @@ fn a_late_reading_is_no_sign_of_others() {
         }],
         ..Readings::default()
     };
-    world.offer("large", Demand { shape: Shape { bytes: 60_000 }, ..world.demand(SONNET, Class::Normal, "a") });
+    world.offer("large", Demand { shape: Shape::of_words(60_000), ..world.demand(SONNET, Class::Normal, "a") });
     world.observe(&reading(9_000));
     world.run_until(secs(30));
     let level = world.level(Measure::InputTokens);
@@ -963,7 +966,7 @@ mod any_input {
         world.now = world.now.after(Duration::from_millis(wait));
         let class = Class::ALL[usize::from(kind) % 3];
         let demand = Demand {
-            shape: Shape { bytes: size },
+            shape: Shape::of_words(size),
             max_tokens: Some(size),
             price: Some(dollar()),
             reservation: Some(ReservationId(CallId::new(wednesday(), 7))),
