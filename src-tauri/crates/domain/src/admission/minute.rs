@@ -207,6 +207,8 @@ impl Resources {
     /// What a response told of it, of a call that left at `sent`.
     pub(super) fn observe(&mut self, id: ResourceId, reading: Reading, sent: Instant, now: Instant) {
         let first = self.0[id.0].observed.is_none();
+        let changed = !first && self.0[id.0].limit != reading.limit.min(AMOUNT_MAX);
+        let drawn = self.drawn_since(id, sent, now);
         self.teach(id, reading.limit, LimitSource::Headers, now);
         let resource = &mut self.0[id.0];
         let remaining =
@@ -215,6 +217,9 @@ impl Resources {
             (Store::Minute(minute), Some(remaining)) if resource.measure != Measure::Tokens => {
                 if first {
                     minute.align(remaining, now);
+                } else if changed {
+                    // A higher limit fills no bucket at once, and the reading may not know what went since.
+                    minute.align(remaining.saturating_sub(drawn), now);
                 } else {
                     minute.compare(resource.measure, resource.limit, remaining, sent, now);
                 }
@@ -224,6 +229,14 @@ impl Resources {
             (Store::Shown { remaining: shown }, Some(remaining)) => *shown = remaining.unsigned_abs(),
             (Store::Minute(_) | Store::Slots { .. } | Store::Shown { .. }, _) => {}
         }
+    }
+
+    /// How far the mirror has fallen since a call left.
+    fn drawn_since(&self, id: ResourceId, sent: Instant, now: Instant) -> i64 {
+        let Store::Minute(minute) = &self.0[id.0].store else { return 0 };
+        let present = minute.mirror.tokens(now);
+        let (_, highest) = minute.extremes.since(sent, present);
+        highest.saturating_sub(present)
     }
 
     /// A limit's figure from someone who knows.

@@ -411,6 +411,21 @@ fn whoever_hangs_up_holds_nobody_up() {
 }
 
 #[test]
+fn a_limit_that_is_raised_fills_no_bucket_at_once() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    world.call("a");
+    let told = |limit, left| Readings {
+        limits: vec![Reading { measure: Measure::InputTokens, limit, remaining: Some(left), full_in: None }],
+        ..Readings::default()
+    };
+    world.observe(&told(30_000, 5_000));
+    world.observe(&told(300_000, 5_000));
+    let levels = world.admission.levels(world.now());
+    let input = levels.iter().find(|level| level.measure == Measure::InputTokens).expect("a limit");
+    assert!(input.limit == 300_000 && input.level <= 5_000, "{input:?}");
+}
+
+#[test]
 fn concurrency_frees_a_place_when_a_call_ends() {
     let line = written("claude-*", MinuteLimits::default(), Some(1));
     let mut world = World::new(Pacing { written: vec![line], ..unlimited() });
