@@ -46,6 +46,8 @@ struct Resource {
     limit: u64,
     source: LimitSource,
     observed: Option<Instant>,
+    /// When the latest call left that told of it.
+    told_by: Instant,
     store: Store,
 }
 
@@ -123,7 +125,16 @@ impl Resources {
             Measure::Concurrency => Store::Slots { used: 0 },
             Measure::PriorityInputTokens | Measure::PriorityOutputTokens => Store::Shown { remaining: limit },
         };
-        self.0.push(Resource { account, group, measure, limit, source, observed: None, store });
+        self.0.push(Resource {
+            account,
+            group,
+            measure,
+            limit,
+            source,
+            observed: None,
+            told_by: Instant::default(),
+            store,
+        });
         ResourceId(self.0.len() - 1)
     }
 
@@ -206,10 +217,16 @@ impl Resources {
 
     /// What a response told of it, of a call that left at `sent`.
     pub(super) fn observe(&mut self, id: ResourceId, reading: Reading, sent: Instant, now: Instant) {
-        let first = self.0[id.0].observed.is_none();
-        let changed = !first && self.0[id.0].limit != reading.limit.min(AMOUNT_MAX);
-        let drawn = self.drawn_since(id, sent, now);
+        let Resource { limit, observed, told_by, .. } = &self.0[id.0];
+        let first = observed.is_none();
+        let changed = !first && *limit != reading.limit.min(AMOUNT_MAX);
+        if changed && sent < *told_by {
+            // An old answer on its way tells the limit that was.
+            return;
+        }
+        let (present, drawn) = self.drawn_since(id, sent, now);
         self.teach(id, reading.limit, LimitSource::Headers, now);
+        self.0[id.0].told_by = sent.max(self.0[id.0].told_by);
         let resource = &mut self.0[id.0];
         let remaining =
             reading.remaining.map(|left| i64::try_from(left.min(reading.limit).min(AMOUNT_MAX)).unwrap_or(0));
@@ -219,7 +236,8 @@ impl Resources {
                     minute.align(remaining, now);
                 } else if changed {
                     // A higher limit fills no bucket at once, and the reading may not know what went since.
-                    minute.align(remaining.saturating_sub(drawn), now);
+                    minute.mirror.lower_to(remaining.saturating_sub(drawn).into(), now);
+                    minute.extremes.shift(minute.mirror.tokens(now).saturating_sub(present));
                 } else {
                     minute.compare(resource.measure, resource.limit, remaining, sent, now);
                 }
@@ -231,12 +249,12 @@ impl Resources {
         }
     }
 
-    /// How far the mirror has fallen since a call left.
-    fn drawn_since(&self, id: ResourceId, sent: Instant, now: Instant) -> i64 {
-        let Store::Minute(minute) = &self.0[id.0].store else { return 0 };
+    /// What the mirror shows, and how far it has fallen since a call left.
+    fn drawn_since(&self, id: ResourceId, sent: Instant, now: Instant) -> (i64, i64) {
+        let Store::Minute(minute) = &self.0[id.0].store else { return (0, 0) };
         let present = minute.mirror.tokens(now);
         let (_, highest) = minute.extremes.since(sent, present);
-        highest.saturating_sub(present)
+        (present, highest.saturating_sub(present))
     }
 
     /// A limit's figure from someone who knows.

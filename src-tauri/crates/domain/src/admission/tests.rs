@@ -426,6 +426,24 @@ fn a_limit_that_is_raised_fills_no_bucket_at_once() {
 }
 
 #[test]
+fn an_answer_of_a_call_that_left_before_a_limit_changed_does_not_change_it_back() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    let told = |limit| Readings {
+        limits: vec![Reading { measure: Measure::InputTokens, limit, remaining: Some(5_000), full_in: None }],
+        ..Readings::default()
+    };
+    world.call("a");
+    world.observe(&told(30_000));
+    world.now = secs(10);
+    world.call("b");
+    world.observe(&told(300_000));
+    let late = world.tickets.remove(0);
+    world.admission.observe(&late, &told(30_000), world.now());
+    let levels = world.admission.levels(world.now());
+    assert!(levels.iter().any(|level| level.limit == 300_000), "{levels:?}");
+}
+
+#[test]
 fn concurrency_frees_a_place_when_a_call_ends() {
     let line = written("claude-*", MinuteLimits::default(), Some(1));
     let mut world = World::new(Pacing { written: vec![line], ..unlimited() });
