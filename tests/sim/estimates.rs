@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
-use domain::admission::{Estimate, Estimates, Shape};
+use domain::admission::{Estimate, Estimates, Modes, Shape};
 use fastrand::Rng;
 use flate2::read::GzDecoder;
 use serde_json::Value;
@@ -53,7 +53,7 @@ fn play(calls: &[Counted]) -> Vec<Scored> {
         let after = calls_of.entry(client).or_default();
         if prompts.insert((model, text)) {
             let (client, after) = (client.clone(), *after);
-            scored.push(Scored { client, after, guessed, prompt: *prompt, unseen: shape.unseen });
+            scored.push(Scored { client, after, guessed, prompt: *prompt, unseen: shape.modes.has(Modes::UNSEEN) });
         }
         *after += 1;
         estimates.learn(model, client, shape, guessed, *prompt, *output);

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::demand::{Caching, Demand, Flow, Measure, ReservationId, Spent, Ticket, Verdict, WaiterId};
-pub use self::estimate::{Estimate, EstimateError, Estimates, LearnedEstimate, LearnedTemplate, Shape};
+pub use self::estimate::{Estimate, EstimateError, Estimates, LearnedEstimate, LearnedTemplate, Modes, Shape};
 pub use self::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
 pub use self::quota::{QuotaKey, QuotaLevel, Unit};
 pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};

@@ -21,7 +21,7 @@ use self::habit::Habit;
 pub use self::memory::{LearnedEstimate, LearnedTemplate};
 use self::prior::Rules;
 use self::regression::Regression;
-pub use self::shape::Shape;
+pub use self::shape::{Modes, Shape};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Estimate {

@@ -4,7 +4,7 @@
 mod image;
 mod text;
 
-use domain::admission::Shape;
+use domain::admission::{Modes, Shape};
 use memchr::{memchr, memmem};
 
 use self::image::Media;
@@ -131,7 +131,7 @@ impl Gauge {
     fn format(&mut self, json: &str) {
         let schema = memmem::find(json.as_bytes(), b"json_schema").is_some();
         if schema {
-            self.findings.shape.formatted = true;
+            self.findings.shape.modes.add(Modes::FORMATTED);
             self.walk(Section::Format, json);
         }
     }
@@ -139,11 +139,11 @@ impl Gauge {
     /// What changes the prompt that the API adds, and is counted nowhere.
     fn mode(&mut self, name: &str, json: &str) {
         let has = |word: &str| memmem::find(json.as_bytes(), word.as_bytes()).is_some();
-        let shape = &mut self.findings.shape;
+        let modes = &mut self.findings.shape.modes;
         match name {
-            "tool_choice" => shape.forced = has(r#""any""#) || has(r#""tool""#),
-            "thinking" => shape.thinking = !has(r#""disabled""#),
-            "mcp_servers" => shape.unseen = has("{"),
+            "tool_choice" if has(r#""any""#) || has(r#""tool""#) => modes.add(Modes::FORCED),
+            "thinking" if !has(r#""disabled""#) => modes.add(Modes::THINKING),
+            "mcp_servers" if has("{") => modes.add(Modes::UNSEEN),
             _ => {}
         }
         self.head.add(prefix(json.as_bytes()));
@@ -157,14 +157,12 @@ impl Gauge {
     pub(crate) fn findings(self) -> Findings {
         let Gauge { mut findings, counter, mut head, mut opening, kinds, head_bytes, text_bytes } = self;
         let (shape, counts) = (&mut findings.shape, counter.counts());
-        for mode in [shape.forced, shape.thinking, shape.unseen] {
-            head.number(mode.into());
-        }
+        head.number(shape.modes.bits().into());
         head.number(kinds.into());
         shape.steady = (head_bytes * 255).checked_div(text_bytes).and_then(|share| share.try_into().ok()).unwrap_or(0);
         opening.number(head.0);
         (shape.head, shape.opening) = (head.folded(), opening.folded());
-        (shape.words, shape.letters) = (counts.words, counts.letters);
+        (shape.words, shape.letters, shape.capitals) = (counts.words, counts.letters, counts.capitals);
         (shape.marks, shape.narrow, shape.wide) = (counts.marks, counts.narrow, counts.wide);
         findings
     }
@@ -202,10 +200,7 @@ impl<'j> Walk<'_, 'j> {
         self.depth += 1;
         match self.section {
             Section::Messages if byte == b'{' && self.depth == 2 => bump(&mut self.gauge.findings.shape.messages),
-            Section::Tools if byte == b'{' && self.depth == 2 => {
-                let tools = &mut self.gauge.findings.shape.tools;
-                *tools = tools.saturating_add(1);
-            }
+            Section::Tools if byte == b'{' => self.gauge.findings.shape.modes.add(Modes::TOOLS),
             Section::Messages | Section::System | Section::Tools | Section::Format => {}
         }
     }
@@ -298,17 +293,19 @@ impl<'j> Walk<'_, 'j> {
             b"search_result" => self.gauge.kinds |= 4,
             b"url" | b"file" => {
                 self.gauge.rule(LINKED_TOKENS, LINKED_TOKENS);
-                self.gauge.findings.shape.unseen = true;
+                self.gauge.findings.shape.modes.add(Modes::UNSEEN);
             }
             _ if kind.starts_with(b"server_tool") || kind.ends_with(b"_tool_result") => {
-                self.gauge.findings.shape.unseen = true;
+                self.gauge.findings.shape.modes.add(Modes::UNSEEN);
             }
             _ => {}
         }
     }
 
     fn built_in(&mut self, tool: &[u8]) {
-        self.gauge.findings.shape.unseen |= SERVER_TOOLS.iter().any(|name| tool.starts_with(name));
+        if SERVER_TOOLS.iter().any(|name| tool.starts_with(name)) {
+            self.gauge.findings.shape.modes.add(Modes::UNSEEN);
+        }
         let ruled = BUILT_IN_TOOLS.iter().find(|(name, _)| tool.starts_with(name));
         if let Some((_, tokens)) = ruled {
             self.gauge.rule(*tokens, *tokens);

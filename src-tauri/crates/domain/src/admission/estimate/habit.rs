@@ -4,7 +4,7 @@ use super::errors::Errors;
 use super::outputs::Outputs;
 use super::prior::{PARTS, Parts, Rules};
 use super::regression::{Offset, Regression};
-use super::shape::Shape;
+use super::shape::{Modes, Shape};
 use super::{Estimate, whole};
 
 const NOTHING: Parts = [0.0; PARTS];
@@ -21,16 +21,16 @@ const STRAY_RANGE: (f64, f64) = (0.005, 0.12);
 const CAUTION_RANGE: (f64, f64) = (1.0, 12.0);
 const FIRST_CAUTION: f64 = 3.0;
 /// Whoever knows nothing reserves no more than twice the likely and this.
-const HIGH_BEYOND_DOUBLE: f64 = 500.0;
+const HIGH_BEYOND_DOUBLE: f64 = 100.0;
 /// A call further off than this teaches no more than this, as its reason is something else.
 const OUTLIER: f64 = 2.5;
 /// Squares of errors, in variances, as a moving mean: above this nothing holds that was learned.
-const MISFIT_MAX: f64 = 1.3;
+const MISFIT_MAX: f64 = 1.7;
 /// One odd call is no reason to doubt what many have shown.
 const MISFIT_OF_ONE_MAX: f64 = 4.0;
 
 /// How far off a template's offset may be once nothing holds, in tokens.
-const FORGOTTEN_OFFSET: f64 = 200.0;
+const FORGOTTEN_OFFSET: f64 = 60.0;
 
 #[derive(Clone, Debug)]
 pub(super) struct Habit {
@@ -94,7 +94,7 @@ impl Habit {
         let whole_prompt = self.whole_prompt(shape, &parts);
         let next_turn = self.conversation(shape).map(|last| self.next_turn(last, &parts));
         let surest = next_turn.filter(|next| next.variance < whole_prompt.variance).unwrap_or(whole_prompt);
-        let most = if shape.unseen { f64::INFINITY } else { surest.mean * 2.0 + HIGH_BEYOND_DOUBLE };
+        let most = if shape.modes.has(Modes::UNSEEN) { f64::INFINITY } else { surest.mean * 2.0 + HIGH_BEYOND_DOUBLE };
         let high = (surest.mean + self.caution * surest.deviation()).min(most);
         let likely = whole(surest.mean.round());
         Estimate { likely, high: whole(high.ceil()).max(likely) }
@@ -114,7 +114,7 @@ impl Habit {
         let tokens = tokens(prompt);
         self.uses += 1;
         match self.conversation(shape).copied() {
-            Some(last) if !shape.unseen => self.learn_turn(&last, &parts, tokens),
+            Some(last) if !shape.modes.has(Modes::UNSEEN) => self.learn_turn(&last, &parts, tokens),
             Some(_) => {}
             None => self.learn_whole(shape, &parts, tokens),
         }
@@ -178,7 +178,7 @@ impl Habit {
         let error = believable(surprise, believed.deviation());
         let known = self.template_mut(shape).offset.take();
         let mut offset = known.unwrap_or_else(|| first_offset(steady));
-        if shape.unseen {
+        if shape.modes.has(Modes::UNSEEN) {
             // What nobody sees says nothing about what can be seen.
             Regression::presumed().learn_beside(&NOTHING, &mut offset, error, chance);
         } else {

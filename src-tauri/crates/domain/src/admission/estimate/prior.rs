@@ -1,14 +1,14 @@
 //! What is known of a model before its first answer: the tokens of each part of a prompt, by rule or measurement.
 
-use super::shape::Shape;
+use super::shape::{Modes, Shape};
 
 /// The parts of a prompt whose tokens are told apart, each with a weight of its own.
-pub(super) const PARTS: usize = 8;
-/// Tokens, part by part: text, marks, narrow and wide characters, structure, modes, frame, and what goes by rule.
+pub(super) const PARTS: usize = 9;
+/// Tokens, part by part: text, capitals, marks, narrow and wide characters, structure, modes, frame, and what goes by rule.
 pub(super) type Parts = [f64; PARTS];
 
 /// How far off each part's tokens may be, as a share, before anything was learned.
-pub(super) const DOUBT: Parts = [0.1, 0.15, 0.3, 0.3, 0.15, 0.05, 0.08, 0.15];
+pub(super) const DOUBT: Parts = [0.1, 0.8, 0.15, 0.3, 0.3, 0.15, 0.05, 0.08, 0.15];
 
 /// What follows from a model's name.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -22,12 +22,12 @@ pub(super) struct Rules {
 struct Tokenizer {
     word: f64,
     letter: f64,
+    capital: f64,
     mark: f64,
     narrow: f64,
     wide: f64,
     key: f64,
     call: f64,
-    tool: f64,
     message: f64,
     thinking: f64,
     format: f64,
@@ -38,12 +38,12 @@ struct Tokenizer {
 const OLD: Tokenizer = Tokenizer {
     word: 0.69,
     letter: 0.065,
+    capital: 0.2,
     mark: 0.84,
     narrow: 0.6,
     wide: 1.0,
     key: 4.1,
     call: 26.5,
-    tool: 2.0,
     message: 2.6,
     thinking: 30.0,
     format: 95.0,
@@ -53,12 +53,12 @@ const OLD: Tokenizer = Tokenizer {
 const NEW: Tokenizer = Tokenizer {
     word: 0.62,
     letter: 0.22,
+    capital: 0.2,
     mark: 0.96,
     narrow: 0.6,
     wide: 1.05,
     key: 4.9,
     call: 25.0,
-    tool: 3.0,
     message: 2.4,
     thinking: 0.0,
     format: 30.0,
@@ -103,10 +103,11 @@ impl Rules {
         let ruled = if t.sharp_images { shape.ruled_high } else { shape.ruled_low };
         [
             f64::from(shape.words) * t.word + f64::from(shape.letters) * t.letter,
+            f64::from(shape.capitals) * t.capital,
             f64::from(shape.marks) * t.mark,
             f64::from(shape.narrow) * t.narrow,
             f64::from(shape.wide) * t.wide,
-            f64::from(shape.keys) * t.key + f64::from(shape.calls) * t.call + f64::from(shape.tools) * t.tool,
+            f64::from(shape.keys) * t.key + f64::from(shape.calls) * t.call,
             self.modes(shape),
             REQUEST + f64::from(shape.messages) * t.message,
             f64::from(ruled),
@@ -115,13 +116,13 @@ impl Rules {
 
     /// What the API adds to the prompt by itself.
     fn modes(self, shape: &Shape) -> f64 {
-        let tools = match (shape.tools, shape.forced) {
-            (0, _) => 0,
-            (_, false) => self.tool_prompt.0,
-            (_, true) => self.tool_prompt.1,
+        let tools = match (shape.modes.has(Modes::TOOLS), shape.modes.has(Modes::FORCED)) {
+            (false, _) => 0,
+            (true, false) => self.tool_prompt.0,
+            (true, true) => self.tool_prompt.1,
         };
-        let thinking = if shape.thinking { self.tokenizer.thinking } else { 0.0 };
-        let format = if shape.formatted { self.tokenizer.format } else { 0.0 };
+        let thinking = if shape.modes.has(Modes::THINKING) { self.tokenizer.thinking } else { 0.0 };
+        let format = if shape.modes.has(Modes::FORMATTED) { self.tokenizer.format } else { 0.0 };
         f64::from(tools) + thinking + format
     }
 }

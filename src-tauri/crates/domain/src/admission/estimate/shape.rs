@@ -11,6 +11,8 @@ pub struct Shape {
     pub words: u32,
     /// ASCII letters.
     pub letters: u32,
+    /// Capital letters: names have few of them, codes many.
+    pub capitals: u32,
     /// Digits and punctuation once, line breaks twice.
     pub marks: u32,
     /// Characters of two bytes: accents, Greek, Cyrillic, Arabic.
@@ -26,17 +28,37 @@ pub struct Shape {
     /// Tools used, and results of tools.
     pub calls: u16,
     pub messages: u16,
-    /// Tools offered.
-    pub tools: u8,
     /// How much of the text stands in the head, in 255ths.
     pub steady: u8,
+    pub modes: Modes,
+}
+
+/// What a body asks for that changes what the API adds to the prompt by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Modes(u8);
+
+impl Modes {
+    pub const TOOLS: Modes = Modes(1);
     /// One of the tools must be used.
-    pub forced: bool,
-    pub thinking: bool,
+    pub const FORCED: Modes = Modes(2);
+    pub const THINKING: Modes = Modes(4);
     /// The answer must fit a schema.
-    pub formatted: bool,
-    /// The upstream adds to the prompt what the body only names: results of its own tools, linked files.
-    pub unseen: bool,
+    pub const FORMATTED: Modes = Modes(8);
+    /// The upstream adds what the body only names: results of its own tools, linked files.
+    pub const UNSEEN: Modes = Modes(16);
+
+    pub const fn has(self, mode: Modes) -> bool {
+        self.0 & mode.0 == mode.0
+    }
+
+    pub const fn add(&mut self, mode: Modes) {
+        self.0 |= mode.0;
+    }
+
+    /// All of them as one number.
+    pub const fn bits(self) -> u8 {
+        self.0
+    }
 }
 
 impl Shape {

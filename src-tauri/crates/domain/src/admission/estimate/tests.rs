@@ -158,29 +158,28 @@ fn errors_are_told_by_model_and_client() {
 fn any_shape() -> impl Strategy<Value = Shape> {
     let count = || prop_oneof![Just(0), 0..3_000_u32, Just(u32::MAX)];
     let small = || prop_oneof![0..9_u16, Just(u16::MAX)];
-    let counts = (0..3_u32, 0..5_u32, count(), count(), count(), count(), count(), count());
-    let others = (small(), small(), small(), any::<u8>(), any::<u8>(), any::<bool>());
-    (counts, others).prop_map(|(counts, (keys, calls, messages, tools, steady, unseen))| {
-        let (head, opening, words, letters, marks, narrow, wide, ruled_low) = counts;
+    let texts = (count(), count(), count(), count(), count(), count(), count());
+    let others = (0..3_u32, 0..5_u32, small(), small(), small(), any::<u8>(), any::<bool>());
+    (texts, others).prop_map(|(texts, (head, opening, keys, calls, messages, steady, unseen))| {
+        let (words, letters, capitals, marks, narrow, wide, ruled) = texts;
+        let mut modes = Modes::default();
+        modes.add(if unseen { Modes::UNSEEN } else { Modes::THINKING });
         Shape {
             head,
             opening,
             words,
             letters,
+            capitals,
             marks,
             narrow,
             wide,
-            ruled_low,
-            ruled_high: ruled_low,
+            ruled_low: ruled,
+            ruled_high: ruled,
             keys,
             calls,
             messages,
-            tools,
             steady,
-            forced: unseen,
-            thinking: !unseen,
-            formatted: unseen,
-            unseen,
+            modes,
         }
     })
 }

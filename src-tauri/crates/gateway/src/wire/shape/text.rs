@@ -7,6 +7,7 @@ use memchr::memchr;
 pub(super) struct Counts {
     pub(super) words: u32,
     pub(super) letters: u32,
+    pub(super) capitals: u32,
     pub(super) marks: u32,
     /// Characters of two bytes.
     pub(super) narrow: u32,
@@ -108,7 +109,7 @@ impl Counts {
     }
 
     fn block(&mut self, window: &[u8; BEFORE + BLOCK]) {
-        let (mut words, mut letters, mut marks) = (0_u8, 0_u8, 0_u8);
+        let (mut words, mut letters, mut capitals, mut marks) = (0_u8, 0_u8, 0_u8, 0_u8);
         let (mut narrow, mut wide, mut widest) = (0_u8, 0_u8, 0_u8);
         for i in BEFORE..BEFORE + BLOCK {
             let (byte, last, before_last) = (window[i], window[i - 1], window[i - 2]);
@@ -116,6 +117,7 @@ impl Counts {
             let was_escaped = (before_last == b'\\') & is_letter(last);
             let letter = is_letter(byte) & !is_escaped;
             letters += u8::from(letter);
+            capitals += u8::from(byte.is_ascii_uppercase() & letter);
             words += u8::from(letter & (!is_letter(last) | was_escaped));
             // An escape costs its backslash, and a line break its letter too.
             marks += u8::from(is_mark(byte) & !is_escaped) + u8::from(is_escaped & (byte == b'n'));
@@ -125,6 +127,7 @@ impl Counts {
         }
         self.words = self.words.saturating_add(words.into());
         self.letters = self.letters.saturating_add(letters.into());
+        self.capitals = self.capitals.saturating_add(capitals.into());
         self.marks = self.marks.saturating_add(marks.into());
         self.narrow = self.narrow.saturating_add(narrow.into());
         self.wide = self.wide.saturating_add(u32::from(wide) + 4 * u32::from(widest));
