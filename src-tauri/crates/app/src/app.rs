@@ -269,7 +269,8 @@ fn config(settings: &Settings, catalog: Arc<Catalog>) -> Config {
         rules: domain::config::Rules {
             queue_max: gateway.queue_max,
             calendar: gateway.calendar,
-            ..domain::config::Rules::default()
+            background: settings.background,
+            week_reserve_permille: settings.week_reserve_permille,
         },
         host_names: gateway.host_names.clone(),
         allowed_origins: gateway.allowed_origins.clone(),
