@@ -28,6 +28,8 @@ mod departing;
 mod door;
 mod entry;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod headers;
 mod live;
@@ -35,6 +37,7 @@ mod meter;
 mod passing;
 mod pipeline;
 pub mod secret;
+mod seldom;
 mod server;
 mod silence;
 mod upstream;

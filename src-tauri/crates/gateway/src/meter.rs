@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::wire::anthropic::{self, Tally};
@@ -107,6 +108,18 @@ impl Meter {
             self.reader = Reader::Blind;
         }
         seen
+    }
+}
+
+/// A small answer as it was before it was packed. What can't be read is empty.
+pub(crate) fn unpacked(headers: &HeaderMap, body: &Bytes) -> Bytes {
+    match Unpacker::for_answer(headers) {
+        Ok(None) => body.clone(),
+        Ok(Some(mut unpack)) => match unpack.unpack(body) {
+            Ok(()) => Bytes::copy_from_slice(unpack.unpacked()),
+            Err(_) => Bytes::new(),
+        },
+        Err(UnknownEncoding) => Bytes::new(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::{Caching, Demand, Limited, Shape};
+use domain::admission::{Caching, Demand, Readings, Shape};
 use domain::call::{CacheUse, Outcome};
 use domain::catalog::Catalog;
 use domain::config::Client;
@@ -26,9 +26,11 @@ use crate::door::{Door, Pass};
 use crate::entry::{Ending, OpenEntry};
 use crate::error::Error;
 use crate::live::Live;
+use crate::seldom::Seldom;
 use crate::upstream::{self, NoAnswer, Upstream};
+use crate::wire::anthropic::limits::{self, Refused, Told};
 use crate::wire::anthropic::{self, NotACall};
-use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers};
+use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers, meter};
 
 /// Everything a call meets on its way.
 pub(crate) struct Pipeline {
@@ -46,6 +48,8 @@ pub(crate) struct Pipeline {
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) trouble: Trouble,
+    /// What upstreams say of limits and can't be.
+    pub(crate) oddities: Seldom,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -121,13 +125,13 @@ impl Pipeline {
             }
             let (answer, departure) = send(entry)?;
             match watched(entry, answer, departure).await {
-                Ok(response) => {
-                    self.heed(entry, upstream, &response);
+                Ok(answer) => {
+                    let (answer, waiting_helps) = self.heed(entry, upstream, answer).await?;
                     limited += 1;
-                    if limited >= LIMITED_MAX || !self.waiting_helps(&response) {
-                        return Ok(response);
+                    if limited >= LIMITED_MAX || !waiting_helps {
+                        return Ok(answer);
                     }
-                    last = Some(Ok(self.keep(response, upstream).await?));
+                    last = Some(Ok(answer));
                     entry.again("rate_limit_error", false);
                 }
                 Err(NoAnswer::Lost) if !lost => {
@@ -224,19 +228,43 @@ impl Pipeline {
         }
     }
 
-    /// Tells the entry and the buckets what the head of an answer says.
-    fn heed(&self, entry: &mut OpenEntry, upstream: &Upstream, response: &Response<reqwest::Body>) {
-        let headers = response.headers();
-        let request_id = headers.get("request-id").and_then(|id| id.to_str().ok()).map(Arc::from);
-        entry.answered(response.status(), request_id);
-        let now = self.now().timestamp;
-        let mut readings = anthropic::readings(headers, now);
-        if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            let retry_after = anthropic::retry_after(headers, now);
-            readings.limited = retry_after.map(|_| Limited { retry_after, ..Limited::default() });
+    /// Tells the entry and the buckets what an answer says. `true`: it is a refusal against which waiting helps.
+    async fn heed(
+        &self,
+        entry: &mut OpenEntry,
+        upstream: &Upstream,
+        answer: Response<reqwest::Body>,
+    ) -> Result<(Response<reqwest::Body>, bool), Error> {
+        let request_id = answer.headers().get("request-id").and_then(|id| id.to_str().ok()).map(Arc::from);
+        entry.answered(answer.status(), request_id);
+        self.note_key(upstream, answer.status());
+        let readings = self.readings(answer.headers());
+        if answer.status() != StatusCode::TOO_MANY_REQUESTS {
+            entry.observe(&readings);
+            return Ok((answer, false));
         }
-        entry.observe(&readings);
-        if response.status() == StatusCode::UNAUTHORIZED {
+        let waits = waiting_may_help(&answer, self.now());
+        let (head, body) = answer.into_parts();
+        let (body, refused) =
+            if waits { self.read_refusal(&head.headers, body, upstream).await } else { (Ok(body), Refused::default()) };
+        let limited = limits::limited(&head.headers, &refused, &readings, self.now().timestamp);
+        let waits = waits && limited.is_some();
+        entry.observe(&Readings { limited, ..readings });
+        Ok((Response::from_parts(head, body?), waits))
+    }
+
+    /// What an answer's headers tell of limits. What in them can't be true is said in the log.
+    fn readings(&self, headers: &HeaderMap) -> Readings {
+        let now = self.now();
+        let Told { readings, oddity } = limits::told(headers, now.timestamp);
+        if let Some(oddity) = oddity.filter(|_| self.oddities.is_due(now.instant)) {
+            tracing::warn!("{oddity}");
+        }
+        readings
+    }
+
+    fn note_key(&self, upstream: &Upstream, status: StatusCode) {
+        if status == StatusCode::UNAUTHORIZED {
             self.trouble.says(Error::Key {
                 reason: format!("upstream \"{}\" refuses its key; set another one", upstream.name),
             });
@@ -245,11 +273,20 @@ impl Pipeline {
         }
     }
 
-    /// Keeps a refusal in memory, so that its connection is free while the call waits.
-    async fn keep(&self, refusal: Response<reqwest::Body>, from: &Upstream) -> Result<Response<reqwest::Body>, Error> {
-        let (head, body) = refusal.into_parts();
-        let body = self.whole(body, REFUSAL_BYTES_MAX, from).await?;
-        Ok(answer_of(head.status, head.headers, body))
+    /// A refusal in memory, so that it can be read and its connection is free while the call waits.
+    async fn read_refusal(
+        &self,
+        headers: &HeaderMap,
+        body: reqwest::Body,
+        from: &Upstream,
+    ) -> (Result<reqwest::Body, Error>, Refused) {
+        match self.whole(body, REFUSAL_BYTES_MAX, from).await {
+            Ok(body) => {
+                let refused = Refused::read(&meter::unpacked(headers, &body));
+                (Ok(body.into()), refused)
+            }
+            Err(error) => (Err(error), Refused::default()),
+        }
     }
 
     /// An upstream's body in memory: small, and not waited for longer than for any byte.
@@ -261,15 +298,6 @@ impl Pipeline {
             Ok(Err(_)) => Err(Error::Lost { upstream: upstream() }),
             Err(_) => Err(Error::Silent { upstream: upstream(), after: self.timeouts.idle }),
         }
-    }
-
-    /// A spend cap names no `retry-after`, and some refusals say that coming again is useless.
-    fn waiting_helps(&self, response: &Response<reqwest::Body>) -> bool {
-        let headers = response.headers();
-        response.status() == StatusCode::TOO_MANY_REQUESTS
-            && anthropic::should_retry(headers) != Some(false)
-            && anthropic::retry_after(headers, self.now().timestamp).is_some()
-            && http_body::Body::size_hint(response.body()).lower() <= REFUSAL_BYTES_MAX
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -287,6 +315,14 @@ impl Pipeline {
         let _ = getrandom::fill(&mut bytes);
         u128::from_ne_bytes(bytes)
     }
+}
+
+/// A spend cap names no `retry-after`, and some refusals say that coming again is useless. One that is large passes on unread.
+fn waiting_may_help(refusal: &Response<reqwest::Body>, now: Now) -> bool {
+    let headers = refusal.headers();
+    let said = anthropic::should_retry(headers);
+    let throttled = said == Some(true) || anthropic::retry_after(headers, now.timestamp).is_some();
+    said != Some(false) && throttled && http_body::Body::size_hint(refusal.body()).lower() <= REFUSAL_BYTES_MAX
 }
 
 fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {

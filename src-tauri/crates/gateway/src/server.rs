@@ -31,6 +31,7 @@ use crate::error::Error;
 use crate::guard::{self, Browser, Guard};
 use crate::live::{Live, LiveCall};
 use crate::pipeline::{Phase, Pipeline, Trouble};
+use crate::seldom::Seldom;
 use crate::upstream::Upstream;
 use crate::{BadUpstream, Config, Mount, Ports};
 
@@ -200,6 +201,7 @@ fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
         timeouts: config.timeouts,
         phase: watch::Sender::new(Phase::Open),
         trouble: Trouble::default(),
+        oddities: Seldom::new(),
     })
 }
 
