@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod api;
 mod app;
 mod books;
@@ -18,6 +19,7 @@ mod host;
 pub mod keychain;
 pub mod log;
 mod mount;
+mod outbound;
 pub mod places;
 pub mod port;
 pub mod process;
