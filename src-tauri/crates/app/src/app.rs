@@ -278,6 +278,7 @@ fn config(settings: &Settings, catalog: Arc<Catalog>) -> Config {
         timeouts: settings.timeouts,
         proxy: gateway.proxy.clone(),
         upstreams: vec![],
+        budgets: vec![],
         catalog,
     }
 }

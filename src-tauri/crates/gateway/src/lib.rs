@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::call::{Call, CallId, Entry, Opening};
 use domain::catalog::Catalog;
-use domain::config::{Pacing, Rules};
+use domain::config::{Budget, Pacing, Rules};
 use domain::time::Now;
 use domain::usage::Usage;
 use http::{Request, Response};
@@ -24,6 +24,7 @@ mod answers;
 mod bodies;
 mod client;
 mod connection;
+mod controls;
 mod departing;
 mod door;
 mod entry;
@@ -36,13 +37,17 @@ mod live;
 mod meter;
 mod passing;
 mod pipeline;
+mod reserving;
+mod returning;
 pub mod secret;
 mod seldom;
 mod server;
 mod silence;
 mod upstream;
 mod wire;
+mod words;
 
+pub use controls::NoOutlook;
 pub use live::{LiveCall, LiveState};
 pub use server::{Gateway, StartError};
 pub use upstream::{BadUpstream, ProxyUse};
@@ -67,6 +72,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub proxy: ProxyUse,
     pub upstreams: Vec<Upstream>,
+    /// Those of the settings; clients bring their own.
+    pub budgets: Vec<Budget>,
     pub catalog: Arc<Catalog>,
 }
 

@@ -53,6 +53,14 @@ impl Meter {
         matches!(self.reader, Reader::Events(_))
     }
 
+    /// Where in the piece just fed its last whole event ends; `None` where nobody can say, as in packed bytes.
+    pub(crate) fn last_event_ends(&self) -> Option<usize> {
+        match &self.reader {
+            Reader::Events(sse) if self.unpack.is_none() => sse.ends(),
+            Reader::Events(_) | Reader::Document(_) | Reader::Blind => None,
+        }
+    }
+
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }

@@ -8,13 +8,14 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::{Caching, Demand, Readings, Shape};
+use domain::admission::{Caching, Demand, Readings, Refusal, Shape};
 use domain::call::{CacheUse, Outcome};
 use domain::catalog::Catalog;
 use domain::config::Client;
-use domain::time::Now;
+use domain::price::Price;
+use domain::time::{Now, Timestamp};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::watch;
@@ -22,14 +23,16 @@ use tokio::sync::watch;
 use crate::answers::{Answer, Metered};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
 use crate::departing::{Departing, Departure};
-use crate::door::{Door, Pass};
+use crate::door::{Door, Entered, Pass};
 use crate::entry::{Ending, OpenEntry};
 use crate::error::Error;
 use crate::live::Live;
+use crate::returning::{Returning, Sameness, Taken};
 use crate::seldom::Seldom;
 use crate::upstream::{self, NoAnswer, Upstream};
 use crate::wire::anthropic::limits::{self, Refused, Told};
 use crate::wire::anthropic::{self, NotACall};
+use crate::words::Words;
 use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers, meter};
 
 /// Everything a call meets on its way.
@@ -50,10 +53,14 @@ pub(crate) struct Pipeline {
     pub(crate) trouble: Trouble,
     /// What upstreams say of limits and can't be.
     pub(crate) oddities: Seldom,
+    pub(crate) words: Words,
+    pub(crate) returning: Returning<OpenEntry>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Phase {
+    /// The port is held; nothing is taken yet.
+    Closed,
     Open,
     /// What runs may finish; nothing new is taken.
     Draining,
@@ -85,46 +92,39 @@ impl Pipeline {
     ) -> Result<Response<reqwest::Body>, Error> {
         let (head, body) = request.into_parts();
         let body = self.hold(entry, body, headers::max_wait(&head.headers, self.max_wait)).await?;
-        entry.arrived(parse(&body.bytes)?, body.bytes.len());
-        if let Some(stored) = self.answers.fresh(entry.call(), &body.bytes, self.now()) {
+        let sent = Sent::of(&head, body);
+        if let Some(taken) = self.place_of_earlier_try(entry, &sent) {
+            entry.comes_back(taken);
+        }
+        entry.arrived(&parse(sent.body())?, sent.body().len());
+        if let Some(stored) = self.answers.fresh(entry.call(), sent.body(), self.now()) {
             return Ok(answer_of(stored.status, stored.headers, stored.body));
         }
         let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
-        let target = head.uri.path_and_query().map_or("/v1/messages", |target| target.as_str());
         let demand = self.demand(entry, client, upstream, &head.headers);
         let headers = self.outgoing(upstream, head.headers).await?;
-        self.send_until_answered(entry, upstream, &demand, |entry| {
-            entry
-                .leaves(&upstream.name)
-                .map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
-            let (body, departure) = Departing::with(body.bytes.clone());
-            Ok((upstream.send(Method::POST, target, headers.clone(), body), departure))
-        })
-        .await
+        self.send_until_answered(entry, upstream, &demand, &sent, &headers).await
     }
 
     /// Attempt after attempt, each through the door, until one has an answer worth giving.
-    async fn send_until_answered<F>(
+    async fn send_until_answered(
         &self,
         entry: &mut OpenEntry,
         upstream: &Upstream,
         demand: &Demand,
-        send: impl Fn(&mut OpenEntry) -> Result<(F, Departure), Error>,
-    ) -> Result<Response<reqwest::Body>, Error>
-    where
-        F: Future<Output = Result<Response<reqwest::Body>, NoAnswer>>,
-    {
+        sent: &Sent,
+        headers: &HeaderMap,
+    ) -> Result<Response<reqwest::Body>, Error> {
         let mut limited = 0;
         let mut lost = false;
         // What the client gets where the next attempt doesn't fit its wait.
         let mut last: Option<Result<Response<reqwest::Body>, Error>> = None;
         loop {
-            match self.enter(demand.clone()).await {
+            match self.enter(entry, demand, sent).await {
                 Ok(pass) => entry.admitted(pass),
                 Err(refusal) => return last.unwrap_or(Err(refusal)),
             }
-            let (answer, departure) = send(entry)?;
-            match watched(entry, answer, departure).await {
+            match self.send(entry, upstream, sent, headers).await? {
                 Ok(answer) => {
                     let (answer, waiting_helps) = self.heed(entry, upstream, answer).await?;
                     limited += 1;
@@ -142,6 +142,20 @@ impl Pipeline {
                 Err(why) => return Err(no_answer(entry, upstream, why)),
             }
         }
+    }
+
+    /// One attempt: written down before it leaves.
+    async fn send(
+        &self,
+        entry: &mut OpenEntry,
+        upstream: &Upstream,
+        sent: &Sent,
+        headers: &HeaderMap,
+    ) -> Result<Result<Response<reqwest::Body>, NoAnswer>, Error> {
+        entry.leaves(&upstream.name).map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
+        let (body, departure) = Departing::with(sent.body.bytes.clone());
+        let answer = upstream.send(Method::POST, &sent.target, headers.clone(), body);
+        Ok(watched(entry, answer, departure).await)
     }
 
     /// The answer on its way to the client, with the entry that it closes.
@@ -189,11 +203,24 @@ impl Pipeline {
             shape: Shape { bytes: call.body_bytes },
             max_tokens: call.max_tokens,
             caching: Caching::None,
-            price: self.catalog.price(&call.model, call.started_at).cloned(),
-            reservation: None,
-            since: entry.started(),
-            deadline: entry.started().after(headers::max_wait(request, self.max_wait)),
+            price: self.price(&call.model, call.started_at),
+            reservation: headers::reservation(request),
+            since: entry.since(),
+            deadline: entry.came().after(headers::max_wait(request, self.max_wait)),
         }
+    }
+
+    /// What a client would ask for, had it sent this body now.
+    pub(crate) fn imagined(self: &Arc<Self>, body: &[u8], client: &Client) -> Result<Demand, Error> {
+        let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
+        let mut entry = OpenEntry::begin(self.clone(), client, &HeaderMap::new());
+        entry.says(&parse(body)?, body.len());
+        Ok(self.demand(&entry, client, upstream, &HeaderMap::new()))
+    }
+
+    /// A model without a price counts against budgets at the dearest there is.
+    pub(crate) fn price(&self, model: &str, at: Timestamp) -> Option<Arc<Price>> {
+        self.catalog.price(model, at).or_else(|| self.catalog.dearest(at)).cloned()
     }
 
     /// What goes out beside the body: the client's headers without its credential, and the real key.
@@ -210,22 +237,51 @@ impl Pipeline {
         Ok(headers)
     }
 
-    async fn enter(&self, demand: Demand) -> Result<Pass, Error> {
+    /// Through the door, as soon as the call may go.
+    async fn enter(&self, entry: &mut OpenEntry, demand: &Demand, sent: &Sent) -> Result<Pass, Error> {
         let mut phase = self.phase.subscribe();
-        let model = demand.model.clone();
-        let entering = async {
-            if let Some(room) = self.books.room() {
-                room.await;
-            }
-            self.door.enter(demand).await
-        };
         tokio::select! {
             biased;
             _ = phase.wait_for(|phase| *phase != Phase::Open) => Err(Error::Draining),
-            entered = entering => {
-                entered.map_err(|refusal| Error::paced(&refusal, &model, self.now()))
-            }
+            entered = self.wait_at_the_door(entry, demand, sent) => entered,
         }
+    }
+
+    async fn wait_at_the_door(&self, entry: &mut OpenEntry, demand: &Demand, sent: &Sent) -> Result<Pass, Error> {
+        if let Some(room) = self.books.room() {
+            room.await;
+        }
+        let waiting = match self.door.offer(demand.clone()) {
+            Ok(Entered::Goes(pass)) => return Ok(pass),
+            Ok(Entered::Waits(waiting)) => waiting,
+            Err(refusal) => return Err(self.refusal(&refusal, demand)),
+        };
+        let Some(tries) = sent.tries.filter(|_| entry.attempts().is_empty()) else {
+            return waiting.end().await.map_err(|refusal| self.refusal(&refusal, demand));
+        };
+        let overtaken = entry.sits(self.sameness(entry, sent), tries);
+        let decision = tokio::select! {
+            biased;
+            Ok(()) = overtaken => Err(Error::SentAgain),
+            decided = waiting.end() => decided.map_err(|refusal| self.refusal(&refusal, demand)),
+        };
+        if entry.rises() { decision } else { Err(Error::SentAgain) }
+    }
+
+    fn refusal(&self, refusal: &Refusal, demand: &Demand) -> Error {
+        let full = matches!(refusal, Refusal::QueueFull { .. });
+        let eta = full.then(|| self.door.ask(|admission, now| admission.outlook(demand.clone(), now).wait)).flatten();
+        self.words.refused(refusal, &demand.model, eta, self.now())
+    }
+
+    /// What a client left when it gave the same call up, or still holds, where this is its retry.
+    fn place_of_earlier_try(&self, entry: &OpenEntry, sent: &Sent) -> Option<Taken<OpenEntry>> {
+        let tries = sent.tries.filter(|tries| *tries > 0)?;
+        self.returning.take(self.sameness(entry, sent), tries, self.now().instant)
+    }
+
+    fn sameness(&self, entry: &OpenEntry, sent: &Sent) -> Sameness {
+        Sameness::of(&entry.call().who.client, &sent.target, sent.body())
     }
 
     /// Tells the entry and the buckets what an answer says. `true`: it is a refusal against which waiting helps.
@@ -300,6 +356,13 @@ impl Pipeline {
         }
     }
 
+    /// Lets places and entries go whose callers don't come back. Runs as long as calls are taken.
+    pub(crate) async fn keep_places(self: Arc<Self>) {
+        let mut phase = self.phase.subscribe();
+        let ends = async { drop(phase.wait_for(|phase| *phase >= Phase::Draining).await) };
+        self.returning.keep(|| self.now().instant, ends).await;
+    }
+
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
     }
@@ -325,6 +388,25 @@ fn waiting_may_help(refusal: &Response<reqwest::Body>, now: Now) -> bool {
     said != Some(false) && throttled && http_body::Body::size_hint(refusal.body()).lower() <= REFUSAL_BYTES_MAX
 }
 
+/// What a client sent, as it goes out with each attempt.
+struct Sent {
+    target: String,
+    body: Held,
+    /// Which try of the client it is, where the client counts.
+    tries: Option<u32>,
+}
+
+impl Sent {
+    fn of(head: &request::Parts, body: Held) -> Sent {
+        let target = head.uri.path_and_query().map_or("/v1/messages", |target| target.as_str()).to_owned();
+        Sent { target, body, tries: headers::tries(&head.headers) }
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body.bytes
+    }
+}
+
 fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {
     anthropic::peek(body).map_err(|why| match why {
         NotACall::NoObject => Error::NoObject,
@@ -347,7 +429,9 @@ async fn watched<A>(entry: &OpenEntry, answer: impl Future<Output = A>, departur
 async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
     let mut response = error.response(&entry.call().id.to_string()).map(Answer::whole);
     mark(response.headers_mut(), &entry);
-    let _ = entry.close(entry.ending(error)).await;
+    if !entry.is_closed() {
+        let _ = entry.close(entry.ending(error)).await;
+    }
     response
 }
 

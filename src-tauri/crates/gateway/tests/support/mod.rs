@@ -223,6 +223,7 @@ impl World {
                 key: Some("keychain:test".into()),
                 pacing: pacing(),
             }],
+            budgets: Vec::new(),
             catalog: Arc::new(Catalog::default()),
         };
         change(&mut config);
