@@ -20,6 +20,7 @@ mod grammar;
 mod kinds;
 mod reader;
 
+pub use kinds::duration as parse_duration;
 pub use kinds::is_name;
 pub use kinds::listen as parse_listen;
 pub use reader::Wrong;

@@ -209,7 +209,7 @@ pub(super) const TIMEOUT: Kind<Duration> = Kind {
 };
 
 /// `600s`, `10m`, `1h`, `400d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);
     let number: u64 = number.parse().ok()?;
