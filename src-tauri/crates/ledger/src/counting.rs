@@ -3,6 +3,7 @@
 //! Only calls that went through the gateway count; what logs tell of others does not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::call::{CallId, Outcome};
 use domain::money::Usd;
@@ -62,6 +63,9 @@ pub struct Sent {
     pub interrupted: bool,
 }
 
+/// From its start to its end: longer ones may be missed where a period begins in their midst.
+const CALL_TAKES: Duration = Duration::from_secs(3_600);
+
 /// One row as SQL sums it.
 struct Sums {
     name: String,
@@ -94,7 +98,8 @@ struct SentRow {
 }
 
 impl Ledger {
-    /// What each spender used in calls that started from `from` on and before `to`, which may be later by a quarter of an hour.
+    /// What each spender used in calls that ended from `from` on, when they are counted, and started before `to`,
+    /// which may be later by a quarter of an hour. The same spender may come twice.
     pub async fn used(&self, of: Spender, from: Timestamp, to: Timestamp) -> Result<Vec<Used>, Error> {
         self.flush().await?;
         let to = to.as_millis().saturating_add(QUARTER_MS - 1).div_euclid(QUARTER_MS).saturating_mul(QUARTER_MS);
@@ -108,7 +113,7 @@ impl Ledger {
                 .saturating_mul(QUARTER_MS)
                 .min(to),
         };
-        let mut sums = self.used_of_entries(of.name(), from.as_millis(), first_quarter).await?;
+        let mut sums = self.used_of_entries(of.name(), from, first_quarter).await?;
         sums.extend(self.used_of_rollups(of.name(), first_quarter / QUARTER_MS, to / QUARTER_MS).await?);
         Ok(sums.iter().map(Sums::used).collect())
     }
@@ -141,10 +146,9 @@ impl Ledger {
         sums.map_err(|error| self.db.error(&error))
     }
 
-    async fn used_of_entries(&self, of: &str, from: i64, to: i64) -> Result<Vec<Sums>, Error> {
-        if from >= to {
-            return Ok(vec![]);
-        }
+    /// Of calls that started before `to`.
+    async fn used_of_entries(&self, of: &str, from: Timestamp, to: i64) -> Result<Vec<Sums>, Error> {
+        let (started_from, from) = (from.before(CALL_TAKES).as_millis(), from.as_millis());
         let sums = sqlx::query_as!(
             Sums,
             r#"SELECT CASE ?1 WHEN 'client' THEN client WHEN 'person' THEN person WHEN 'project' THEN project
@@ -158,10 +162,12 @@ impl Ledger {
                  sum(cache_write_1h_tokens * (cost_nanos IS NULL)) AS "unpriced_cache_write_1h!: i64",
                  sum(cache_read_tokens * (cost_nanos IS NULL)) AS "unpriced_cache_read!: i64",
                  sum(output_tokens * (cost_nanos IS NULL)) AS "unpriced_output!: i64"
-             FROM entry WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' AND source = 'gateway' GROUP BY 1"#,
+             FROM entry WHERE started_at >= ?2 AND started_at < ?3 AND ended_at >= ?4 AND outcome <> 'refused'
+             AND source = 'gateway' GROUP BY 1"#,
             of,
-            from,
-            to
+            started_from,
+            to,
+            from
         )
         .fetch_all(&self.readers)
         .await;
@@ -184,7 +190,7 @@ impl Ledger {
     }
 
     /// All that was sent from `from` on, by calls that started at most `started_before` earlier.
-    pub async fn sent(&self, from: Timestamp, started_before: std::time::Duration) -> Result<Vec<Sent>, Error> {
+    pub async fn sent(&self, from: Timestamp, started_before: Duration) -> Result<Vec<Sent>, Error> {
         self.flush().await?;
         let (started_from, from) = (from.before(started_before).as_millis(), from.as_millis());
         let rows = sqlx::query_as!(

@@ -33,8 +33,9 @@ async fn spending_is_summed_from_the_moment_a_period_began_and_unpriced_calls_ap
     settle(
         &ledger,
         vec![
-            spent(1, "2026-11-24T08:06:59Z", "ci", None, true),
-            spent(2, "2026-11-24T08:07:00Z", "ci", Some("acme"), true),
+            spent(1, "2026-11-24T08:06:58Z", "ci", None, true),
+            // Every call takes a second and a half: this one counts where it ends.
+            spent(2, "2026-11-24T08:06:59Z", "ci", Some("acme"), true),
             spent(3, "2026-11-24T09:00:00Z", "ci", Some("acme"), false),
             spent(4, "2026-11-24T10:00:00Z", "web", Some("other"), true),
             Entry { source: Source::Log, ..spent(5, "2026-11-24T10:00:00Z", "ci", None, true) },
@@ -52,7 +53,7 @@ async fn spending_is_summed_from_the_moment_a_period_began_and_unpriced_calls_ap
     assert_eq!(total(used(Spender::Tenant).await), [used_by("acme", 2, 1), used_by("other", 1, 1)]);
     assert_eq!(total(used(Spender::Machine).await), [used_by("", 3, 2)]);
     assert_eq!(total(used(Spender::Upstream).await), [used_by("anthropic", 3, 2)]);
-    assert_eq!(ledger.first_call("anthropic", from).await.expect("asked"), Some(from));
+    assert_eq!(ledger.first_call("anthropic", from).await.expect("asked"), Some(at("2026-11-24T09:00:00Z")));
     assert_eq!(ledger.first_call("other", from).await.expect("asked"), None);
 }
 
