@@ -49,8 +49,8 @@ use crate::tier::{GroupLimits, MinuteLimits, OutputCounting};
 use crate::time::{Instant, Now};
 use crate::usage::{Tokens, Usage};
 
-/// One credential at one upstream.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// One credential at one upstream. The default is the first that is added.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct AccountId(usize);
 
 impl AccountId {

@@ -4,19 +4,27 @@ use std::sync::{Arc, PoisonError};
 
 use domain::admission::{
     AccountId, ClassQueue, EstimateError, Level, Memory, Outlook, Outside, Past, QuotaKey, QuotaLevel, Reservation,
-    TaughtLimits, WaitingCall,
+    ReservationId, TaughtLimits, WaitingCall,
 };
 use domain::call::{CallId, Class};
 use domain::config::{Budget, Client, Period, Scope};
 use thiserror::Error as ThisError;
 
 use crate::pipeline::Pipeline;
+use crate::reserving::Wanted;
 use crate::server::Gateway;
 
 /// One sentence: why nobody can say what would become of a call.
 #[derive(Clone, PartialEq, Eq, Debug, ThisError)]
 #[error("{reason}")]
 pub struct NoOutlook {
+    pub reason: String,
+}
+
+/// One sentence: why nothing was set aside.
+#[derive(Clone, PartialEq, Eq, Debug, ThisError)]
+#[error("{reason}")]
+pub struct NotSetAside {
     pub reason: String,
 }
 
@@ -58,6 +66,16 @@ impl Gateway {
         let demand = self.pipeline().imagined(body, client);
         let demand = demand.map_err(|error| NoOutlook { reason: error.to_string() })?;
         Ok(self.pipeline().door.ask(|admission, now| admission.outlook(demand, now)))
+    }
+
+    /// Sets capacity aside for a client's calls, or says why not.
+    pub fn reserve(&self, client: &Client, wanted: &Wanted) -> Result<Reservation, NotSetAside> {
+        self.pipeline().set_aside(client, wanted).map_err(|error| NotSetAside { reason: error.to_string() })
+    }
+
+    /// Ends a reservation. `false` where the client holds none of that name.
+    pub fn release(&self, id: ReservationId, client: &str) -> bool {
+        self.pipeline().door.change(|admission, now| admission.release_reservation(id, client, now))
     }
 
     pub fn pause(&self, class: Class) {

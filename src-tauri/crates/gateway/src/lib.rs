@@ -47,8 +47,9 @@ mod upstream;
 mod wire;
 mod words;
 
-pub use controls::NoOutlook;
+pub use controls::{NoOutlook, NotSetAside};
 pub use live::{LiveCall, LiveState};
+pub use reserving::Wanted;
 pub use server::{Gateway, StartError};
 pub use upstream::{BadUpstream, ProxyUse};
 pub use wire::shape_of;

@@ -19,10 +19,20 @@ const ROOT: &str = "/tidegate/reservations";
 const COUNT_MAX: u64 = 1_000_000_000_000;
 const TTL: Duration = Duration::from_secs(600);
 
+/// What is to be set aside; tokens are those of all calls together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    pub model: String,
+    pub calls: u64,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub ttl: Duration,
+}
+
 /// What a client wants of its reservations.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Reserving {
-    Make { model: String, calls: u64, input_tokens: u64, output_tokens: u64, ttl: Duration },
+    Make(Wanted),
     Extend { id: ReservationId, ttl: Duration },
     Release { id: ReservationId },
 }
@@ -48,7 +58,7 @@ fn make(asked: &Value) -> Result<Reserving, Error> {
     let model = asked["model"].as_str().filter(|model| !model.is_empty());
     let calls = count(&asked["calls"], None).filter(|calls| *calls > 0);
     let tokens = |name: &str| count(&asked[name], Some(0));
-    Ok(Reserving::Make {
+    Ok(Reserving::Make(Wanted {
         model: model.ok_or(bad("model must be a string such as \"claude-sonnet-5-5\""))?.to_owned(),
         calls: calls.ok_or(bad("calls must be a whole number of at least 1"))?,
         input_tokens: tokens("input_tokens")
@@ -56,7 +66,7 @@ fn make(asked: &Value) -> Result<Reserving, Error> {
         output_tokens: tokens("output_tokens")
             .ok_or(bad("output_tokens must be a whole number, of all calls together"))?,
         ttl: ttl(asked)?,
-    })
+    }))
 }
 
 fn object(body: &[u8]) -> Result<Value, Error> {
@@ -107,19 +117,8 @@ impl Pipeline {
             return Err(Error::Draining);
         }
         let kept = match asked {
-            Reserving::Make { model, calls, input_tokens, output_tokens, ttl } => {
-                let now = self.now();
-                let ask = ReservationAsk {
-                    id: ReservationId(CallId::new(now.timestamp, self.chance())),
-                    client: client.name.clone(),
-                    account: self.upstreams.first().ok_or(Error::NoUpstream)?.account,
-                    model: short(&model),
-                    calls,
-                    input_tokens,
-                    output_tokens,
-                    ttl,
-                    price: self.price(&model, now.timestamp),
-                };
+            Reserving::Make(wanted) => {
+                let ask = self.ask_of(client, &wanted)?;
                 self.door.change(|admission, now| admission.reserve(ask, now))
             }
             Reserving::Extend { id, ttl } => {
@@ -131,6 +130,31 @@ impl Pipeline {
             }
         };
         kept.map(|kept| shown(&kept)).map_err(|why| self.words.not_reserved(&why, self.now()))
+    }
+}
+
+impl Pipeline {
+    fn ask_of(&self, client: &Client, wanted: &Wanted) -> Result<ReservationAsk, Error> {
+        let now = self.now();
+        let Wanted { model, calls, input_tokens, output_tokens, ttl } = wanted;
+        Ok(ReservationAsk {
+            id: ReservationId(CallId::new(now.timestamp, self.chance())),
+            client: client.name.clone(),
+            account: self.upstreams.first().ok_or(Error::NoUpstream)?.account,
+            model: short(model),
+            calls: *calls,
+            input_tokens: *input_tokens,
+            output_tokens: *output_tokens,
+            ttl: *ttl,
+            price: self.price(model, now.timestamp),
+        })
+    }
+
+    /// For a client that someone speaks for.
+    pub(crate) fn set_aside(&self, client: &Client, wanted: &Wanted) -> Result<Reservation, Error> {
+        let ask = self.ask_of(client, wanted)?;
+        let kept = self.door.change(|admission, now| admission.reserve(ask, now));
+        kept.map_err(|why| self.words.not_reserved(&why, self.now()))
     }
 }
 
@@ -161,7 +185,7 @@ mod tests {
         let id: CallId = "01JDZZZZZZZZZZZZZZZZZZZZZZ".parse().expect("an id");
         let of = |secs: u64, input_tokens, output_tokens| {
             let ttl = Duration::from_secs(secs);
-            Ok(Reserving::Make { model: "m".into(), calls: 3, input_tokens, output_tokens, ttl })
+            Ok(Reserving::Make(Wanted { model: "m".into(), calls: 3, input_tokens, output_tokens, ttl }))
         };
         for (body, expected) in [
             (r#"{"calls":3,"model":"m","ttl":"10m","input_tokens":7,"output_tokens":8}"#, of(600, 7, 8)),
