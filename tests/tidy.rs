@@ -250,6 +250,8 @@ fn export_views(config: &ts_rs::Config) {
     app::view::WhyView::export_all(config).expect("WhyView");
     app::view::ClientView::export_all(config).expect("ClientView");
     app::view::VerifyView::export_all(config).expect("VerifyView");
+    app::view::OutlookView::export_all(config).expect("OutlookView");
+    app::view::WaitingView::export_all(config).expect("WaitingView");
 }
 
 fn metadata() -> Metadata {

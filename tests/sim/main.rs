@@ -4,6 +4,7 @@
 //! true buckets of its own. `SIM_SEED=… make sim` replays a run and prints it, `SIM_HOURS=…` makes the survey longer.
 
 mod clients;
+mod estimates;
 mod fairness;
 mod figures;
 mod goodput;

@@ -178,11 +178,11 @@ fn size(rng: &mut Rng, limits: Limits, subset: &Subset) -> Size {
     let max_tokens = output * rng.u64(1..3);
     Size {
         input: (input / 2 + 1, input),
-        cached: if subset.wild_sizes { (input, input * 4) } else { (0, 0) },
+        cached: if rng.u64(..4) == 0 { (input, input * 4) } else { (0, 0) },
         output: (output / 4 + 1, output),
         max_tokens: max_tokens.min(limits.output / 2).max(output),
-        tokens_per_kilobyte: 250.0,
-        noise: if subset.wild_sizes { 0.5 } else { 0.01 },
+        tokens_per_kilobyte: rng.f64() * 80.0 + 220.0,
+        noise: if subset.wild_sizes { 0.5 } else { 0.03 },
         tokens_per_second: rng.u64(20..200),
     }
 }

@@ -359,7 +359,7 @@ impl World {
             tenant: made.tenant.map(|tenant| format!("tenant-{tenant}").into()),
             person: None,
             project: None,
-            shape: Shape { bytes: made.bytes, ..Shape::default() },
+            shape: Shape::of_words(made.bytes),
             max_tokens: Some(made.max_tokens),
             caching: Caching::None,
             price: client.price.clone(),

@@ -6,7 +6,7 @@ export type LimitView = { upstream: string,
  */
 group: string, 
 /**
- * `requests`, `input_tokens`, `output_tokens`, `concurrency`.
+ * `requests`, `input_tokens`, `output_tokens`, `tokens`, `concurrency`, `priority_input_tokens`, `priority_output_tokens`.
  */
 resource: string, limit: number, 
 /**
@@ -18,7 +18,7 @@ guard: number,
  */
 level: number, 
 /**
- * `settings`, `tier`, `headers`.
+ * `settings`, `tier`, `headers`, `api`.
  */
 source: string, 
 /**

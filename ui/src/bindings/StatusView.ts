@@ -10,6 +10,7 @@ import type { LimitView } from "./LimitView";
 import type { LiveCallView } from "./LiveCallView";
 import type { OutsideView } from "./OutsideView";
 import type { QueueView } from "./QueueView";
+import type { ReservationView } from "./ReservationView";
 import type { SpendView } from "./SpendView";
 import type { SuccessView } from "./SuccessView";
 import type { WindowView } from "./WindowView";
@@ -21,7 +22,7 @@ export type StatusView = { version: string,
 /**
  * RFC 3339, UTC: when this was read.
  */
-at: string, gateway: GatewayView, limits: Array<LimitView>, windows: Array<WindowView>, queue: QueueView, spend: SpendView, forecasts: Array<ForecastView>, breakers: Array<BreakerView>, emergency: EmergencyView, outside: Array<OutsideView>, alerts: Array<AlertView>, estimates: Array<EstimateView>, cache: CacheView, success: SuccessView, 
+at: string, gateway: GatewayView, limits: Array<LimitView>, windows: Array<WindowView>, queue: QueueView, spend: SpendView, forecasts: Array<ForecastView>, breakers: Array<BreakerView>, emergency: EmergencyView, outside: Array<OutsideView>, reservations: Array<ReservationView>, alerts: Array<AlertView>, estimates: Array<EstimateView>, cache: CacheView, success: SuccessView, 
 /**
  * Calls that run now, then the latest that ended; newest first, at most 50.
  */

@@ -142,6 +142,7 @@ class World {
       breakers: [],
       emergency: { active: false, since: null, reason: null },
       outside: [],
+      reservations: [],
       alerts: [],
       estimates: [],
       cache: { hits: 0, misses: 0, calls_avoided: 0, saved_usd: '0' },

@@ -12,7 +12,9 @@ use crate::clients::{ClientChange, ClientError};
 use crate::folder;
 use crate::range::range;
 use crate::show;
-use crate::view::{CallView, ClientView, StatusView, UsageView, VerifyView, WhyView};
+use crate::view::{
+    CallView, ClientView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView, WhyView,
+};
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
@@ -57,6 +59,40 @@ pub enum Command {
     Resume {
         class: String,
     },
+    /// What a request body will come to.
+    Estimate {
+        /// Of the asker's.
+        file: PathBuf,
+        client: Option<String>,
+    },
+    /// The calls that wait, the longest first.
+    Queue,
+    /// By a call's id, or as much of its beginning as names one.
+    QueueDrop {
+        call: String,
+    },
+    QueueRaise {
+        call: String,
+    },
+    Reserve(ReserveQuestion),
+    Release {
+        id: String,
+        client: String,
+    },
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReserveQuestion {
+    /// Whose it shall be: by name, else by the hash of its token, else the only client there is.
+    pub client: Option<String>,
+    pub token_sha256: Option<String>,
+    pub calls: u64,
+    /// Of all calls together.
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub model: String,
+    pub ttl_ms: u64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -80,6 +116,11 @@ pub enum Answer {
     /// Of a new client; nobody can show it again.
     Token(String),
     Clients(Vec<ClientView>),
+    Estimate(OutlookView),
+    Queue(Vec<WaitingView>),
+    /// The call that an id or its beginning named.
+    Call(String),
+    Reservation(ReservationView),
     Done,
 }
 
@@ -184,10 +225,15 @@ impl App {
                 Answer::Done
             }
             Command::Verify => Answer::Verify(self.verify().await?),
-            Command::ClientAdd { name, change } => Answer::Token(self.add_client(&name, &change)?),
+            Command::ClientAdd { name, change } => {
+                let token = self.add_client(&name, &change)?;
+                self.recount().await;
+                Answer::Token(token)
+            }
             Command::ClientList => Answer::Clients(self.clients()),
             Command::ClientSet { name, change } => {
                 self.set_client(&name, &change)?;
+                self.recount().await;
                 Answer::Done
             }
             Command::ClientRevoke { name } => {
@@ -199,11 +245,20 @@ impl App {
                 Answer::Done
             }
             Command::Pause { class } => {
-                self.pause(named_class(&class)?)?;
+                self.pause(named_class(&class)?).await?;
                 Answer::Done
             }
             Command::Resume { class } => {
-                self.resume(named_class(&class)?)?;
+                self.resume(named_class(&class)?).await?;
+                Answer::Done
+            }
+            Command::Estimate { file, client } => Answer::Estimate(self.estimate(&file, client.as_deref()).await?),
+            Command::Queue => Answer::Queue(self.queue()?),
+            Command::QueueDrop { call } => Answer::Call(self.drop_call(&call)?),
+            Command::QueueRaise { call } => Answer::Call(self.raise_call(&call)?),
+            Command::Reserve(question) => Answer::Reservation(self.reserve(&question).await?),
+            Command::Release { id, client } => {
+                self.release(&id, &client).await?;
                 Answer::Done
             }
         })

@@ -1,12 +1,14 @@
 //! One set of books, clients and keys: what every question is answered from, whether or not a gateway runs on it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::admission::{Memory, Past};
 use domain::call::{CallId, Class};
 use domain::catalog::Catalog;
+use domain::config::Rules;
 use domain::time::{Calendar, Timestamp};
 use gateway::{Config, Gateway, LiveState, Mount, Ports};
 use ledger::{Filter, Ledger};
@@ -14,14 +16,19 @@ use simulator::{Latency, Simulator};
 
 use crate::api::ApiError;
 use crate::books::GatewayBooks;
-use crate::clients::{ClientChange, Clients};
+use crate::clients::{ClientChange, ClientError, Clients, Known};
 use crate::clock::{self, SystemClock};
+use crate::counting::Counted;
+use crate::demo::ANY_PORT;
+use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
-use crate::settings::{Durability, Settings, Upstream, UpstreamKind};
+use crate::settings::{BaseUrl, Durability, Settings, Upstream, UpstreamKind};
 use crate::view::{ClientView, LiveCallView, StatusView};
-use crate::{HostError, data, port, show};
+use crate::{HostError, counting, data, learned, port, show};
 
 pub struct App {
+    dir: PathBuf,
+    settings: Settings,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) calendar: Calendar,
@@ -37,6 +44,7 @@ pub struct App {
 struct Serving {
     gateway: Arc<Gateway>,
     upstreams: Vec<String>,
+    keeping: Arc<Keeping>,
     _simulators: Arc<Vec<Simulator>>,
 }
 
@@ -61,6 +69,8 @@ impl App {
         }
         let before = ledger.calls(&Filter::default(), LIVE_MAX as u32).await?.iter().map(show::ended).collect();
         Ok(App {
+            dir: dir.to_owned(),
+            settings: settings.clone(),
             ledger: Arc::new(ledger),
             catalog,
             calendar: settings.gateway.calendar,
@@ -69,6 +79,21 @@ impl App {
             serving: Mutex::new(None),
             before,
         })
+    }
+
+    /// One that is asked and never opened: it knows what was learned, and no calls.
+    pub(crate) async fn closed_gateway(&self) -> Result<Arc<Gateway>, gateway::StartError> {
+        let upstreams = self.settings.upstreams.iter().map(|upstream| gateway::Upstream {
+            name: upstream.name.to_string(),
+            base_url: upstream.base_url.as_ref().map_or("http://127.0.0.1", BaseUrl::as_str).to_owned(),
+            key: None,
+            pacing: upstream.pacing.clone(),
+        });
+        let upstreams = upstreams.collect();
+        let config = Config { listen: ANY_PORT, upstreams, ..config(&self.settings, self.catalog.clone()) };
+        let gateway = Gateway::bind(config, self.ports(), vec![]).await?;
+        gateway.recall(learned::read(&self.dir));
+        Ok(Arc::new(gateway))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -97,14 +122,48 @@ impl App {
         if upstreams.is_empty() {
             tracing::warn!("{}", show::NO_UPSTREAM);
         }
-        let names = upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        let counted = self.counted(&upstreams);
+        let inherited = self.inheritance(settings, &upstreams).await?;
         let config = Config { listen, upstreams, ..config(settings, self.catalog.clone()) };
-        let gateway = Gateway::start(config, self.ports(), mounts).await.map_err(|error| taken(error, listen))?;
+        let gateway = Gateway::bind(config, self.ports(), mounts).await.map_err(|error| taken(error, listen))?;
         gateway.set_clients(known(&lock(&self.clients)));
+        inherited.tell(&gateway);
+        for (key, used) in counted.spent(&gateway.quotas(), self.now()).await? {
+            gateway.count(&key, used);
+        }
+        let gateway = Arc::new(gateway);
         let address = gateway.address();
-        let serving = Serving { gateway: Arc::new(gateway), upstreams: names, _simulators: Arc::new(simulators) };
-        *lock(&self.serving) = Some(serving);
+        let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone());
+        keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
+        *lock(&self.serving) = Some(Serving {
+            gateway: gateway.clone(),
+            upstreams: counted.upstreams,
+            keeping: Arc::new(keeping),
+            _simulators: Arc::new(simulators),
+        });
+        gateway.open();
         Ok(address)
+    }
+
+    fn counted(&self, upstreams: &[gateway::Upstream]) -> Counted {
+        Counted {
+            ledger: self.ledger.clone(),
+            catalog: self.catalog.clone(),
+            upstreams: upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+        }
+    }
+
+    /// What earlier runs leave to a gateway.
+    async fn inheritance(
+        &self,
+        settings: &Settings,
+        upstreams: &[gateway::Upstream],
+    ) -> Result<Inheritance, ledger::Error> {
+        let now = self.now();
+        let mut memory = learned::read(&self.dir);
+        counting::find_windows(&self.ledger, upstreams, &mut memory, now).await?;
+        let past = counting::past(&self.ledger, settings.gateway.max_wait, now).await?;
+        Ok(Inheritance { memory, past })
     }
 
     fn ports(&self) -> Ports {
@@ -159,8 +218,10 @@ impl App {
 
     /// Lets what runs finish for at most `patience`, and stops the gateway.
     pub(crate) async fn drain(&self, patience: Duration) {
-        if let Some(gateway) = self.gateway() {
-            gateway.drain(patience).await;
+        let serving = lock(&self.serving).clone();
+        if let Some(serving) = serving {
+            serving.gateway.drain(patience).await;
+            serving.keeping.keep_now().await;
         }
         *lock(&self.serving) = None;
     }
@@ -201,37 +262,48 @@ impl App {
         lock(&self.clients).all().iter().map(|known| show::client(&known.client)).collect()
     }
 
+    pub(crate) fn known_clients(&self) -> Vec<Known> {
+        lock(&self.clients).all().to_vec()
+    }
+
     /// The token of a new client. Nobody can show it again.
     pub fn add_client(&self, name: &str, change: &ClientChange) -> Result<String, ApiError> {
-        let mut clients = lock(&self.clients);
-        let token = clients.add(name, change)?;
-        self.tell_gateway(&clients);
-        Ok(token)
+        Ok(self.change_clients(|clients| clients.add(name, change))?)
     }
 
     pub fn set_client(&self, name: &str, change: &ClientChange) -> Result<(), ApiError> {
+        Ok(self.change_clients(|clients| clients.set(name, change))?)
+    }
+
+    fn change_clients<T>(&self, change: impl FnOnce(&mut Clients) -> Result<T, ClientError>) -> Result<T, ClientError> {
         let mut clients = lock(&self.clients);
-        clients.set(name, change)?;
+        let changed = change(&mut clients)?;
         self.tell_gateway(&clients);
-        Ok(())
+        Ok(changed)
+    }
+
+    /// A budget that is new counts what was spent before it was set.
+    pub(crate) async fn recount(&self) {
+        let serving = lock(&self.serving).clone();
+        if let Some(serving) = serving {
+            serving.keeping.recount().await;
+        }
     }
 
     /// Makes a client anew: an earlier token of it ends.
     pub(crate) fn renew_client(&self, name: &str, change: &ClientChange) -> Result<String, HostError> {
-        let mut clients = lock(&self.clients);
-        if clients.all().iter().any(|known| *known.client.name == *name) {
-            clients.revoke(name)?;
-        }
-        let token = clients.add(name, change)?;
-        self.tell_gateway(&clients);
-        Ok(token)
+        let renewed = self.change_clients(|clients| {
+            if clients.all().iter().any(|known| *known.client.name == *name) {
+                clients.revoke(name)?;
+            }
+            clients.add(name, change)
+        });
+        Ok(renewed?)
     }
 
     /// Running calls of the client finish; none starts.
     pub fn revoke_client(&self, name: &str) -> Result<(), ApiError> {
-        let mut clients = lock(&self.clients);
-        clients.revoke(name)?;
-        self.tell_gateway(&clients);
+        self.change_clients(|clients| clients.revoke(name))?;
         Ok(())
     }
 
@@ -241,15 +313,54 @@ impl App {
         }
     }
 
-    pub fn pause(&self, class: Class) -> Result<(), ApiError> {
-        self.gateway().ok_or_else(nothing_runs)?.pause(class);
+    /// The gateway that runs, and the names of its upstreams.
+    pub(crate) fn running(&self) -> Result<(Arc<Gateway>, Vec<String>), ApiError> {
+        let serving = lock(&self.serving).clone();
+        serving.map(|serving| (serving.gateway, serving.upstreams)).ok_or_else(nothing_runs)
+    }
+
+    /// A restart must not let through what is held back, nor take what was set aside.
+    pub(crate) async fn keep_now(&self) {
+        let serving = lock(&self.serving).clone();
+        if let Some(serving) = serving {
+            serving.keeping.keep_now().await;
+        }
+    }
+
+    pub async fn pause(&self, class: Class) -> Result<(), ApiError> {
+        self.running()?.0.pause(class);
+        self.keep_now().await;
         Ok(())
     }
 
-    pub fn resume(&self, class: Class) -> Result<(), ApiError> {
-        self.gateway().ok_or_else(nothing_runs)?.resume(class);
+    pub async fn resume(&self, class: Class) -> Result<(), ApiError> {
+        self.running()?.0.resume(class);
+        self.keep_now().await;
         Ok(())
     }
+}
+
+/// What earlier runs leave to a gateway.
+struct Inheritance {
+    memory: Memory,
+    past: Vec<Past>,
+}
+
+impl Inheritance {
+    fn tell(self, gateway: &Gateway) {
+        gateway.recall(self.memory);
+        gateway.replay(self.past);
+    }
+}
+
+/// A simulator of ours has no administrators.
+fn administered(settings: &Settings, accounts: &[String]) -> Vec<Administered> {
+    let administered = settings.upstreams.iter().filter_map(|upstream| {
+        let (admin_key, base) = (upstream.admin_key.clone()?, upstream.base_url.clone()?);
+        let account = accounts.iter().position(|name| **name == *upstream.name)?;
+        Some(Administered { name: upstream.name.clone(), account, base, admin_key })
+    });
+    administered.collect()
 }
 
 fn nothing_runs() -> ApiError {
@@ -260,23 +371,29 @@ fn known(clients: &Clients) -> Vec<([u8; 32], Arc<domain::config::Client>)> {
     clients.all().iter().map(|known| (known.token_sha256, known.client.clone())).collect()
 }
 
+fn rules(settings: &Settings) -> Rules {
+    Rules {
+        queue_max: settings.gateway.queue_max,
+        calendar: settings.gateway.calendar,
+        background: settings.background,
+        week_reserve_permille: settings.week_reserve_permille,
+    }
+}
+
 fn config(settings: &Settings, catalog: Arc<Catalog>) -> Config {
     let gateway = &settings.gateway;
     Config {
         listen: gateway.listen,
         allow_remote: gateway.allow_remote,
         max_wait: gateway.max_wait,
-        rules: domain::config::Rules {
-            queue_max: gateway.queue_max,
-            calendar: gateway.calendar,
-            ..domain::config::Rules::default()
-        },
+        rules: rules(settings),
         host_names: gateway.host_names.clone(),
         allowed_origins: gateway.allowed_origins.clone(),
         body_budget: gateway.body_budget,
         timeouts: settings.timeouts,
         proxy: gateway.proxy.clone(),
         upstreams: vec![],
+        budgets: settings.budgets.clone(),
         catalog,
     }
 }

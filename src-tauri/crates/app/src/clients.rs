@@ -143,7 +143,13 @@ pub(crate) fn new_token(prefix: &str) -> Result<String, ClientError> {
     Ok(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-fn unchanged(name: &str) -> Client {
+/// As `clients.json` keeps a token.
+pub fn hash(token: &str) -> String {
+    hex(&Sha256::digest(token.as_bytes()))
+}
+
+/// A client of whom nobody has said anything.
+pub(crate) fn unchanged(name: &str) -> Client {
     Client {
         name: name.into(),
         class: Class::Normal,
@@ -246,7 +252,7 @@ impl Row {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

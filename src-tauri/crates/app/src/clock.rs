@@ -18,6 +18,11 @@ pub fn now() -> Now {
     Now { instant: instant(), timestamp: timestamp() }
 }
 
+/// How long until the wall clock shows an RFC 3339 moment; nothing where it already does.
+pub fn until(moment: &str) -> std::time::Duration {
+    Timestamp::parse(moment).map_or_else(std::time::Duration::default, |moment| moment.since(timestamp()))
+}
+
 #[cfg(unix)]
 fn instant() -> Instant {
     use rustix::time::{ClockId, clock_gettime};

@@ -12,8 +12,9 @@ use serde::Serialize;
 use crate::api::Command;
 use crate::control::Desk;
 use crate::keychain::Keychain;
-use crate::settings::{BaseUrl, KeyRef, Settings};
-use crate::{App, clock, data, port, settings};
+use crate::outbound::{client, root_cause};
+use crate::settings::{BaseUrl, KeyRef, Settings, Upstream};
+use crate::{App, account, clock, data, port, settings};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -48,6 +49,7 @@ pub async fn examine(data_dir: &Path, settings_file: &Path) -> Vec<Check> {
     for upstream in &settings.upstreams {
         if let Some(base) = &upstream.base_url {
             checks.extend(way_to(&upstream.name, base, &settings).await);
+            checks.extend(limits_told(upstream, base, data_dir, &settings).await);
         }
     }
     checks.push(proxy(&settings.gateway.proxy));
@@ -176,6 +178,17 @@ async fn keys(data_dir: &Path, settings: &Settings) -> Vec<Check> {
     checks
 }
 
+/// Whether the Rate Limits API tells an administrator's key what the limits are. Calls go without it.
+async fn limits_told(upstream: &Upstream, base: &BaseUrl, data_dir: &Path, settings: &Settings) -> Option<Check> {
+    let admin_key = upstream.admin_key.as_ref()?;
+    let what = format!("{}: limits by API", upstream.name);
+    let keychain = Keychain::of_system(data_dir);
+    Some(match account::limits(base, admin_key, &keychain, &settings.gateway.proxy).await {
+        Ok(told) => check(what, Verdict::Pass, format!("told for {} groups of models", told.len())),
+        Err(reason) => check(what, Verdict::Warn, reason),
+    })
+}
+
 /// DNS, then the connection, then TLS and the first byte of an answer; the first failure ends it.
 async fn way_to(name: &str, base: &BaseUrl, settings: &Settings) -> Vec<Check> {
     let mut checks = vec![];
@@ -246,25 +259,6 @@ async fn first_byte(name: &str, base: &BaseUrl, settings: &Settings) -> Check {
             format!("{}: check the network, the proxy and the certificates", root_cause(&error)),
         ),
     }
-}
-
-fn client(proxy: &ProxyUse, base: &BaseUrl) -> reqwest::Result<reqwest::Client> {
-    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
-    match proxy {
-        _ if base.is_loopback() => builder.no_proxy(),
-        ProxyUse::Env => builder,
-        ProxyUse::None => builder.no_proxy(),
-        ProxyUse::Url(url) => builder.no_proxy().proxy(reqwest::Proxy::all(url)?),
-    }
-    .build()
-}
-
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn proxy(proxy: &ProxyUse) -> Check {

@@ -4,23 +4,29 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod api;
 mod app;
 mod books;
 pub mod clients;
 pub mod clock;
 pub mod control;
+mod counting;
 pub mod data;
 mod demo;
 pub mod doctor;
 pub mod folder;
 mod host;
+mod keeping;
 pub mod keychain;
+mod learned;
 pub mod log;
 mod mount;
+mod outbound;
 pub mod places;
 pub mod port;
 pub mod process;
+mod queue;
 mod range;
 pub mod settings;
 mod show;

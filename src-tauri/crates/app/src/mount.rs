@@ -95,6 +95,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
         "usage" => Command::Usage { by: query.remove("by"), from: query.remove("from"), to: query.remove("to") },
         "calls" => Command::Calls { last: last(query.remove("last"))? },
         "clients" => Command::ClientList,
+        "queue" => Command::Queue,
         "verify" => Command::Verify,
         path => match path.strip_prefix("calls/") {
             Some(call_id) => Command::Why { call_id: call_id.to_owned() },
@@ -107,7 +108,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
     }
 }
 
-const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, calls, calls/ID, clients and verify";
+const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, calls, calls/ID, clients, queue and verify";
 
 fn last(text: Option<String>) -> Result<u32, ApiError> {
     let wrong = || ApiError::asker("last is a number from 1 to 100000");
@@ -142,8 +143,11 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(Answer::Why(view)) => json(&view),
         Ok(Answer::Verify(view)) => json(&view),
         Ok(Answer::Clients(view)) => json(&view),
+        Ok(Answer::Queue(view)) => json(&view),
         // No reading command has these answers.
-        Ok(Answer::Token(_) | Answer::Done) => json(&()),
+        Ok(Answer::Token(_) | Answer::Estimate(_) | Answer::Call(_) | Answer::Reservation(_) | Answer::Done) => {
+            json(&())
+        }
         Err(error) => refused(&error),
     }
 }

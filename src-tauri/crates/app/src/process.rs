@@ -35,6 +35,19 @@ pub fn raise_file_limit() {
     }
 }
 
+/// Asks another process of ours to end, as the one who stops us would.
+pub fn ask_to_end(pid: u32) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Pid, Signal, kill_process};
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        // One that has ended by itself needs no asking.
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+    }
+    #[cfg(not(unix))]
+    let _ = pid;
+}
+
 #[cfg(unix)]
 fn told(consequence: &str, result: rustix::io::Result<()>) {
     if let Err(error) = result {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::config::Pacing;
+use domain::config::{BackgroundGuard, Budget, Pacing};
 use domain::tier::Scheme;
 use domain::time::Calendar;
 use gateway::{ProxyUse, Timeouts};
@@ -20,6 +20,7 @@ mod grammar;
 mod kinds;
 mod reader;
 
+pub use kinds::duration as parse_duration;
 pub use kinds::is_name;
 pub use kinds::listen as parse_listen;
 pub use reader::Wrong;
@@ -29,6 +30,11 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     pub timeouts: Timeouts,
     pub upstreams: Vec<Upstream>,
+    /// Beside those of the clients themselves.
+    pub budgets: Vec<Budget>,
+    pub background: Option<BackgroundGuard>,
+    /// From here on only critical calls spend a week's window. In thousandths of it.
+    pub week_reserve_permille: u32,
     pub durability: Durability,
     /// Sections that are legal and change nothing in this version.
     pub without_effect: Vec<&'static str>,
@@ -55,6 +61,8 @@ pub struct Upstream {
     /// None for a simulator: it gets its address when it starts.
     pub base_url: Option<BaseUrl>,
     pub key: Option<KeyRef>,
+    /// For what only administrators may ask: the limits as they are.
+    pub admin_key: Option<KeyRef>,
     pub pacing: Pacing,
 }
 

@@ -3,21 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{ClassQueue, Level};
+use domain::admission::{
+    ClassQueue, EstimateError, Level, Outlook, Outside, QuotaKey, QuotaLevel, Reservation, Unit, WaitingCall,
+};
 use domain::call::{Class, Entry};
 use domain::catalog::Catalog;
-use domain::config::Client;
+use domain::config::{Client, Scope};
 use domain::money::Usd;
 use domain::price::{Price, Rate};
-use domain::time::Now;
+use domain::time::{Now, Timestamp};
 use domain::usage::Usage;
 use gateway::{Gateway, LiveCall, LiveState};
 use ledger::{Spend, Totals, UsageRow};
 
 use crate::range::Range;
 use crate::view::{
-    AttemptView, CacheView, CallView, ClassQueueView, ClientView, LimitView, LiveCallView, PriceView, SpendView,
-    StatusView, TermView, UsageRowView, UsageView, WhyView,
+    AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, LimitView, LiveCallView,
+    OutlookView, OutsideView, PriceView, ReservationView, SpendView, StatusView, TermView, UsageRowView, UsageView,
+    WaitingView, WhyView, WindowView,
 };
 
 pub(crate) fn call(entry: &Entry) -> CallView {
@@ -191,6 +194,11 @@ pub(crate) fn gateway(status: &mut StatusView, gateway: &Gateway, upstreams: &[S
     status.gateway.trouble = gateway.trouble().or_else(|| upstreams.is_empty().then(|| NO_UPSTREAM.to_owned()));
     status.gateway.upstreams = upstreams.to_vec();
     status.limits = gateway.levels().iter().map(|level| limit(level, upstreams, now)).collect();
+    status.windows = gateway.quotas().iter().map(|quota| window(quota, upstreams)).collect();
+    status.outside = gateway.outside().iter().map(|share| outside(share, upstreams)).collect();
+    let errors = gateway.estimates();
+    status.estimates = errors.iter().map(|(account, error)| estimate(upstreams.get(account.index()), error)).collect();
+    status.reservations = gateway.reservations().iter().map(|held| reservation(held, upstreams)).collect();
     status.queue.critical = class(&gateway.queue(Class::Critical));
     status.queue.normal = class(&gateway.queue(Class::Normal));
     status.queue.background = class(&gateway.queue(Class::Background));
@@ -215,6 +223,114 @@ fn limit(level: &Level, upstreams: &[String], now: Now) -> LimitView {
             let age = i64::try_from(now.instant.since(at).as_millis()).unwrap_or(i64::MAX);
             domain::time::Timestamp::from_millis(now.timestamp.as_millis().saturating_sub(age)).to_string()
         }),
+    }
+}
+
+fn window(quota: &QuotaLevel, upstreams: &[String]) -> WindowView {
+    let (name, upstream, scope) = match &quota.key {
+        QuotaKey::Window { account, name } => (name.to_string(), upstreams.get(account.index()).cloned(), None),
+        QuotaKey::Budget { scope, period } => {
+            let scope = scope_name(scope);
+            (format!("{scope} {}", period.name()), None, Some(scope))
+        }
+    };
+    WindowView {
+        name,
+        upstream,
+        scope,
+        unit: quota.unit.name().to_owned(),
+        used: amount(quota.unit, quota.used),
+        reserved: amount(quota.unit, quota.reserved),
+        limit: amount(quota.unit, quota.limit),
+        resets_at: (quota.resets_at > Timestamp::default()).then(|| quota.resets_at.to_string()),
+        hard: quota.hard,
+    }
+}
+
+/// As the settings write it.
+fn scope_name(scope: &Scope) -> String {
+    match scope {
+        Scope::Machine => "machine".to_owned(),
+        Scope::Client(name) => format!("client:{name}"),
+        Scope::Person(name) => format!("person:{name}"),
+        Scope::Project(name) => format!("project:{name}"),
+        Scope::Tenant(name) => format!("tenant:{name}"),
+    }
+}
+
+/// From the unit's smallest part.
+fn amount(unit: Unit, amount: i64) -> AmountView {
+    match unit {
+        Unit::Usd => AmountView::Usd(Usd::from_nanos(amount).to_string()),
+        Unit::Tokens => AmountView::Tokens(u64::try_from(amount).unwrap_or(0)),
+        Unit::Percent => AmountView::Percent(amount as f64 / 100.0),
+    }
+}
+
+fn outside(outside: &Outside, upstreams: &[String]) -> OutsideView {
+    OutsideView {
+        upstream: upstreams.get(outside.account.index()).cloned().unwrap_or_default(),
+        group: outside.group.to_string(),
+        resource: outside.measure.name().to_owned(),
+        share: fraction(outside.share_permille),
+    }
+}
+
+fn estimate(upstream: Option<&String>, error: &EstimateError) -> EstimateView {
+    EstimateView {
+        upstream: upstream.cloned().unwrap_or_default(),
+        model: error.model.to_string(),
+        client: error.client.to_string(),
+        calls: error.calls,
+        median_error: fraction(error.median_permille),
+        p95_error: fraction(error.p95_permille),
+    }
+}
+
+fn fraction(permille: u32) -> f64 {
+    f64::from(permille) / 1_000.0
+}
+
+pub(crate) fn reservation(held: &Reservation, upstreams: &[String]) -> ReservationView {
+    ReservationView {
+        id: held.id.0.to_string(),
+        client: held.client.to_string(),
+        upstream: upstreams.get(held.account.index()).cloned().unwrap_or_default(),
+        model: held.model.to_string(),
+        calls: held.calls,
+        used: held.used,
+        input_tokens: held.input_tokens,
+        output_tokens: held.output_tokens,
+        starts_at: held.starts_at.to_string(),
+        expires_at: held.expires_at.to_string(),
+    }
+}
+
+pub(crate) fn waiting(call: &WaitingCall, upstreams: &[String]) -> WaitingView {
+    WaitingView {
+        call_id: call.call.to_string(),
+        client: call.client.to_string(),
+        tenant: text(&call.tenant),
+        class: call.class.name().to_owned(),
+        model: call.model.to_string(),
+        upstream: upstreams.get(call.account.index()).cloned().unwrap_or_default(),
+        waited_ms: millis(call.waited),
+        eta_ms: call.eta.map(millis),
+    }
+}
+
+pub(crate) fn outlook(outlook: &Outlook, model: &str, client: Option<&str>) -> OutlookView {
+    OutlookView {
+        model: model.to_owned(),
+        client: client.map(str::to_owned),
+        input_tokens: outlook.input.likely,
+        input_error: outlook.input.high.saturating_sub(outlook.input.likely),
+        output_tokens: outlook.output.likely,
+        output_error: outlook.output.high.saturating_sub(outlook.output.likely),
+        cost_usd: money(outlook.cost_likely),
+        worst_cost_usd: money(outlook.cost_worst),
+        wait_ms: outlook.wait.map(millis),
+        waits_for: outlook.binding.as_ref().map(|limit| format!("{} {}", limit.group, limit.measure.name())),
     }
 }
 

@@ -19,6 +19,7 @@ pub struct StatusView {
     pub breakers: Vec<BreakerView>,
     pub emergency: EmergencyView,
     pub outside: Vec<OutsideView>,
+    pub reservations: Vec<ReservationView>,
     pub alerts: Vec<AlertView>,
     pub estimates: Vec<EstimateView>,
     pub cache: CacheView,
@@ -47,28 +48,110 @@ pub struct LimitView {
     pub upstream: String,
     /// `sonnet-4`, or the patterns of a line of the settings.
     pub group: String,
-    /// `requests`, `input_tokens`, `output_tokens`, `concurrency`.
+    /// `requests`, `input_tokens`, `output_tokens`, `tokens`, `concurrency`, `priority_input_tokens`, `priority_output_tokens`.
     pub resource: String,
     pub limit: u64,
     /// What Tidegate allows itself of the limit.
     pub guard: u64,
     /// What is left of it now; negative is a debt.
     pub level: i64,
-    /// `settings`, `tier`, `headers`.
+    /// `settings`, `tier`, `headers`, `api`.
     pub source: String,
     /// RFC 3339; null where no response has confirmed it.
     pub observed_at: Option<String>,
 }
 
+/// A window of an upstream, or a budget.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct WindowView {
+    /// `week`, or `client:ci day`.
     pub name: String,
+    /// Of a window; null for a budget.
+    pub upstream: Option<String>,
+    /// Of a budget: `client:ci`, `machine`; null for a window.
+    pub scope: Option<String>,
     /// `usd`, `tokens` or `percent`.
     pub unit: String,
-    pub used: String,
-    pub limit: String,
+    pub used: AmountView,
+    /// Held for calls that run, and for reservations.
+    pub reserved: AmountView,
+    pub limit: AmountView,
+    /// Null for a rolling window that has not begun.
     pub resets_at: Option<String>,
+    /// A running stream is cut at the limit.
+    pub hard: bool,
+}
+
+/// Dollars are a decimal string, tokens an integer, percent a number.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, TS)]
+#[serde(untagged)]
+#[ts(export)]
+pub enum AmountView {
+    Usd(String),
+    Tokens(u64),
+    Percent(f64),
+}
+
+impl Default for AmountView {
+    fn default() -> AmountView {
+        AmountView::Tokens(0)
+    }
+}
+
+/// Capacity that is set aside for a piece of work.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ReservationView {
+    pub id: String,
+    pub client: String,
+    pub upstream: String,
+    pub model: String,
+    pub calls: u64,
+    /// Calls that have gone so far.
+    pub used: u64,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    pub starts_at: String,
+    pub expires_at: String,
+}
+
+/// A call in the queue: `tidegate queue list --json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct WaitingView {
+    pub call_id: String,
+    pub client: String,
+    pub tenant: Option<String>,
+    /// `critical`, `normal`, `background`.
+    pub class: String,
+    pub model: String,
+    pub upstream: String,
+    pub waited_ms: u64,
+    /// Null where nobody knows.
+    pub eta_ms: Option<u64>,
+}
+
+/// What a request body will come to: `tidegate estimate`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct OutlookView {
+    pub model: String,
+    /// Whose habits it goes by; null where those of all.
+    pub client: Option<String>,
+    /// What is likely, and how much more it may well be.
+    pub input_tokens: u64,
+    pub input_error: u64,
+    pub output_tokens: u64,
+    pub output_error: u64,
+    /// At what is likely; null where the price is unknown.
+    pub cost_usd: Option<String>,
+    /// At the most it may come to.
+    pub worst_cost_usd: Option<String>,
+    /// How long it would wait now; null where nobody knows or no gateway runs.
+    pub wait_ms: Option<u64>,
+    /// What it would wait for: `sonnet-4 input_tokens`.
+    pub waits_for: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
@@ -125,8 +208,10 @@ pub struct EmergencyView {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct OutsideView {
+    pub upstream: String,
     pub group: String,
     pub resource: String,
+    /// What others on the same key drew of all that was drawn in the last minutes, from 0 to 1.
     pub share: f64,
 }
 
@@ -140,8 +225,12 @@ pub struct AlertView {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct EstimateView {
+    pub upstream: String,
     pub model: String,
     pub client: String,
+    /// How many calls the errors are of.
+    pub calls: u64,
+    /// How far the estimated input was off, as a part of the true one.
     pub median_error: f64,
     pub p95_error: f64,
 }

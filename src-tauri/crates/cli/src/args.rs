@@ -1,7 +1,9 @@
 //! The command line as a person writes it.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use app::clients::ClientChange;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -37,6 +39,14 @@ Examples:
   tidegate usage --by client --from 2026-11-01
   tidegate why 01JDQ3V8M2N4P6R8T0W2Y4A6C8    where a call went and what it cost";
 
+const RESERVE_HELP: &str = "\
+The command finds the reservation's id in TIDEGATE_RESERVATION and sends it as the header x-tidegate-reservation;
+Claude Code does so by itself (ANTHROPIC_CUSTOM_HEADERS is set too). The reservation ends with the command, or after --ttl.
+
+Examples:
+  tidegate reserve --calls 200 --input-tokens 400000 --model claude-sonnet-4-5 --ttl 20m -- ./migrate.sh
+  tidegate reserve --client ci --calls 30 --model claude-opus-4-1 -- claude -p 'rename the table'";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the gateway without a window
@@ -68,10 +78,24 @@ pub(crate) enum Command {
     Export(Export),
     /// Check that the ledger is whole and adds up
     Verify(Shape),
+    /// What a request body will come to, and how long it would wait now
+    #[command(
+        after_help = "Examples:\n  tidegate estimate body.json\n  jq .request log.json | tidegate estimate - --client ci"
+    )]
+    Estimate(Estimate),
     /// Hold the calls of a class back
+    #[command(after_help = "Examples:\n  tidegate pause               background calls wait\n  tidegate pause normal")]
     Pause(Class),
     /// Let the calls of a class through again
     Resume(Class),
+    /// The calls that wait; take one out or put it first
+    #[command(
+        after_help = "Examples:\n  tidegate queue\n  tidegate queue raise 01JDQ3V8M2    as much of an id as names one call"
+    )]
+    Queue(Queue),
+    /// Run a command with capacity set aside for its calls
+    #[command(after_help = RESERVE_HELP)]
+    Reserve(Reserve),
     /// Run a simulated Claude API on its own
     #[command(
         after_help = "Examples:\n  tidegate simulate --scheme 2025-09 --tier 1\n  tidegate simulate --scheme none --listen 127.0.0.1:9100 --faults faults.json"
@@ -132,16 +156,16 @@ pub(crate) struct ClientTerms {
     /// What it works on
     #[arg(long, value_name = "P")]
     pub(crate) project: Option<String>,
-    /// Its budget for a day; kept, and not enforced yet
+    /// Its budget for a day; when it is spent its calls are refused until the next
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) daily_usd: Option<String>,
-    /// Its budget for a week; kept, and not enforced yet
+    /// Its budget for a week, from Monday
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) weekly_usd: Option<String>,
-    /// Its budget for a month; kept, and not enforced yet
+    /// Its budget for a month
     #[arg(long, value_name = "X", value_parser = amount)]
     pub(crate) monthly_usd: Option<String>,
-    /// Its share of the capacity while others wait, in percent; kept, and not enforced yet
+    /// Its share of the capacity while others wait, in percent; its tenants' shares inside it too
     #[arg(long, value_name = "PCT", value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) max_share: Option<u8>,
 }
@@ -265,6 +289,71 @@ pub(crate) struct Class {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Estimate {
+    /// The body of a POST /v1/messages; `-` reads stdin
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Go by what this client's calls have taught
+    #[arg(long, value_name = "NAME")]
+    pub(crate) client: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Queue {
+    #[command(subcommand)]
+    pub(crate) act: Option<QueueAct>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueAct {
+    /// The calls that wait, the longest first
+    List(Shape),
+    /// Refuse a call that waits
+    Drop(OneCall),
+    /// Put a call that waits before all others
+    Raise(OneCall),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneCall {
+    /// Its id, or as much of the beginning as names one call
+    #[arg(value_name = "ID")]
+    pub(crate) call: String,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reserve {
+    /// How many calls
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) calls: u64,
+    /// Input tokens of all calls together
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    pub(crate) input_tokens: u64,
+    /// Output tokens of all calls together
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1_000_000_000_000))]
+    pub(crate) output_tokens: u64,
+    /// The model that is called
+    #[arg(long, value_name = "M")]
+    pub(crate) model: String,
+    /// How long the work takes at most
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = ttl)]
+    pub(crate) ttl: Duration,
+    /// Whose calls they are; without it that of the token in ANTHROPIC_API_KEY, ANTHROPIC_AUTH_TOKEN or TIDEGATE_TOKEN, or the only one there is
+    #[arg(long, value_name = "NAME")]
+    pub(crate) client: Option<String>,
+    /// What to run
+    #[arg(value_name = "CMD", required = true, last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Simulate {
     /// Port 0 takes a free one
     #[arg(long, value_name = "ADDR", value_parser = address, default_value = "127.0.0.1:0")]
@@ -286,6 +375,14 @@ pub(crate) struct Simulate {
 fn address(text: &str) -> Result<SocketAddr, String> {
     app::settings::parse_listen(text).map_err(|rule| format!("it {rule}, for example 127.0.0.1:8432"))
 }
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = app::settings::parse_duration(text).filter(|ttl| (TTL_MIN..=TTL_MAX).contains(ttl));
+    ttl.ok_or_else(|| "write a time from 1s to 24h, for example 10m".to_owned())
+}
+
+const TTL_MIN: Duration = Duration::from_secs(1);
+const TTL_MAX: Duration = Duration::from_secs(86_400);
 
 fn amount(text: &str) -> Result<String, String> {
     let plain = !text.starts_with('-') && text.chars().all(|c| c.is_ascii_digit() || c == '.');

@@ -1,4 +1,4 @@
-//! What the books tell: `status`, `usage`, `calls`, `why`, `export`, `verify`; and the queue by hand.
+//! What the books tell: `usage`, `calls`, `why`, `export`, `verify`.
 
 use std::fs::File;
 use std::io;
@@ -9,80 +9,11 @@ use anyhow::Context;
 use app::HostError;
 use app::api::{Answer, Command, ExportQuestion};
 use app::control::inspect;
-use app::view::{CallView, StatusView, UsageRowView, UsageView, WhyView};
+use app::view::{CallView, UsageRowView, UsageView, WhyView};
 
-use crate::args::{Calls, Class, Export, Shape, Usage, Why};
+use crate::args::{Calls, Export, Shape, Usage, Why};
 use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
 use crate::{Place, print, print_json, tell, unexpected};
-
-pub(crate) async fn status(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {
-    let Answer::Status(status) = place.ask(Command::Status).await? else { return Err(unexpected()) };
-    if shape.json {
-        print_json(&status)?
-    } else {
-        print(&shown_status(&status))?
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn shown_status(status: &StatusView) -> String {
-    let gateway = &status.gateway;
-    let mut text = match &gateway.address {
-        Some(address) => format!("{} on {address}\n", gateway.state),
-        None => "not running: `tidegate serve` starts the gateway\n".to_owned(),
-    };
-    if let Some(trouble) = &gateway.trouble {
-        text += &format!("! {}\n", clean(trouble));
-    }
-    let spend = &status.spend;
-    text += &format!(
-        "spent  today {}  week {}  month {}\n",
-        dollars(Some(&spend.today_usd)),
-        dollars(Some(&spend.week_usd)),
-        dollars(Some(&spend.month_usd))
-    );
-    if spend.unpriced_calls > 0 {
-        text += &format!("       and {} calls of unknown price\n", count(spend.unpriced_calls));
-    }
-    text + &shown_queue(status) + &shown_limits(status)
-}
-
-fn shown_queue(status: &StatusView) -> String {
-    let queue = &status.queue;
-    let classes = [("critical", &queue.critical), ("normal", &queue.normal), ("background", &queue.background)];
-    let row = |(name, class): &(&str, &app::view::ClassQueueView)| {
-        let note = if class.paused { "paused" } else { "" };
-        vec![
-            words(name),
-            number(count(class.waiting)),
-            number(count(class.running)),
-            number(time(class.oldest_ms)),
-            number(time(class.eta_ms)),
-            words(note),
-        ]
-    };
-    let heads = ["queue", "waiting", "running", "oldest", "last leaves in", ""];
-    format!("\n{}", table(&heads, &classes.iter().map(row).collect::<Vec<_>>()))
-}
-
-fn shown_limits(status: &StatusView) -> String {
-    if status.limits.is_empty() {
-        return String::new();
-    }
-    let row = |limit: &app::view::LimitView| {
-        vec![
-            words(&limit.upstream),
-            words(&limit.group),
-            words(limit.resource.replace('_', " ")),
-            number(limit.level),
-            number(count(limit.guard)),
-            number(count(limit.limit)),
-            words(&limit.source),
-        ]
-    };
-    let heads = ["upstream", "group", "a minute", "left", "guard", "limit", "from"];
-    format!("\n{}", table(&heads, &status.limits.iter().map(row).collect::<Vec<_>>()))
-}
 
 pub(crate) async fn usage(place: &Place, question: Usage) -> anyhow::Result<ExitCode> {
     let (by, from, to) = (question.by.clone(), question.days.from, question.days.to);
@@ -321,17 +252,6 @@ pub(crate) async fn verify(place: &Place, shape: &Shape) -> anyhow::Result<ExitC
         print(&lines.concat())?;
     }
     Ok(if verdict.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-pub(crate) async fn pause(place: &Place, class: Class) -> anyhow::Result<ExitCode> {
-    place.ask(Command::Pause { class: class.class.name().to_owned() }).await?;
-    tell(&format!("{} calls are held back until `tidegate resume {0}`.\n", class.class.name()));
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) async fn resume(place: &Place, class: Class) -> anyhow::Result<ExitCode> {
-    place.ask(Command::Resume { class: class.class.name().to_owned() }).await?;
-    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -20,8 +20,11 @@ mod books;
 mod clients;
 mod doctor;
 mod keys;
+mod queue;
+mod reserve;
 mod serve;
 mod simulate;
+mod status;
 mod table;
 
 use args::{Cli, Command, Exported};
@@ -75,7 +78,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Serve(options) => serve::serve(&place, options).await,
             Command::Client(client) => clients::run(&place, client).await,
             Command::Key(key) => keys::run(&place, key).await,
-            Command::Status(shape) => books::status(&place, &shape).await,
+            Command::Status(shape) => status::status(&place, &shape).await,
             Command::Usage(question) => books::usage(&place, question).await,
             Command::Calls(question) => books::calls(&place, question).await,
             Command::Why(question) => books::why(&place, question).await,
@@ -83,8 +86,11 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Exported::Calls => books::export_calls(&place, question).await,
             },
             Command::Verify(shape) => books::verify(&place, &shape).await,
-            Command::Pause(class) => books::pause(&place, class).await,
-            Command::Resume(class) => books::resume(&place, class).await,
+            Command::Estimate(question) => queue::estimate(&place, question).await,
+            Command::Pause(class) => queue::pause(&place, class).await,
+            Command::Resume(class) => queue::resume(&place, class).await,
+            Command::Queue(queue) => queue::run(&place, queue).await,
+            Command::Reserve(reserve) => reserve::reserve(&place, reserve).await,
             Command::Simulate(options) => simulate::simulate(options).await,
             Command::Doctor(shape) => doctor::doctor(&place, &shape).await,
         }

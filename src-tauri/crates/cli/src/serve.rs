@@ -33,8 +33,15 @@ async fn drain(host: &Arc<Host>, stops: &mut Stops) {
     }
     tokio::select! {
         () = host.drain() => {}
-        () = stops.next() => host.stop().await,
+        _ = stops.next() => host.stop().await,
     }
+}
+
+/// What told us to stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    Interrupt,
+    Terminate,
 }
 
 /// SIGINT and SIGTERM.
@@ -54,10 +61,10 @@ impl Stops {
     }
 
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Stop {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Stop::Terminate,
+            _ = self.interrupt.recv() => Stop::Interrupt,
         }
     }
 
@@ -67,8 +74,9 @@ impl Stops {
     }
 
     #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Stop {
         // Without a handler Ctrl-C ends the process by itself.
         let _ = tokio::signal::ctrl_c().await;
+        Stop::Interrupt
     }
 }

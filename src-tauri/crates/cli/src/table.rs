@@ -95,6 +95,11 @@ fn nanos(usd: &str) -> Option<i64> {
     if part.len() == 9 { format!("{whole}{part}").parse().ok() } else { None }
 }
 
+/// `12.5 %` of a fraction
+pub(crate) fn percent(part: f64) -> String {
+    format!("{:.1} %", part * 100.0)
+}
+
 /// `340 ms`, `2.1 s`, `4 min`
 pub(crate) fn time(ms: u64) -> String {
     match ms {

@@ -22,12 +22,12 @@ mod reserving;
 mod token_bucket;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::demand::{Caching, Demand, Flow, Measure, ReservationId, Spent, Ticket, Verdict, WaiterId};
-pub use self::estimate::{Estimate, EstimateError, LearnedEstimate, Shape};
+pub use self::estimate::{Estimate, EstimateError, Estimates, LearnedEstimate, LearnedTemplate, Modes, Shape};
 pub use self::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
 pub use self::quota::{QuotaKey, QuotaLevel, Unit};
 pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};
@@ -36,7 +36,6 @@ pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, T
 pub use self::view::{ClassQueue, Level, Outlook, Outside, WaitingCall};
 
 use self::demand::Need;
-use self::estimate::Estimates;
 use self::gate::Gate;
 use self::minute::{ResourceId, Resources, Wait};
 use self::queue::{Head, Load, Path, Place, Queue, Rank, Row, Seat};
@@ -50,8 +49,8 @@ use crate::tier::{GroupLimits, MinuteLimits, OutputCounting};
 use crate::time::{Instant, Now};
 use crate::usage::{Tokens, Usage};
 
-/// One credential at one upstream.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+/// One credential at one upstream. The default is the first that is added.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct AccountId(usize);
 
 impl AccountId {
@@ -112,6 +111,8 @@ const MODELS_MAX: usize = 512;
 const RAMP_START_PERMILLE: u32 = 500;
 const RAMP_LEAST_PERMILLE: u32 = 50;
 const RAMP_STEP: Duration = Duration::from_secs(30);
+/// A cut connection is known at its other end by then.
+const KNOWN_AFTER: Duration = Duration::from_secs(1);
 /// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
 const HOPE_PERCENT: u32 = 80;
 
@@ -175,8 +176,20 @@ pub struct Admission {
     next_waiter: u64,
     /// Refusals that came to be outside of `decide`, which tells them.
     refused: Vec<(WaiterId, Refusal)>,
+    /// What ended calls left over, until the upstream surely knows that they ended. In the order of time.
+    leftovers: VecDeque<Leftover>,
     running: [usize; 3],
     paused: [bool; 3],
+}
+
+/// What a call that broke off had taken and not used.
+#[derive(Debug)]
+struct Leftover {
+    at: Instant,
+    taken: Vec<ResourceId>,
+    reserved: Need,
+    less: Need,
+    covered_by: Option<ReservationId>,
 }
 
 type Decision = (WaiterId, Result<Ticket, Refusal>);
@@ -198,6 +211,7 @@ impl Admission {
             deadlines: BTreeSet::new(),
             next_waiter: 0,
             refused: Vec::new(),
+            leftovers: VecDeque::new(),
             running: [0; 3],
             paused: [false; 3],
         }
@@ -271,7 +285,8 @@ impl Admission {
         });
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
         let ramps = self.ramps.values().map(|ramp| ramp.next);
-        heads.chain(deadline).chain(ramps).chain(self.next_turn(now)).min()
+        let leftover = self.leftovers.front().map(|leftover| leftover.at);
+        heads.chain(deadline).chain(leftover).chain(ramps).chain(self.next_turn(now)).min()
     }
 
     /// A waiting caller has gone.
@@ -359,8 +374,24 @@ impl Admission {
         };
         let cache_reads_count = group.cache_reads_count;
         let used = usage.map(|usage| counted(&usage.tokens, cache_reads_count));
+        let now_used = match spent {
+            // It broke off, and the upstream may learn of that later than we.
+            Spent::Presumed { .. } => used.map(|used| used.or_more(ticket.need)),
+            Spent::Told { .. } | Spent::Nothing => used,
+        };
         for id in &ticket.taken {
-            self.resources.settle(*id, ticket.need, used, ticket.covered_by, now.instant);
+            self.resources.settle(*id, ticket.need, now_used, ticket.covered_by, now.instant);
+        }
+        if let (Some(used), Some(held)) = (used, now_used.filter(|held| Some(*held) != used)) {
+            let (less, taken) = (held.beyond(used), ticket.taken.clone());
+            let at = now.instant.after(KNOWN_AFTER);
+            self.leftovers.push_back(Leftover {
+                at,
+                taken,
+                reserved: ticket.need,
+                less,
+                covered_by: ticket.covered_by,
+            });
         }
         self.settle_quotas(&ticket, usage, cost, now);
     }
@@ -472,6 +503,17 @@ impl Admission {
         }
         self.end_reservations(now);
         self.climb(now.instant);
+        self.clear_leftovers(now.instant);
+    }
+
+    fn clear_leftovers(&mut self, now: Instant) {
+        while let Some(Leftover { taken, reserved, less, covered_by, .. }) =
+            self.leftovers.pop_front_if(|leftover| leftover.at <= now)
+        {
+            for id in taken {
+                self.resources.come_back(id, reserved, less, covered_by, now);
+            }
+        }
     }
 
     fn climb(&mut self, now: Instant) {
@@ -608,7 +650,7 @@ impl Admission {
     }
 
     fn time_for(&self, lane: LaneId, load: Load, now: Instant) -> Duration {
-        let need = Need { input: load.input, output: load.output };
+        let need = Need::exactly(load.input, load.output);
         let opens = self.groups[self.lanes[lane.0].group].gate.opens(now).map_or(Duration::ZERO, |at| at.since(now));
         let limits = self.draws_on(lane).map(|id| self.resources.time_for(id, need, load.calls, now));
         limits.max().unwrap_or_default().max(opens)
@@ -617,7 +659,7 @@ impl Admission {
     /// The limit that those before it and it itself wait for longest.
     fn slowest(&self, waiter: &Waiter, now: Instant) -> Option<ResourceId> {
         let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path()).plus(waiter.load());
-        let need = Need { input: ahead.input, output: ahead.output };
+        let need = Need::exactly(ahead.input, ahead.output);
         self.draws_on(waiter.lane).max_by_key(|id| self.resources.time_for(*id, need, ahead.calls, now))
     }
 
@@ -861,13 +903,19 @@ impl Admission {
         let guessed = estimates.input(&demand.model, &demand.client, &demand.shape);
         let Estimate { likely, high } =
             estimates.output(&demand.model, &demand.client, &demand.shape, demand.max_tokens);
-        let output = match self.groups[self.lanes[lane.0].group].output {
-            OutputCounting::Reserved => demand.max_tokens.unwrap_or(high),
-            OutputCounting::AsProduced => high,
+        let (output, loose_output) = match self.groups[self.lanes[lane.0].group].output {
+            // The upstream takes as much itself.
+            OutputCounting::Reserved => (demand.max_tokens.unwrap_or(high), 0),
+            OutputCounting::AsProduced => (high, high),
+        };
+        let loose_input = match demand.caching {
+            Caching::None => guessed.high.saturating_sub(guessed.likely - guessed.likely / 20),
+            // It may all be read from the cache.
+            Caching::FiveMinutes | Caching::OneHour => guessed.high,
         };
         let worst_cost = cost_at(&demand, guessed.high, demand.max_tokens.unwrap_or(high));
         let quotas = self.quotas.of(&demand);
-        let need = Need { input: guessed.high, output };
+        let need = Need { input: guessed.high, output, loose_input, loose_output };
         Waiter {
             lane,
             row,
@@ -965,7 +1013,7 @@ fn measures(limits: MinuteLimits) -> impl Iterator<Item = (Measure, u64)> {
 /// What counts against a minute's limits.
 fn counted(tokens: &Tokens, cache_reads_count: bool) -> Need {
     let read = if cache_reads_count { 0 } else { tokens.cache_read };
-    Need { input: tokens.prompt().saturating_sub(read), output: tokens.output }
+    Need::exactly(tokens.prompt().saturating_sub(read), tokens.output)
 }
 
 /// What so many tokens cost, the prompt at the rate of what the body asks the cache to keep.

@@ -49,6 +49,13 @@ impl Catalog {
         rows.iter().find(|row| row.valid_from.is_none_or(|from| from <= at))
     }
 
+    /// What stands in for a price that nobody knows: the highest of a Claude model at that moment.
+    pub fn dearest(&self, at: Timestamp) -> Option<&Arc<Price>> {
+        let claude = self.prices.keys().filter(|model| model.starts_with("claude-"));
+        let prices = claude.filter_map(|model| self.price(model, at));
+        prices.max_by_key(|price| (price.rates.output, price.rates.input))
+    }
+
     pub fn charge(&self, model: &str, usage: &Usage, at: Timestamp) -> Charge {
         match self.price(model, at) {
             Some(price) => Charge { cost: Some(price.cost(usage)), price_id: Some(price.id.clone()) },
@@ -161,5 +168,25 @@ mod tests {
             Charge { cost: Some(Usd::from_nanos(1_000)), price_id: Some("new".into()) }
         );
         assert_eq!(charged("x", 0), Charge::default());
+    }
+
+    #[test]
+    fn the_dearest_price_is_that_of_a_claude_model_on_the_day() {
+        let row = |model: &str, from: Option<i64>, output: &str| Price {
+            id: model.into(),
+            model: model.into(),
+            valid_from: from.map(Timestamp::from_millis),
+            rates: Rates { output: Rate::per_mtok(output).expect("a rate"), ..Rates::default() },
+            long_prompt: None,
+            us_only_permille: 1_000,
+            fast_permille: 1_000,
+            web_search: Usd::ZERO,
+            source: "test".into(),
+        };
+        let prices = [("gpt-5", None, "900"), ("claude-a", None, "75"), ("claude-b", Some(1_000), "90")];
+        let catalog = Catalog::new(prices.map(|(model, from, output)| row(model, from, output)).into(), vec![], vec![]);
+        let dearest = |at| catalog.dearest(Timestamp::from_millis(at)).map(|price| price.id.to_string());
+        assert_eq!((dearest(999), dearest(1_000)), (Some("claude-a".into()), Some("claude-b".into())));
+        assert_eq!(Catalog::default().dearest(Timestamp::default()), None);
     }
 }

@@ -120,6 +120,11 @@ impl Calendar {
         at.utc().with_timezone(&self.zone).date_naive()
     }
 
+    /// As a person in the zone says it: `Mon 2026-11-30 00:00 Europe/Berlin`.
+    pub fn words(self, at: Timestamp) -> String {
+        format!("{} {}", at.utc().with_timezone(&self.zone).format("%a %Y-%m-%d %H:%M"), self.zone_name())
+    }
+
     /// Hours since 1970 UTC of the hour that holds `at` (an hour is the same in every whole-hour zone).
     pub fn hour(at: Timestamp) -> i64 {
         at.0.div_euclid(3_600_000)
@@ -281,6 +286,13 @@ mod tests {
         let moment = at("2026-11-24T23:40:08.120+01:00");
         assert_eq!(moment.to_string(), "2026-11-24T22:40:08.120Z");
         assert_eq!(at(&moment.to_string()), moment);
+    }
+
+    #[test]
+    fn a_moment_is_told_in_the_zones_own_time() {
+        let berlin = Calendar::in_zone(Tz::Europe__Berlin);
+        assert_eq!(berlin.words(at("2026-11-29T23:00:59Z")), "Mon 2026-11-30 00:00 Europe/Berlin");
+        assert_eq!(Calendar::UTC.words(at("2026-11-30T00:00:00Z")), "Mon 2026-11-30 00:00 UTC");
     }
 
     #[test]

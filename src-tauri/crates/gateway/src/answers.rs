@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::admission::{Flow, QuotaSpent};
 use domain::call::Outcome;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -60,6 +61,8 @@ impl Answer {
 /// The connection must end as a broken one: what was sent is not a whole answer.
 #[derive(Debug)]
 pub(crate) struct Broken(&'static str);
+
+const NOT_WHOLE: Broken = Broken("the answer ended early");
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,6 +126,11 @@ impl Passing {
         Passing { body, silence: Silence::of_at_most(idle) }
     }
 
+    /// Nothing more is wanted: its connection ends.
+    fn stop(&mut self) {
+        self.body = reqwest::Body::default();
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
@@ -166,6 +174,8 @@ enum Stage {
     },
     /// The entry is closed; what still comes is passed on.
     Trailing,
+    /// All that may go out has.
+    Breaking,
     Over,
 }
 
@@ -213,6 +223,10 @@ impl Metered {
                     let piece = ready!(self.source.poll(cx));
                     return Poll::Ready(piece);
                 }
+                Stage::Breaking => {
+                    self.stage = Stage::Over;
+                    return Poll::Ready(Some(Err(NOT_WHOLE)));
+                }
                 Stage::Over => return Poll::Ready(None),
             }
         }
@@ -236,7 +250,7 @@ impl Metered {
 
     fn flow(&mut self, mut piece: Bytes) -> Option<Bytes> {
         let seen = self.meter.feed(&piece);
-        self.entry.metered(self.meter.tally());
+        let flow = self.entry.metered(self.meter.tally());
         if let Seen::Last { at } = seen {
             let before = piece.split_to(at);
             self.held = Some(piece);
@@ -244,7 +258,10 @@ impl Metered {
             return (!before.is_empty()).then_some(before);
         }
         if self.meter.reads_events() {
-            return Some(piece);
+            return Some(match flow {
+                Flow::GoOn => piece,
+                Flow::Cut(spent) => self.cut(piece, &spent),
+            });
         }
         // Which bytes are the last only the end tells: one piece is held until the next is here.
         let before = self.held.replace(piece);
@@ -252,6 +269,21 @@ impl Metered {
             self.end();
         }
         before
+    }
+
+    /// A hard budget is spent. What was paid for passes, then an error as the API would send it, and no clean end:
+    /// clients take that for a whole answer.
+    fn cut(&mut self, piece: Bytes, spent: &QuotaSpent) -> Bytes {
+        self.source.stop();
+        let farewell = self.entry.farewell(spent);
+        self.settle(Outcome::Cut, Some("tidegate_budget_reached"), Then::Break);
+        match self.meter.last_event_ends().filter(|_| self.length.is_none()) {
+            Some(end) => {
+                self.held = Some(farewell);
+                piece.slice(..end)
+            }
+            None => piece,
+        }
     }
 
     /// An event that ends the answer is here: `message_stop`, or the upstream's error.
@@ -265,7 +297,8 @@ impl Metered {
     /// The upstream ended its body in good order.
     fn end(&mut self) {
         self.meter.finish();
-        self.entry.metered(self.meter.tally());
+        // It is whole: there is nothing left to cut.
+        let _ = self.entry.metered(self.meter.tally());
         match self.meter.tally().ended {
             None if self.meter.reads_events() && self.status.is_success() => {
                 self.settle(Outcome::Cut, Some("the stream ended without message_stop"), Then::Break);
@@ -290,6 +323,7 @@ impl Metered {
     fn after_settling(&mut self, written: Result<(), BooksClosed>, then: Then) -> Option<Result<Bytes, Broken>> {
         self.stage = match then {
             Then::Trail => Stage::Trailing,
+            Then::Break if self.held.is_some() => Stage::Breaking,
             Then::End | Then::Break => Stage::Over,
         };
         if written.is_err() {
@@ -297,7 +331,7 @@ impl Metered {
             return Some(Err(Broken("the ledger could not be written")));
         }
         match then {
-            Then::Break => Some(Err(Broken("the upstream ended early"))),
+            Then::Break => Some(self.held.take().ok_or(NOT_WHOLE)),
             Then::Trail | Then::End => self.held.take().map(Ok),
         }
     }

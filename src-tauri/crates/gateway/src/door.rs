@@ -4,12 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::admission::{
-    AccountId, Admission, ClassQueue, Demand, Flow, Level, Readings, Refusal, Spent, Ticket, Verdict, WaiterId,
-};
-use domain::call::Class;
+use domain::admission::{AccountId, Admission, Demand, Flow, Readings, Refusal, Spent, Ticket, Verdict, WaiterId};
+use domain::call::CallId;
 use domain::config::{Pacing, Rules};
-use domain::time::Instant;
+use domain::time::{Instant, Now};
 use domain::usage::Usage;
 use tokio::sync::{Notify, oneshot};
 
@@ -24,9 +22,21 @@ pub(crate) struct Door {
 
 struct Inside {
     admission: Admission,
-    waiting: HashMap<WaiterId, oneshot::Sender<Result<Pass, Refusal>>>,
+    waiting: HashMap<WaiterId, Caller>,
     /// When `keep` wakes up next.
     armed: Option<Instant>,
+}
+
+/// Who waits, and how to tell it.
+struct Caller {
+    call: CallId,
+    tell: oneshot::Sender<Result<Pass, Refusal>>,
+}
+
+/// What became of an offer that was not refused.
+pub(crate) enum Entered {
+    Goes(Pass),
+    Waits(Waiting),
 }
 
 /// A ticket that gives itself back where nobody settles it: such a call never left.
@@ -46,7 +56,7 @@ impl std::fmt::Debug for DoorHandle {
 }
 
 /// A place in the queue; given up when dropped.
-struct Waiting {
+pub(crate) struct Waiting {
     id: WaiterId,
     decided: oneshot::Receiver<Result<Pass, Refusal>>,
     door: DoorHandle,
@@ -65,40 +75,50 @@ impl Door {
         self.lock().admission.add_account(name, pacing)
     }
 
-    /// Waits until the call may go. Dropping the future leaves the queue.
-    pub(crate) async fn enter(self: &Arc<Door>, demand: Demand) -> Result<Pass, Refusal> {
+    pub(crate) fn offer(self: &Arc<Door>, demand: Demand) -> Result<Entered, Refusal> {
         let handle = DoorHandle(self.clone());
         let waiting = {
             let mut inside = self.lock();
+            let call = demand.call;
             match inside.admission.offer(demand, self.clock.now())? {
-                Verdict::Go(ticket) => return Ok(Pass { ticket: Some(ticket), door: handle }),
+                Verdict::Go(ticket) => return Ok(Entered::Goes(Pass { ticket: Some(ticket), door: handle })),
                 Verdict::Wait(id) => {
                     let (tell, decided) = oneshot::channel();
-                    inside.waiting.insert(id, tell);
+                    inside.waiting.insert(id, Caller { call, tell });
                     Waiting { id, decided, door: handle }
                 }
             }
         };
         self.turn();
-        waiting.end().await
+        Ok(Entered::Waits(waiting))
     }
 
-    pub(crate) fn pause(self: &Arc<Door>, class: Class) {
-        self.lock().admission.pause(class);
+    /// Asks what lets nobody through and keeps nobody back.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&mut Admission, Now) -> T) -> T {
+        let now = self.clock.now();
+        question(&mut self.lock().admission, now)
+    }
+
+    /// Changes what may go, and lets through whom that lets through.
+    pub(crate) fn change<T>(self: &Arc<Door>, change: impl FnOnce(&mut Admission, Now) -> T) -> T {
+        let changed = self.ask(change);
         self.turn();
+        changed
     }
 
-    pub(crate) fn resume(self: &Arc<Door>, class: Class) {
-        self.lock().admission.resume(class);
+    /// The same with a call that waits. `None` where it doesn't.
+    pub(crate) fn change_waiting<T>(
+        self: &Arc<Door>,
+        call: CallId,
+        change: impl FnOnce(&mut Admission, WaiterId) -> T,
+    ) -> Option<T> {
+        let changed = {
+            let mut inside = self.lock();
+            let waiter = inside.waiting.iter().find(|(_, caller)| caller.call == call).map(|(id, _)| *id)?;
+            change(&mut inside.admission, waiter)
+        };
         self.turn();
-    }
-
-    pub(crate) fn levels(&self) -> Vec<Level> {
-        self.lock().admission.levels(self.clock.now())
-    }
-
-    pub(crate) fn queue(&self, class: Class) -> ClassQueue {
-        self.lock().admission.queue(class, self.clock.now())
+        Some(changed)
     }
 
     /// Lets through whom time lets through. Runs as long as the gateway does.
@@ -137,8 +157,8 @@ impl Door {
         }
         // Outside the lock: a pass whose caller has gone settles when it is dropped here.
         for (caller, decision) in ended {
-            if let Some(caller) = caller {
-                let _ = caller.send(decision);
+            if let Some(Caller { tell, .. }) = caller {
+                let _ = tell.send(decision);
             }
         }
     }
@@ -171,9 +191,9 @@ impl Pass {
     }
 
     /// The running call has used so much; whether it may go on.
-    pub(crate) fn progress(&mut self, usage: &Usage) -> Flow {
+    pub(crate) fn progress(&mut self, usage: impl FnOnce() -> Usage) -> Flow {
         match &mut self.ticket {
-            Some(ticket) if ticket.is_budgeted() => self.door.0.lock().admission.progress(ticket, usage),
+            Some(ticket) if ticket.is_budgeted() => self.door.0.lock().admission.progress(ticket, &usage()),
             Some(_) | None => Flow::GoOn,
         }
     }
@@ -199,7 +219,7 @@ impl Drop for Pass {
 }
 
 impl Waiting {
-    async fn end(mut self) -> Result<Pass, Refusal> {
+    pub(crate) async fn end(mut self) -> Result<Pass, Refusal> {
         match (&mut self.decided).await {
             Ok(decision) => decision,
             // The door drops no caller without telling it.
@@ -228,11 +248,25 @@ impl Drop for Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::admission::{Caching, Shape};
-    use domain::call::CallId;
+    use domain::admission::{Caching, ClassQueue, Shape};
+    use domain::call::Class;
     use domain::config::WrittenLimits;
     use domain::tier::MinuteLimits;
-    use domain::time::{Now, Timestamp};
+    use domain::time::Timestamp;
+
+    impl Door {
+        /// Waits until the call may go. Dropping the future leaves the queue.
+        async fn enter(self: &Arc<Door>, demand: Demand) -> Result<Pass, Refusal> {
+            match self.offer(demand)? {
+                Entered::Goes(pass) => Ok(pass),
+                Entered::Waits(waiting) => waiting.end().await,
+            }
+        }
+
+        fn queue(&self, class: Class) -> ClassQueue {
+            self.ask(|admission, now| admission.queue(class, now))
+        }
+    }
 
     /// Goes as the runtime's paused clock goes.
     struct VirtualClock(tokio::time::Instant);

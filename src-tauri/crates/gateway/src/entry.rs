@@ -3,29 +3,42 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{Readings, Spent};
+use bytes::Bytes;
+use domain::admission::{Caching, Flow, QuotaSpent, Readings, Shape, Spent};
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening, Outcome, Source};
 use domain::catalog::Charge;
 use domain::config::Client;
 use domain::money::Usd;
-use domain::time::Instant;
+use domain::time::{Instant, Now};
 use domain::usage::Usage;
 use http::{HeaderMap, StatusCode};
+use tokio::sync::oneshot;
 
 use crate::door::Pass;
 use crate::error::Error;
 use crate::headers;
 use crate::live::{Progress, millis};
 use crate::pipeline::Pipeline;
+use crate::returning::{Fate, Place, Sameness, Seat, Taken};
 use crate::wire::anthropic::{Peek, Tally};
 use crate::{BooksClosed, BoxFuture};
 
 pub(crate) struct OpenEntry {
     pipeline: Arc<Pipeline>,
     call: Call,
+    prompt: Prompt,
     attempts: Vec<Attempt>,
+    /// Of the call, whose first try may have come over another connection.
     started: Instant,
+    /// When this connection brought it: its patience is counted from here.
+    came: Instant,
+    /// What its turn goes by.
+    since: Instant,
     waiting_since: Instant,
+    /// Held while it waits for the first time.
+    seat: Option<Seat>,
+    /// When its caller went, where its entry was held open since.
+    left: Option<Now>,
     waited: Duration,
     first_byte: Option<Duration>,
     pass: Option<Pass>,
@@ -45,6 +58,25 @@ enum Stage {
     /// An attempt is on its way and may be billed.
     Sent,
     Closed,
+}
+
+/// What an estimate goes by.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Prompt {
+    pub(crate) shape: Shape,
+    pub(crate) fast: bool,
+    pub(crate) caching: Caching,
+}
+
+impl Prompt {
+    fn of(peek: &Peek<'_>) -> Prompt {
+        let caching = match (peek.findings.cached, peek.findings.cached_for_an_hour) {
+            (_, true) => Caching::OneHour,
+            (true, false) => Caching::FiveMinutes,
+            (false, false) => Caching::None,
+        };
+        Prompt { shape: peek.findings.shape, fast: peek.fast, caching }
+    }
 }
 
 /// How a call ended.
@@ -74,9 +106,14 @@ impl OpenEntry {
         OpenEntry {
             pipeline,
             call,
+            prompt: Prompt::default(),
             attempts: Vec::new(),
             started: now.instant,
+            came: now.instant,
+            since: now.instant,
             waiting_since: now.instant,
+            seat: None,
+            left: None,
             waited: Duration::ZERO,
             first_byte: None,
             pass: None,
@@ -92,14 +129,26 @@ impl OpenEntry {
         &self.call
     }
 
-    pub(crate) fn started(&self) -> Instant {
-        self.started
+    pub(crate) fn prompt(&self) -> Prompt {
+        self.prompt
+    }
+
+    pub(crate) fn came(&self) -> Instant {
+        self.came
+    }
+
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.stage == Stage::Closed
     }
 
     /// In the queue so far, all attempts together.
     pub(crate) fn waited(&self) -> Duration {
         if self.stage == Stage::Waiting && self.pass.is_none() {
-            self.waited + self.pipeline.now().instant.since(self.waiting_since)
+            self.waited + self.end().instant.since(self.waiting_since)
         } else {
             self.waited
         }
@@ -109,18 +158,66 @@ impl OpenEntry {
         &self.attempts
     }
 
+    /// Its client has sent it before: it goes on where that one stood.
+    pub(crate) fn comes_back(&mut self, taken: Taken<OpenEntry>) {
+        match taken {
+            Taken::Waiting(place) => self.resume(place),
+            Taken::Abandoned(place, mut entry) => {
+                entry.vanish();
+                self.resume(place);
+            }
+            Taken::Turn(since) => self.since = since,
+        }
+    }
+
+    fn resume(&mut self, Place { call, started_at, started, since, progress }: Place) {
+        (self.call.id, self.call.started_at, self.started) = (call, started_at, started);
+        (self.waiting_since, self.since, self.progress) = (started, since, progress);
+    }
+
     /// The request is here and says what it wants.
-    pub(crate) fn arrived(&mut self, peek: Peek<'_>, body_bytes: usize) {
+    pub(crate) fn arrived(&mut self, peek: &Peek<'_>, body_bytes: usize) {
+        self.says(peek, body_bytes);
+        if self.progress.is_none() {
+            self.progress = Some(self.pipeline.live.enter(&self.call));
+        }
+        self.stage = Stage::Waiting;
+    }
+
+    /// What its body says. Whoever looks at it no further makes no entry.
+    pub(crate) fn says(&mut self, peek: &Peek<'_>, body_bytes: usize) {
         self.call.model = headers::short(&peek.model);
         self.call.max_tokens = peek.max_tokens;
         self.call.stream = peek.stream;
         self.call.body_bytes = body_bytes as u64;
+        self.prompt = Prompt::of(peek);
         let Attribution { tenant, .. } = &mut self.call.who;
         if tenant.is_none() {
             *tenant = peek.user_id.as_deref().map(headers::short);
         }
-        self.progress = Some(self.pipeline.live.enter(&self.call));
-        self.stage = Stage::Waiting;
+    }
+
+    /// It begins to wait, so that its client may come back to it. The receiver is told when that has happened.
+    pub(crate) fn sits(&mut self, sameness: Sameness, tries: u32) -> oneshot::Receiver<()> {
+        let place = Place {
+            call: self.call.id,
+            started_at: self.call.started_at,
+            started: self.started,
+            since: self.since,
+            progress: self.progress.clone(),
+        };
+        let (seat, overtaken) = self.pipeline.returning.sit(sameness, tries, place);
+        self.seat = Some(seat);
+        overtaken
+    }
+
+    /// It waits no more. `false`: its client has taken its place, and this one is over without a trace.
+    pub(crate) fn rises(&mut self) -> bool {
+        let still_here = self.seat.take().is_none_or(|seat| self.pipeline.returning.rise(&seat));
+        if !still_here {
+            self.vanish();
+        }
+        still_here
     }
 
     /// Its wait is over: it holds the proof until it ends.
@@ -198,8 +295,8 @@ impl OpenEntry {
         self.stage = Stage::Waiting;
     }
 
-    /// The answer has shown more of what it uses.
-    pub(crate) fn metered(&mut self, tally: &Tally) {
+    /// The answer has shown more of what it uses. Tells whether it may go on.
+    pub(crate) fn metered(&mut self, tally: &Tally) -> Flow {
         let fresh = self.tally.prompt_known != tally.prompt_known;
         self.tally.clone_from(tally);
         if let Some(progress) = &self.progress {
@@ -211,10 +308,22 @@ impl OpenEntry {
             let (usage, _) = tally.settled(&self.reserved, self.call.max_tokens);
             self.pipeline.books.checkpoint(self.call.id, &usage);
         }
+        match &mut self.pass {
+            Some(pass) if tally.prompt_known => pass.progress(|| tally.settled(&self.reserved, self.call.max_tokens).0),
+            Some(_) | None => Flow::GoOn,
+        }
+    }
+
+    /// The last that a client hears of a call whose budget is spent, as the API would say it.
+    pub(crate) fn farewell(&self, spent: &QuotaSpent) -> Bytes {
+        self.pipeline.words.spent(spent, self.pipeline.now()).event(&self.call.id.to_string())
     }
 
     /// Ends the call: writes the entry and gives the ticket back. The future ends when the entry is as durable as asked.
     pub(crate) fn close(&mut self, ending: Ending) -> BoxFuture<Result<(), BooksClosed>> {
+        if let Some(seat) = self.seat.take() {
+            self.pipeline.returning.rise(&seat);
+        }
         let entry = self.entry(ending);
         self.stage = Stage::Closed;
         let settled = self.pipeline.books.settle(&entry);
@@ -240,8 +349,13 @@ impl OpenEntry {
         Ending { outcome, status: error.status().as_u16(), error: Some(error.code().into()) }
     }
 
+    /// Now, or when its caller went.
+    fn end(&self) -> Now {
+        self.left.unwrap_or_else(|| self.pipeline.now())
+    }
+
     fn entry(&mut self, ending: Ending) -> Entry {
-        let now = self.pipeline.now();
+        let now = self.end();
         let (mut usage, estimated) = self.usage(ending.outcome);
         let charge = self.charge(&usage);
         for aside in &self.tally.asides {
@@ -307,6 +421,39 @@ impl OpenEntry {
             (Usage::default(), false)
         }
     }
+
+    /// A caller who left the queue may be back in a moment. `true`: somebody else holds the entry from now on, or nobody needs one.
+    fn is_kept(&mut self) -> bool {
+        let Some(seat) = self.seat.take() else { return false };
+        let pipeline = self.pipeline.clone();
+        let now = pipeline.now();
+        let fate = pipeline.returning.abandon(&seat, now.instant, || self.moved(now));
+        fate != Fate::Over
+    }
+
+    /// All of it that a call has which never left.
+    fn moved(&self, left: Now) -> OpenEntry {
+        OpenEntry {
+            pipeline: self.pipeline.clone(),
+            call: self.call.clone(),
+            prompt: self.prompt,
+            attempts: Vec::new(),
+            started: self.started,
+            came: self.came,
+            since: self.since,
+            waiting_since: self.waiting_since,
+            seat: None,
+            left: Some(left),
+            waited: self.waited,
+            first_byte: None,
+            pass: None,
+            reserved: self.reserved,
+            tally: Tally::default(),
+            checkpointed: None,
+            progress: self.progress.clone(),
+            stage: Stage::Waiting,
+        }
+    }
 }
 
 /// A caller that hung up, a gateway that ends, a panic: whoever vanishes half-way is put to rest here.
@@ -316,6 +463,9 @@ impl Drop for OpenEntry {
             return;
         }
         let panicked = std::thread::panicking();
+        if !panicked && self.is_kept() {
+            return;
+        }
         let ours = panicked || self.pipeline.has_stopped();
         let outcome = if ours { Outcome::Interrupted } else { Outcome::Cancelled };
         let status = if self.first_byte.is_some() {

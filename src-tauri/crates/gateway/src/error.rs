@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::{Binding, LimitSource, Measure, Refusal};
-use domain::time::Now;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error as ThisError;
@@ -33,6 +31,16 @@ pub(crate) enum Error {
     NotFound,
     #[error("{sentence}")]
     Paced { code: &'static str, sentence: String, wait: Option<Duration> },
+    #[error("{sentence}")]
+    Budget { sentence: String, wait: Option<Duration> },
+    #[error("the call was taken out of the queue by hand; send it again if it is still wanted")]
+    Dropped,
+    #[error("the same call was sent again and has taken this one's place in the queue")]
+    SentAgain,
+    #[error("{sentence}")]
+    TooMuchToReserve { sentence: String, shortest: Option<Duration> },
+    #[error("this client holds no such reservation; it may have ended")]
+    NoReservation,
     #[error("Tidegate is shutting down and takes no new calls; send the call again when it runs")]
     Draining,
     #[error("the ledger can't be written, so no call may leave: {reason}")]
@@ -53,8 +61,6 @@ pub(crate) enum Error {
 
 /// A longer wait is not worth a client's automatic retry.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(60);
-/// When a running call ends nobody knows; by then it is worth asking again.
-const ONE_ENDS: Duration = Duration::from_secs(5);
 
 impl Error {
     pub(crate) fn status(&self) -> StatusCode {
@@ -64,8 +70,9 @@ impl Error {
             Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Error::Token { .. } => StatusCode::UNAUTHORIZED,
             Error::Host | Error::Origin => StatusCode::FORBIDDEN,
-            Error::NotFound => StatusCode::NOT_FOUND,
-            Error::Paced { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Error::NotFound | Error::NoReservation => StatusCode::NOT_FOUND,
+            Error::SentAgain | Error::TooMuchToReserve { .. } => StatusCode::CONFLICT,
+            Error::Paced { .. } | Error::Budget { .. } | Error::Dropped => StatusCode::TOO_MANY_REQUESTS,
             Error::Draining
             | Error::Ledger { .. }
             | Error::Key { .. }
@@ -84,8 +91,10 @@ impl Error {
             Error::TooLarge { .. } => "request_too_large",
             Error::Token { .. } => "authentication_error",
             Error::Host | Error::Origin => "permission_error",
-            Error::NotFound => "not_found_error",
-            Error::Paced { .. } => "rate_limit_error",
+            Error::NotFound | Error::NoReservation => "not_found_error",
+            Error::SentAgain | Error::TooMuchToReserve { .. } => "conflict_error",
+            Error::Paced { .. } | Error::Dropped => "rate_limit_error",
+            Error::Budget { .. } => "billing_error",
             Error::Silent { .. } => "timeout_error",
             Error::Draining
             | Error::Ledger { .. }
@@ -110,6 +119,11 @@ impl Error {
             Error::Origin => "tidegate_origin",
             Error::NotFound => "tidegate_not_found",
             Error::Paced { code, .. } => code,
+            Error::Budget { .. } => "tidegate_budget_reached",
+            Error::Dropped => "tidegate_dropped",
+            Error::SentAgain => "tidegate_sent_again",
+            Error::TooMuchToReserve { .. } => "tidegate_reservation_too_large",
+            Error::NoReservation => "tidegate_no_reservation",
             Error::Draining => "tidegate_draining",
             Error::Ledger { .. } => "tidegate_ledger",
             Error::Key { .. } => "tidegate_keychain",
@@ -120,9 +134,10 @@ impl Error {
         }
     }
 
-    fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Error::Paced { wait, .. } => *wait,
+            Error::Paced { wait, .. } | Error::Budget { wait, .. } => *wait,
+            Error::SentAgain => Some(Duration::from_secs(1)),
             Error::Draining | Error::Connections | Error::Unreachable { .. } => Some(Duration::from_secs(5)),
             Error::NoObject
             | Error::NoModel
@@ -133,6 +148,9 @@ impl Error {
             | Error::Host
             | Error::Origin
             | Error::NotFound
+            | Error::Dropped
+            | Error::TooMuchToReserve { .. }
+            | Error::NoReservation
             | Error::Ledger { .. }
             | Error::Key { .. }
             | Error::NoUpstream
@@ -142,17 +160,27 @@ impl Error {
     }
 
     fn never_retry(&self) -> bool {
-        matches!(self, Error::Token { .. }) || self.retry_after().is_some_and(|wait| wait > RETRY_WAIT_MAX)
+        matches!(self, Error::Token { .. } | Error::Dropped | Error::TooMuchToReserve { .. })
+            || self.retry_after().is_some_and(|wait| wait > RETRY_WAIT_MAX)
     }
 
-    /// The envelope that the SDKs understand. `id` names it in their exceptions.
+    /// What the SDKs understand. `id` names it in their exceptions.
+    pub(crate) fn envelope(&self, id: &str) -> String {
+        let mut details = serde_json::json!({ "error_code": self.code() });
+        if let Error::TooMuchToReserve { shortest, .. } = self {
+            details["shortest_ttl"] = shortest.map(whole_seconds).into();
+        }
+        let error = serde_json::json!({ "type": self.kind(), "message": self.to_string(), "details": details });
+        serde_json::json!({ "type": "error", "error": error, "request_id": id }).to_string()
+    }
+
+    /// The same as an event of a stream that has begun.
+    pub(crate) fn event(&self, id: &str) -> Bytes {
+        format!("event: error\ndata: {}\n\n", self.envelope(id)).into()
+    }
+
     pub(crate) fn response(&self, id: &str) -> Response<Bytes> {
-        let body = serde_json::json!({
-            "type": "error",
-            "error": { "type": self.kind(), "message": self.to_string(), "details": { "error_code": self.code() } },
-            "request_id": id,
-        });
-        let mut response = Response::new(Bytes::from(body.to_string()));
+        let mut response = Response::new(Bytes::from(self.envelope(id)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -182,87 +210,20 @@ impl Error {
             wait: Some(Duration::from_secs(10)),
         }
     }
-
-    /// What admission refuses, as a sentence with the limit, its value, its source and the end of it.
-    pub(crate) fn paced(refusal: &Refusal, model: &str, now: Now) -> Error {
-        match refusal {
-            Refusal::QueueFull { waiting } => Error::Paced {
-                code: "tidegate_queue_full",
-                sentence: format!(
-                    "the queue is full: {waiting} calls wait; send the call again later or raise queue_max"
-                ),
-                wait: Some(Duration::from_secs(10)),
-            },
-            Refusal::Deadline { binding, not_before } => {
-                let wait = not_before.map(|end| end.since(now.instant));
-                Error::Paced {
-                    code: "tidegate_deadline",
-                    sentence: deadline_sentence(binding.as_ref(), model, wait),
-                    wait: wait.or(Some(ONE_ENDS)),
-                }
-            }
-            Refusal::Paused { class } => Error::Paced {
-                code: "tidegate_held",
-                sentence: format!("{class} calls are paused; resume them with `tidegate resume {class}`"),
-                wait: None,
-            },
-            Refusal::Quota(spent) => Error::Paced {
-                code: "tidegate_window_exhausted",
-                sentence: format!("{spent:?}"),
-                wait: Some(spent.resets_at.since(now.timestamp)),
-            },
-            Refusal::Held { window, opens } => Error::Paced {
-                code: "tidegate_held",
-                sentence: format!("background calls leave the rest of the {window} to business hours"),
-                wait: Some(opens.since(now.timestamp)),
-            },
-            Refusal::Dropped => Error::Paced {
-                code: "tidegate_deadline",
-                sentence: "the call was taken out of the queue by hand".to_owned(),
-                wait: None,
-            },
-        }
-    }
-}
-
-fn deadline_sentence(binding: Option<&Binding>, model: &str, wait: Option<Duration>) -> String {
-    let end = match wait.map(whole_seconds) {
-        Some(seconds) => format!("it could go in {seconds} s, which is longer than this call may wait"),
-        None => "it could not go within the time this call may wait".to_owned(),
-    };
-    let Some(Binding { group, measure, limit, source }) = binding else {
-        return match wait {
-            Some(_) => format!("the upstream refused calls of {model}'s limit and said when to come again: {end}"),
-            None => format!("no room for {model} yet: {end}"),
-        };
-    };
-    let measure = match measure {
-        Measure::Requests => "requests per minute",
-        Measure::InputTokens => "input tokens per minute",
-        Measure::OutputTokens => "output tokens per minute",
-        Measure::Tokens => "tokens per minute",
-        Measure::PriorityInputTokens => "priority input tokens per minute",
-        Measure::PriorityOutputTokens => "priority output tokens per minute",
-        Measure::Concurrency => "calls at once",
-    };
-    let source = match source {
-        LimitSource::Settings => "from your settings",
-        LimitSource::Tier => "presumed from the tier",
-        LimitSource::Headers => "from the upstream's headers",
-        LimitSource::Api => "from the Rate Limits API",
-    };
-    format!("the limit of {limit} {measure} for {group} ({source}) is used up: {end}")
 }
 
 /// Rounded up, and at least 1: a client that comes a moment too early has waited for nothing.
-fn whole_seconds(wait: Duration) -> u64 {
+pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_nanos().div_ceil(1_000_000_000).try_into().unwrap_or(u64::MAX).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::time::Instant;
+    use crate::words::Words;
+    use domain::admission::{Binding, LimitSource, Measure, Refusal};
+    use domain::config::Rules;
+    use domain::time::{Instant, Now};
 
     fn told(error: &Error) -> (u16, String, String, Option<String>, bool) {
         let response = error.response("01ID");
@@ -287,7 +248,8 @@ mod tests {
     fn every_error_answers_as_the_contract_says() {
         let reason = || "no disk".to_owned();
         let upstream = || "a".to_owned();
-        let paced = |refusal| Error::paced(&refusal, "claude-x", Now::default());
+        let words = Words::of(&Rules::default(), &[]);
+        let paced = |refusal| words.refused(&refusal, "claude-x", None, Now::default());
         let deadline = |secs: u64| {
             paced(Refusal::Deadline { binding: None, not_before: Some(Instant::from_nanos(secs * 1_000_000_000 + 1)) })
         };
@@ -327,6 +289,25 @@ mod tests {
                 None,
                 false,
             ),
+            (
+                Error::Budget { sentence: reason(), wait: Some(RETRY_WAIT_MAX * 60) },
+                429,
+                "billing_error",
+                "tidegate_budget_reached",
+                Some("3600"),
+                true,
+            ),
+            (paced(Refusal::Dropped), 429, "rate_limit_error", "tidegate_dropped", None, true),
+            (Error::SentAgain, 409, "conflict_error", "tidegate_sent_again", Some("1"), false),
+            (
+                Error::TooMuchToReserve { sentence: reason(), shortest: None },
+                409,
+                "conflict_error",
+                "tidegate_reservation_too_large",
+                None,
+                true,
+            ),
+            (Error::NoReservation, 404, "not_found_error", "tidegate_no_reservation", None, false),
             (Error::Draining, 503, "api_error", "tidegate_draining", Some("5"), false),
             (Error::Ledger { reason: reason() }, 503, "api_error", "tidegate_ledger", None, false),
             (Error::Key { reason: reason() }, 503, "api_error", "tidegate_keychain", None, false),
@@ -361,7 +342,7 @@ mod tests {
             Binding { group: "sonnet-4".into(), measure: Measure::Requests, limit: 50, source: LimitSource::Tier };
         let refusal =
             Refusal::Deadline { binding: Some(binding), not_before: Some(Instant::from_nanos(42_000_000_000)) };
-        let error = Error::paced(&refusal, "claude-x", Now::default());
+        let error = Words::of(&Rules::default(), &[]).refused(&refusal, "claude-x", None, Now::default());
         assert_eq!(
             error.to_string(),
             "the limit of 50 requests per minute for sonnet-4 (presumed from the tier) is used up: \
@@ -372,7 +353,7 @@ mod tests {
     #[test]
     fn a_wait_that_the_upstream_asked_for_is_called_so() {
         let refusal = Refusal::Deadline { binding: None, not_before: Some(Instant::from_nanos(37_000_000_000)) };
-        let error = Error::paced(&refusal, "claude-x", Now::default());
+        let error = Words::of(&Rules::default(), &[]).refused(&refusal, "claude-x", None, Now::default());
         assert_eq!(
             error.to_string(),
             "the upstream refused calls of claude-x's limit and said when to come again: \

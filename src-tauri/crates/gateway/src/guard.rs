@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::error::Error;
+use crate::seldom::Seldom;
 
 pub(crate) mod framing;
 
@@ -23,7 +24,7 @@ pub(crate) struct Guard {
     hosts: Vec<String>,
     allowed_origins: Vec<String>,
     wrong_tokens: AtomicU64,
-    logged_minute: AtomicU64,
+    warned: Seldom,
 }
 
 /// What a browser has to do with a request.
@@ -52,7 +53,7 @@ impl Guard {
             hosts: names.flat_map(|name| [format!("{name}:{}", address.port()), name]).collect(),
             allowed_origins: allowed_origins.to_vec(),
             wrong_tokens: AtomicU64::new(0),
-            logged_minute: AtomicU64::new(u64::MAX),
+            warned: Seldom::new(),
         }
     }
 
@@ -102,8 +103,7 @@ impl Guard {
     /// Said once a minute, however many come.
     fn count_wrong_token(&self, now: Instant) {
         let count = self.wrong_tokens.fetch_add(1, Ordering::Relaxed) + 1;
-        let minute = now.as_nanos() / 60_000_000_000;
-        if self.logged_minute.swap(minute, Ordering::Relaxed) != minute {
+        if self.warned.is_due(now) {
             tracing::warn!(count, "calls came with a wrong token");
         }
     }

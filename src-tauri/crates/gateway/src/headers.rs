@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::admission::ReservationId;
 use domain::call::{Attribution, Class};
 use domain::config::Client;
 use http::HeaderMap;
@@ -42,6 +43,16 @@ pub(crate) fn max_wait(headers: &HeaderMap, settings: Duration) -> Duration {
 /// Of a client's patience, what is left for the answer itself: a tenth, from half a second to half a minute.
 fn time_to_answer(patience: Duration) -> Duration {
     (patience / 10).clamp(Duration::from_millis(500), Duration::from_secs(30))
+}
+
+/// Which try of its client it is, from 0. SDKs count; `None` where the client doesn't.
+pub(crate) fn tries(headers: &HeaderMap) -> Option<u32> {
+    text(headers, "x-stainless-retry-count")?.parse().ok()
+}
+
+/// The reservation that a call is to draw on; a name that is none counts as none.
+pub(crate) fn reservation(headers: &HeaderMap) -> Option<ReservationId> {
+    text(headers, "x-tidegate-reservation")?.parse().ok().map(ReservationId)
 }
 
 fn tags(headers: &HeaderMap) -> Vec<(Arc<str>, Arc<str>)> {
@@ -110,6 +121,17 @@ mod tests {
         assert_eq!(wait(&[("x-stainless-read-timeout", "NOT_GIVEN")]), 600_000);
         assert_eq!(wait(&[("x-stainless-read-timeout", "-1")]), 600_000);
         assert_eq!(wait(&[("x-stainless-timeout", "10"), ("x-tidegate-max-wait", "3")]), 3_000);
+    }
+
+    #[test]
+    fn tries_and_reservations_are_read_where_they_are_some() {
+        let of = |name, value| headers(&[(name, value)]);
+        for (value, expected) in [("0", Some(0)), ("2", Some(2)), ("-1", None), ("NOT_GIVEN", None), ("", None)] {
+            assert_eq!(tries(&of("x-stainless-retry-count", value)), expected, "{value}");
+        }
+        let id = "01JDZZZZZZZZZZZZZZZZZZZZZZ";
+        assert_eq!(reservation(&of("x-tidegate-reservation", id)), Some(ReservationId(id.parse().expect("an id"))));
+        assert_eq!(reservation(&of("x-tidegate-reservation", "mine")), None);
     }
 
     #[test]

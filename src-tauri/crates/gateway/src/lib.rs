@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::call::{Call, CallId, Entry, Opening};
 use domain::catalog::Catalog;
-use domain::config::{Pacing, Rules};
+use domain::config::{Budget, Pacing, Rules};
 use domain::time::Now;
 use domain::usage::Usage;
 use http::{Request, Response};
@@ -24,25 +24,35 @@ mod answers;
 mod bodies;
 mod client;
 mod connection;
+mod controls;
 mod departing;
 mod door;
 mod entry;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod guard;
 mod headers;
 mod live;
 mod meter;
 mod passing;
 mod pipeline;
+mod reserving;
+mod returning;
 pub mod secret;
+mod seldom;
 mod server;
 mod silence;
 mod upstream;
 mod wire;
+mod words;
 
+pub use controls::{NoOutlook, NotSetAside};
 pub use live::{LiveCall, LiveState};
+pub use reserving::Wanted;
 pub use server::{Gateway, StartError};
 pub use upstream::{BadUpstream, ProxyUse};
+pub use wire::shape_of;
 
 use secret::Secret;
 
@@ -64,6 +74,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub proxy: ProxyUse,
     pub upstreams: Vec<Upstream>,
+    /// Those of the settings; clients bring their own.
+    pub budgets: Vec<Budget>,
     pub catalog: Arc<Catalog>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::wire::anthropic::{self, Tally};
@@ -50,6 +51,14 @@ impl Meter {
     /// Will `feed` say which event is the last?
     pub(crate) fn reads_events(&self) -> bool {
         matches!(self.reader, Reader::Events(_))
+    }
+
+    /// Where in the piece just fed its last whole event ends; `None` where nobody can say, as in packed bytes.
+    pub(crate) fn last_event_ends(&self) -> Option<usize> {
+        match &self.reader {
+            Reader::Events(sse) if self.unpack.is_none() => sse.ends(),
+            Reader::Events(_) | Reader::Document(_) | Reader::Blind => None,
+        }
     }
 
     pub(crate) fn tally(&self) -> &Tally {
@@ -107,6 +116,18 @@ impl Meter {
             self.reader = Reader::Blind;
         }
         seen
+    }
+}
+
+/// A small answer as it was before it was packed. What can't be read is empty.
+pub(crate) fn unpacked(headers: &HeaderMap, body: &Bytes) -> Bytes {
+    match Unpacker::for_answer(headers) {
+        Ok(None) => body.clone(),
+        Ok(Some(mut unpack)) => match unpack.unpack(body) {
+            Ok(()) => Bytes::copy_from_slice(unpack.unpacked()),
+            Err(_) => Bytes::new(),
+        },
+        Err(UnknownEncoding) => Bytes::new(),
     }
 }
 

@@ -8,13 +8,14 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::{Caching, Demand, Limited, Shape};
+use domain::admission::{Demand, Readings, Refusal};
 use domain::call::{CacheUse, Outcome};
 use domain::catalog::Catalog;
 use domain::config::Client;
-use domain::time::Now;
+use domain::price::Price;
+use domain::time::{Now, Timestamp};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::watch;
@@ -22,13 +23,17 @@ use tokio::sync::watch;
 use crate::answers::{Answer, Metered};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
 use crate::departing::{Departing, Departure};
-use crate::door::{Door, Pass};
-use crate::entry::{Ending, OpenEntry};
+use crate::door::{Door, Entered, Pass};
+use crate::entry::{Ending, OpenEntry, Prompt};
 use crate::error::Error;
 use crate::live::Live;
+use crate::returning::{Returning, Sameness, Taken};
+use crate::seldom::Seldom;
 use crate::upstream::{self, NoAnswer, Upstream};
+use crate::wire::anthropic::limits::{self, Refused, Told};
 use crate::wire::anthropic::{self, NotACall};
-use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers};
+use crate::words::Words;
+use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers, meter};
 
 /// Everything a call meets on its way.
 pub(crate) struct Pipeline {
@@ -46,10 +51,16 @@ pub(crate) struct Pipeline {
     pub(crate) timeouts: Timeouts,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) trouble: Trouble,
+    /// What upstreams say of limits and can't be.
+    pub(crate) oddities: Seldom,
+    pub(crate) words: Words,
+    pub(crate) returning: Returning<OpenEntry>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Phase {
+    /// The port is held; nothing is taken yet.
+    Closed,
     Open,
     /// What runs may finish; nothing new is taken.
     Draining,
@@ -81,53 +92,46 @@ impl Pipeline {
     ) -> Result<Response<reqwest::Body>, Error> {
         let (head, body) = request.into_parts();
         let body = self.hold(entry, body, headers::max_wait(&head.headers, self.max_wait)).await?;
-        entry.arrived(parse(&body.bytes)?, body.bytes.len());
-        if let Some(stored) = self.answers.fresh(entry.call(), &body.bytes, self.now()) {
+        let sent = Sent::of(&head, body);
+        if let Some(taken) = self.place_of_earlier_try(entry, &sent) {
+            entry.comes_back(taken);
+        }
+        entry.arrived(&parse(sent.body())?, sent.body().len());
+        if let Some(stored) = self.answers.fresh(entry.call(), sent.body(), self.now()) {
             return Ok(answer_of(stored.status, stored.headers, stored.body));
         }
         let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
-        let target = head.uri.path_and_query().map_or("/v1/messages", |target| target.as_str());
         let demand = self.demand(entry, client, upstream, &head.headers);
         let headers = self.outgoing(upstream, head.headers).await?;
-        self.send_until_answered(entry, upstream, &demand, |entry| {
-            entry
-                .leaves(&upstream.name)
-                .map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
-            let (body, departure) = Departing::with(body.bytes.clone());
-            Ok((upstream.send(Method::POST, target, headers.clone(), body), departure))
-        })
-        .await
+        self.send_until_answered(entry, upstream, &demand, &sent, &headers).await
     }
 
     /// Attempt after attempt, each through the door, until one has an answer worth giving.
-    async fn send_until_answered<F>(
+    async fn send_until_answered(
         &self,
         entry: &mut OpenEntry,
         upstream: &Upstream,
         demand: &Demand,
-        send: impl Fn(&mut OpenEntry) -> Result<(F, Departure), Error>,
-    ) -> Result<Response<reqwest::Body>, Error>
-    where
-        F: Future<Output = Result<Response<reqwest::Body>, NoAnswer>>,
-    {
+        sent: &Sent,
+        headers: &HeaderMap,
+    ) -> Result<Response<reqwest::Body>, Error> {
         let mut limited = 0;
         let mut lost = false;
         // What the client gets where the next attempt doesn't fit its wait.
         let mut last: Option<Result<Response<reqwest::Body>, Error>> = None;
         loop {
-            match self.enter(demand.clone()).await {
+            match self.enter(entry, demand, sent).await {
                 Ok(pass) => entry.admitted(pass),
                 Err(refusal) => return last.unwrap_or(Err(refusal)),
             }
-            let (answer, departure) = send(entry)?;
-            match watched(entry, answer, departure).await {
-                Ok(response) => {
-                    self.heed(entry, upstream, &response);
+            match self.send(entry, upstream, sent, headers).await? {
+                Ok(answer) => {
+                    let (answer, waiting_helps) = self.heed(entry, upstream, answer).await?;
                     limited += 1;
-                    if limited >= LIMITED_MAX || !self.waiting_helps(&response) {
-                        return Ok(response);
+                    if limited >= LIMITED_MAX || !waiting_helps {
+                        return Ok(answer);
                     }
-                    last = Some(Ok(self.keep(response, upstream).await?));
+                    last = Some(Ok(answer));
                     entry.again("rate_limit_error", false);
                 }
                 Err(NoAnswer::Lost) if !lost => {
@@ -138,6 +142,20 @@ impl Pipeline {
                 Err(why) => return Err(no_answer(entry, upstream, why)),
             }
         }
+    }
+
+    /// One attempt: written down before it leaves.
+    async fn send(
+        &self,
+        entry: &mut OpenEntry,
+        upstream: &Upstream,
+        sent: &Sent,
+        headers: &HeaderMap,
+    ) -> Result<Result<Response<reqwest::Body>, NoAnswer>, Error> {
+        entry.leaves(&upstream.name).map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
+        let (body, departure) = Departing::with(sent.body.bytes.clone());
+        let answer = upstream.send(Method::POST, &sent.target, headers.clone(), body);
+        Ok(watched(entry, answer, departure).await)
     }
 
     /// The answer on its way to the client, with the entry that it closes.
@@ -169,12 +187,12 @@ impl Pipeline {
     }
 
     fn demand(&self, entry: &OpenEntry, client: &Client, upstream: &Upstream, request: &HeaderMap) -> Demand {
-        let call = entry.call();
+        let (call, Prompt { shape, fast, caching }) = (entry.call(), entry.prompt());
         Demand {
             call: call.id,
             account: upstream.account,
             model: call.model.clone(),
-            fast: false,
+            fast,
             class: call.class,
             client: call.who.client.clone(),
             weight: client.weight,
@@ -182,14 +200,27 @@ impl Pipeline {
             tenant: call.who.tenant.clone(),
             person: call.who.person.clone(),
             project: call.who.project.clone(),
-            shape: Shape { bytes: call.body_bytes },
+            shape,
             max_tokens: call.max_tokens,
-            caching: Caching::None,
-            price: self.catalog.price(&call.model, call.started_at).cloned(),
-            reservation: None,
-            since: entry.started(),
-            deadline: entry.started().after(headers::max_wait(request, self.max_wait)),
+            caching,
+            price: self.price(&call.model, call.started_at),
+            reservation: headers::reservation(request),
+            since: entry.since(),
+            deadline: entry.came().after(headers::max_wait(request, self.max_wait)),
         }
+    }
+
+    /// What a client would ask for, had it sent this body now.
+    pub(crate) fn imagined(self: &Arc<Self>, body: &[u8], client: &Client) -> Result<Demand, Error> {
+        let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
+        let mut entry = OpenEntry::begin(self.clone(), client, &HeaderMap::new());
+        entry.says(&parse(body)?, body.len());
+        Ok(self.demand(&entry, client, upstream, &HeaderMap::new()))
+    }
+
+    /// A model without a price counts against budgets at the dearest there is.
+    pub(crate) fn price(&self, model: &str, at: Timestamp) -> Option<Arc<Price>> {
+        self.catalog.price(model, at).or_else(|| self.catalog.dearest(at)).cloned()
     }
 
     /// What goes out beside the body: the client's headers without its credential, and the real key.
@@ -206,37 +237,90 @@ impl Pipeline {
         Ok(headers)
     }
 
-    async fn enter(&self, demand: Demand) -> Result<Pass, Error> {
+    /// Through the door, as soon as the call may go.
+    async fn enter(&self, entry: &mut OpenEntry, demand: &Demand, sent: &Sent) -> Result<Pass, Error> {
         let mut phase = self.phase.subscribe();
-        let model = demand.model.clone();
-        let entering = async {
-            if let Some(room) = self.books.room() {
-                room.await;
-            }
-            self.door.enter(demand).await
-        };
         tokio::select! {
             biased;
             _ = phase.wait_for(|phase| *phase != Phase::Open) => Err(Error::Draining),
-            entered = entering => {
-                entered.map_err(|refusal| Error::paced(&refusal, &model, self.now()))
-            }
+            entered = self.wait_at_the_door(entry, demand, sent) => entered,
         }
     }
 
-    /// Tells the entry and the buckets what the head of an answer says.
-    fn heed(&self, entry: &mut OpenEntry, upstream: &Upstream, response: &Response<reqwest::Body>) {
-        let headers = response.headers();
-        let request_id = headers.get("request-id").and_then(|id| id.to_str().ok()).map(Arc::from);
-        entry.answered(response.status(), request_id);
-        let now = self.now().timestamp;
-        let mut readings = anthropic::readings(headers, now);
-        if response.status() == StatusCode::TOO_MANY_REQUESTS {
-            let retry_after = anthropic::retry_after(headers, now);
-            readings.limited = retry_after.map(|_| Limited { retry_after, ..Limited::default() });
+    async fn wait_at_the_door(&self, entry: &mut OpenEntry, demand: &Demand, sent: &Sent) -> Result<Pass, Error> {
+        if let Some(room) = self.books.room() {
+            room.await;
         }
-        entry.observe(&readings);
-        if response.status() == StatusCode::UNAUTHORIZED {
+        let waiting = match self.door.offer(demand.clone()) {
+            Ok(Entered::Goes(pass)) => return Ok(pass),
+            Ok(Entered::Waits(waiting)) => waiting,
+            Err(refusal) => return Err(self.refusal(&refusal, demand)),
+        };
+        let Some(tries) = sent.tries.filter(|_| entry.attempts().is_empty()) else {
+            return waiting.end().await.map_err(|refusal| self.refusal(&refusal, demand));
+        };
+        let overtaken = entry.sits(self.sameness(entry, sent), tries);
+        let decision = tokio::select! {
+            biased;
+            Ok(()) = overtaken => Err(Error::SentAgain),
+            decided = waiting.end() => decided.map_err(|refusal| self.refusal(&refusal, demand)),
+        };
+        if entry.rises() { decision } else { Err(Error::SentAgain) }
+    }
+
+    fn refusal(&self, refusal: &Refusal, demand: &Demand) -> Error {
+        let full = matches!(refusal, Refusal::QueueFull { .. });
+        let eta = full.then(|| self.door.ask(|admission, now| admission.outlook(demand.clone(), now).wait)).flatten();
+        self.words.refused(refusal, &demand.model, eta, self.now())
+    }
+
+    /// What a client left when it gave the same call up, or still holds, where this is its retry.
+    fn place_of_earlier_try(&self, entry: &OpenEntry, sent: &Sent) -> Option<Taken<OpenEntry>> {
+        let tries = sent.tries.filter(|tries| *tries > 0)?;
+        self.returning.take(self.sameness(entry, sent), tries, self.now().instant)
+    }
+
+    fn sameness(&self, entry: &OpenEntry, sent: &Sent) -> Sameness {
+        Sameness::of(&entry.call().who.client, &sent.target, sent.body())
+    }
+
+    /// Tells the entry and the buckets what an answer says. `true`: it is a refusal against which waiting helps.
+    async fn heed(
+        &self,
+        entry: &mut OpenEntry,
+        upstream: &Upstream,
+        answer: Response<reqwest::Body>,
+    ) -> Result<(Response<reqwest::Body>, bool), Error> {
+        let request_id = answer.headers().get("request-id").and_then(|id| id.to_str().ok()).map(Arc::from);
+        entry.answered(answer.status(), request_id);
+        self.note_key(upstream, answer.status());
+        let readings = self.readings(answer.headers());
+        if answer.status() != StatusCode::TOO_MANY_REQUESTS {
+            entry.observe(&readings);
+            return Ok((answer, false));
+        }
+        let waits = waiting_may_help(&answer, self.now());
+        let (head, body) = answer.into_parts();
+        let (body, refused) =
+            if waits { self.read_refusal(&head.headers, body, upstream).await } else { (Ok(body), Refused::default()) };
+        let limited = limits::limited(&head.headers, &refused, &readings, self.now().timestamp);
+        let waits = waits && limited.is_some();
+        entry.observe(&Readings { limited, ..readings });
+        Ok((Response::from_parts(head, body?), waits))
+    }
+
+    /// What an answer's headers tell of limits. What in them can't be true is said in the log.
+    fn readings(&self, headers: &HeaderMap) -> Readings {
+        let now = self.now();
+        let Told { readings, oddity } = limits::told(headers, now.timestamp);
+        if let Some(oddity) = oddity.filter(|_| self.oddities.is_due(now.instant)) {
+            tracing::warn!("{oddity}");
+        }
+        readings
+    }
+
+    fn note_key(&self, upstream: &Upstream, status: StatusCode) {
+        if status == StatusCode::UNAUTHORIZED {
             self.trouble.says(Error::Key {
                 reason: format!("upstream \"{}\" refuses its key; set another one", upstream.name),
             });
@@ -245,11 +329,20 @@ impl Pipeline {
         }
     }
 
-    /// Keeps a refusal in memory, so that its connection is free while the call waits.
-    async fn keep(&self, refusal: Response<reqwest::Body>, from: &Upstream) -> Result<Response<reqwest::Body>, Error> {
-        let (head, body) = refusal.into_parts();
-        let body = self.whole(body, REFUSAL_BYTES_MAX, from).await?;
-        Ok(answer_of(head.status, head.headers, body))
+    /// A refusal in memory, so that it can be read and its connection is free while the call waits.
+    async fn read_refusal(
+        &self,
+        headers: &HeaderMap,
+        body: reqwest::Body,
+        from: &Upstream,
+    ) -> (Result<reqwest::Body, Error>, Refused) {
+        match self.whole(body, REFUSAL_BYTES_MAX, from).await {
+            Ok(body) => {
+                let refused = Refused::read(&meter::unpacked(headers, &body));
+                (Ok(body.into()), refused)
+            }
+            Err(error) => (Err(error), Refused::default()),
+        }
     }
 
     /// An upstream's body in memory: small, and not waited for longer than for any byte.
@@ -263,13 +356,11 @@ impl Pipeline {
         }
     }
 
-    /// A spend cap names no `retry-after`, and some refusals say that coming again is useless.
-    fn waiting_helps(&self, response: &Response<reqwest::Body>) -> bool {
-        let headers = response.headers();
-        response.status() == StatusCode::TOO_MANY_REQUESTS
-            && anthropic::should_retry(headers) != Some(false)
-            && anthropic::retry_after(headers, self.now().timestamp).is_some()
-            && http_body::Body::size_hint(response.body()).lower() <= REFUSAL_BYTES_MAX
+    /// Lets places and entries go whose callers don't come back. Runs as long as calls are taken.
+    pub(crate) async fn keep_places(self: Arc<Self>) {
+        let mut phase = self.phase.subscribe();
+        let ends = async { drop(phase.wait_for(|phase| *phase >= Phase::Draining).await) };
+        self.returning.keep(|| self.now().instant, ends).await;
     }
 
     pub(crate) fn now(&self) -> Now {
@@ -286,6 +377,33 @@ impl Pipeline {
         // Without a source of chance ids still differ by time.
         let _ = getrandom::fill(&mut bytes);
         u128::from_ne_bytes(bytes)
+    }
+}
+
+/// A spend cap names no `retry-after`, and some refusals say that coming again is useless. One that is large passes on unread.
+fn waiting_may_help(refusal: &Response<reqwest::Body>, now: Now) -> bool {
+    let headers = refusal.headers();
+    let said = anthropic::should_retry(headers);
+    let throttled = said == Some(true) || anthropic::retry_after(headers, now.timestamp).is_some();
+    said != Some(false) && throttled && http_body::Body::size_hint(refusal.body()).lower() <= REFUSAL_BYTES_MAX
+}
+
+/// What a client sent, as it goes out with each attempt.
+struct Sent {
+    target: String,
+    body: Held,
+    /// Which try of the client it is, where the client counts.
+    tries: Option<u32>,
+}
+
+impl Sent {
+    fn of(head: &request::Parts, body: Held) -> Sent {
+        let target = head.uri.path_and_query().map_or("/v1/messages", |target| target.as_str()).to_owned();
+        Sent { target, body, tries: headers::tries(&head.headers) }
+    }
+
+    fn body(&self) -> &[u8] {
+        &self.body.bytes
     }
 }
 
@@ -311,7 +429,9 @@ async fn watched<A>(entry: &OpenEntry, answer: impl Future<Output = A>, departur
 async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
     let mut response = error.response(&entry.call().id.to_string()).map(Answer::whole);
     mark(response.headers_mut(), &entry);
-    let _ = entry.close(entry.ending(error)).await;
+    if !entry.is_closed() {
+        let _ = entry.close(entry.ending(error)).await;
+    }
     response
 }
 

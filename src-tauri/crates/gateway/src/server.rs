@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::{ClassQueue, Level};
-use domain::call::{CallId, Class};
+use domain::call::CallId;
 use domain::config::Client;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
@@ -31,7 +30,11 @@ use crate::error::Error;
 use crate::guard::{self, Browser, Guard};
 use crate::live::{Live, LiveCall};
 use crate::pipeline::{Phase, Pipeline, Trouble};
+use crate::reserving::Reserving;
+use crate::returning::Returning;
+use crate::seldom::Seldom;
 use crate::upstream::Upstream;
+use crate::words::Words;
 use crate::{BadUpstream, Config, Mount, Ports};
 
 /// A gateway that runs until it is drained or dropped.
@@ -71,12 +74,20 @@ struct Server {
 const CONNECTIONS_SPARE: usize = 2_048;
 const CLOSING: Duration = Duration::from_secs(1);
 const MOUNT_BYTES_MAX: u64 = 4 << 20;
+const RESERVATION_BYTES_MAX: u64 = 64 << 10;
 const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
 
 impl Gateway {
     /// Binds and takes calls when it returns.
-    #[expect(clippy::unused_async, reason = "it starts tasks, and only an async caller has a runtime for them")]
     pub async fn start(config: Config, ports: Ports, mounts: Vec<Arc<dyn Mount>>) -> Result<Gateway, StartError> {
+        let gateway = Gateway::bind(config, ports, mounts).await?;
+        gateway.open();
+        Ok(gateway)
+    }
+
+    /// Holds the port and takes no call yet: who connects waits for `open`. Until then it can be told what was before.
+    #[expect(clippy::unused_async, reason = "it starts tasks, and only an async caller has a runtime for them")]
+    pub async fn bind(config: Config, ports: Ports, mounts: Vec<Arc<dyn Mount>>) -> Result<Gateway, StartError> {
         if !guard::may_listen(config.listen, config.allow_remote) {
             return Err(StartError::Remote(config.listen));
         }
@@ -95,7 +106,21 @@ impl Gateway {
         });
         let door_keeper = tokio::spawn(server.pipeline.door.clone().keep());
         let listener = Mutex::new(Some(tokio::spawn(server.clone().accept(listener))));
-        Ok(Gateway { server, address, door_keeper, listener })
+        tokio::spawn(server.pipeline.clone().keep_places());
+        let gateway = Gateway { server, address, door_keeper, listener };
+        gateway.set_budgets(config.budgets);
+        Ok(gateway)
+    }
+
+    /// Takes calls from now on.
+    pub fn open(&self) {
+        self.pipeline().phase.send_if_modified(|phase| {
+            let closed = *phase == Phase::Closed;
+            if closed {
+                *phase = Phase::Open;
+            }
+            closed
+        });
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -106,22 +131,7 @@ impl Gateway {
     pub fn set_clients(&self, clients: Vec<([u8; 32], Arc<Client>)>) {
         let clients = Arc::new(clients.into_iter().collect());
         *self.pipeline().clients.write().unwrap_or_else(PoisonError::into_inner) = clients;
-    }
-
-    pub fn pause(&self, class: Class) {
-        self.pipeline().door.pause(class);
-    }
-
-    pub fn resume(&self, class: Class) {
-        self.pipeline().door.resume(class);
-    }
-
-    pub fn levels(&self) -> Vec<Level> {
-        self.pipeline().door.levels()
-    }
-
-    pub fn queue(&self, class: Class) -> ClassQueue {
-        self.pipeline().door.queue(class)
+        self.pipeline().renew_budgets();
     }
 
     /// Newest first: calls that wait or run, then the last 50 that ended.
@@ -135,7 +145,7 @@ impl Gateway {
     }
 
     pub fn is_draining(&self) -> bool {
-        *self.pipeline().phase.borrow() != Phase::Open
+        *self.pipeline().phase.borrow() >= Phase::Draining
     }
 
     /// Takes nothing new, lets what runs finish for at most `patience`, and stops. What still runs then is settled as interrupted.
@@ -160,7 +170,7 @@ impl Gateway {
         self.listener.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn pipeline(&self) -> &Pipeline {
+    pub(crate) fn pipeline(&self) -> &Arc<Pipeline> {
         &self.server.pipeline
     }
 }
@@ -198,8 +208,11 @@ fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
         clients: RwLock::default(),
         max_wait: config.max_wait,
         timeouts: config.timeouts,
-        phase: watch::Sender::new(Phase::Open),
+        phase: watch::Sender::new(Phase::Closed),
         trouble: Trouble::default(),
+        oddities: Seldom::new(),
+        words: Words::of(&config.rules, &config.upstreams),
+        returning: Returning::default(),
     })
 }
 
@@ -231,6 +244,7 @@ fn http() -> http1::Builder {
 impl Server {
     async fn accept(self: Arc<Server>, listener: TcpListener) {
         let mut phase = self.pipeline.phase.subscribe();
+        let _ = phase.wait_for(|phase| *phase != Phase::Closed).await;
         loop {
             let accepted = tokio::select! {
                 _ = phase.wait_for(|phase| *phase == Phase::Stopped) => return,
@@ -341,6 +355,7 @@ impl Server {
             (&Method::GET | &Method::HEAD, "/healthz") => word(StatusCode::OK, "ok"),
             (&Method::GET | &Method::HEAD, "/readyz") => self.ready(),
             (_, path) if path.starts_with("/v1/") => self.upstream_path(request, own).await,
+            (_, path) if Reserving::is_at(path) => self.reservation(request).await,
             (_, path) => match self.mounts.iter().find(|mount| mount.owns(path)) {
                 Some(mount) if guard::may_reach_mounts(peer) => self.mounted(mount.as_ref(), request, peer).await,
                 Some(_) | None => self.refused(&Error::NotFound),
@@ -364,6 +379,21 @@ impl Server {
         self.pipeline.pass(request, own).await.unwrap_or_else(|error| self.refused(&error))
     }
 
+    async fn reservation(&self, request: Request<Incoming>) -> Response<Answer> {
+        let client = match self.client(&request) {
+            Ok(client) => client,
+            Err(error) => return self.refused(&error),
+        };
+        let (head, body) = request.into_parts();
+        let answered = match self.pipeline.bodies.hold(body, RESERVATION_BYTES_MAX, self.pipeline.max_wait).await {
+            Ok(held) => Reserving::read(&head.method, head.uri.path(), &held.bytes)
+                .and_then(|asked| self.pipeline.reserve(&client, asked)),
+            Err(NotHeld::Refused(error)) => Err(error),
+            Err(NotHeld::Gone) => Err(Error::BodyStopped),
+        };
+        answered.map_or_else(|error| self.refused(&error), |answer| answer.map(Answer::whole))
+    }
+
     fn client(&self, request: &Request<Incoming>) -> Result<Arc<Client>, Error> {
         let clients = self.pipeline.clients.read().unwrap_or_else(PoisonError::into_inner).clone();
         self.guard.token(request.headers(), &clients, self.pipeline.now().instant)
@@ -381,7 +411,9 @@ impl Server {
     fn ready(&self) -> Response<Answer> {
         match *self.pipeline.phase.borrow() {
             Phase::Open => word(StatusCode::OK, "ready"),
-            Phase::Draining | Phase::Closing | Phase::Stopped => word(StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Phase::Closed | Phase::Draining | Phase::Closing | Phase::Stopped => {
+                word(StatusCode::SERVICE_UNAVAILABLE, "draining")
+            }
         }
     }
 

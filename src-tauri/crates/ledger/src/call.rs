@@ -101,7 +101,7 @@ pub(crate) struct Opened {
 
 /// The record of what a running call has used so far.
 #[derive(Serialize)]
-pub(crate) struct Used {
+pub(crate) struct Checkpoint {
     call_id: String,
     used_at: i64,
     usage: UsageRow,
@@ -285,9 +285,9 @@ impl Opened {
     }
 }
 
-impl Used {
-    pub(crate) fn of(call: CallId, usage: &Usage, now: Timestamp) -> Used {
-        Used { call_id: call.to_string(), used_at: millis(now), usage: UsageRow::of(usage) }
+impl Checkpoint {
+    pub(crate) fn of(call: CallId, usage: &Usage, now: Timestamp) -> Checkpoint {
+        Checkpoint { call_id: call.to_string(), used_at: millis(now), usage: UsageRow::of(usage) }
     }
 }
 

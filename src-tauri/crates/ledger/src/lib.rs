@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 mod call;
+mod counting;
 mod db;
 mod disk;
 mod export;
@@ -30,11 +32,12 @@ mod spending;
 mod verify;
 mod writer;
 
+pub use counting::{Sent, Spender, Used};
 pub use export::{Columns, UnknownColumn};
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 
-use call::{AttemptRow, EntryRow, Opened, Settled, Used};
+use call::{AttemptRow, Checkpoint, EntryRow, Opened, Settled};
 use db::Db;
 use journal::{Journal, Kind};
 use writer::{Flush, Writer};
@@ -103,6 +106,8 @@ pub struct Ledger {
     journal: Arc<Journal>,
     flushes: mpsc::Sender<Flush>,
     readers: SqlitePool,
+    /// The calls that were found open at the start, and what admission had reserved for each.
+    interrupted: BTreeMap<CallId, Usage>,
     ends: Mutex<Ends>,
 }
 
@@ -131,8 +136,9 @@ impl Ledger {
         journal.start()?;
         let interrupted = recovery::interrupted(&db, &mut conn, &options.catalog).await?;
         let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len() };
-        let ledger = Ledger::start(db, conn, journal)?;
-        let settled: Vec<_> = interrupted.iter().map(|entry| ledger.settle(entry)).collect();
+        let reserved = interrupted.iter().map(|(entry, reserved)| (entry.call.id, *reserved)).collect();
+        let ledger = Ledger::start(db, conn, journal, reserved)?;
+        let settled: Vec<_> = interrupted.iter().map(|(entry, _)| ledger.settle(entry)).collect();
         for settled in settled {
             settled.await?;
         }
@@ -140,13 +146,18 @@ impl Ledger {
         Ok((ledger, recovered))
     }
 
-    fn start(db: Db, conn: sqlx::SqliteConnection, journal: Journal) -> Result<Ledger, Error> {
+    fn start(
+        db: Db,
+        conn: sqlx::SqliteConnection,
+        journal: Journal,
+        interrupted: BTreeMap<CallId, Usage>,
+    ) -> Result<Ledger, Error> {
         let journal = Arc::new(journal);
         let syncer = journal.spawn_syncer()?;
         let (flushes, asked) = mpsc::channel(FLUSHES_MAX);
         let writer = Writer { db: db.clone(), conn: Some(conn), journal: journal.clone(), flushes: asked, awake: true };
         let ends = Ends { writer: Some(tokio::spawn(writer.run())), syncer };
-        Ok(Ledger { readers: db.readers(), db, journal, flushes, ends: Mutex::new(ends) })
+        Ok(Ledger { readers: db.readers(), db, journal, flushes, interrupted, ends: Mutex::new(ends) })
     }
 
     /// Where more waits for SQLite than should, a new call waits for this before it is opened: at most 5 s.
@@ -161,7 +172,7 @@ impl Ledger {
 
     /// What a running call has used so far; `now` becomes its end if it is interrupted.
     pub fn checkpoint(&self, call: CallId, usage: &Usage, now: Timestamp) -> Result<(), Error> {
-        self.journal.append(Kind::Used, call, &Used::of(call, usage, now)).map(drop)
+        self.journal.append(Kind::Used, call, &Checkpoint::of(call, usage, now)).map(drop)
     }
 
     /// Once per call. Written when this returns; the future ends when it is as durable as asked.

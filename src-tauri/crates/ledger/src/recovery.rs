@@ -18,7 +18,12 @@ struct Interrupted {
     checkpoint: Option<(Usage, Timestamp)>,
 }
 
-pub(crate) async fn interrupted(db: &Db, conn: &mut SqliteConnection, catalog: &Catalog) -> Result<Vec<Entry>, Error> {
+/// Each with what admission had reserved for its last attempt.
+pub(crate) async fn interrupted(
+    db: &Db,
+    conn: &mut SqliteConnection,
+    catalog: &Catalog,
+) -> Result<Vec<(Entry, Usage)>, Error> {
     let rows = sqlx::query!(
         r#"SELECT call, usage, used_at, (
              SELECT json_group_array(json(opening)) FROM (
@@ -31,7 +36,7 @@ pub(crate) async fn interrupted(db: &Db, conn: &mut SqliteConnection, catalog: &
     rows.iter()
         .map(|row| {
             let read = Interrupted::read(&row.call, &row.openings, row.usage.as_deref(), row.used_at);
-            read.map(|call| call.into_entry(catalog)).map_err(|Unreadable| db.unreadable("an open call"))
+            read.map(|call| call.closed(catalog)).map_err(|Unreadable| db.unreadable("an open call"))
         })
         .collect()
 }
@@ -47,6 +52,11 @@ impl Interrupted {
             openings: openings.into_iter().map(OpeningRow::into_opening).collect::<Result<_, _>>()?,
             checkpoint: usage.zip(used_at.map(Timestamp::from_millis)),
         })
+    }
+
+    fn closed(self, catalog: &Catalog) -> (Entry, Usage) {
+        let reserved = self.openings.last().map(|last| last.reserved).unwrap_or_default();
+        (self.into_entry(catalog), reserved)
     }
 
     fn into_entry(self, catalog: &Catalog) -> Entry {

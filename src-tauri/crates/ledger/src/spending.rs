@@ -14,7 +14,7 @@ use crate::call::{AttemptRow, EntryRow, Unreadable};
 use crate::{Error, Ledger};
 
 /// Milliseconds of a rollup: every zone's days and hours are whole quarters.
-const QUARTER_MS: i64 = 900_000;
+pub(crate) const QUARTER_MS: i64 = 900_000;
 
 /// What the rows of a report are.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -19,6 +19,7 @@ use sqlx::{Connection, SqliteConnection};
 use crate::{By, Columns, Durability, Error, Filter, Finding, Ledger, Options, Recovered, Totals};
 
 mod book;
+mod counting;
 mod csv;
 
 const MODEL: &str = "claude-sonnet-4-5";

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::config::{Pacing, WrittenLimits};
+use domain::config::{Amount, BackgroundGuard, Budget, Pacing, Period, Rules, Span, Window, WrittenLimits};
 use domain::tier::{MinuteLimits, Scheme};
+use domain::time::{BusinessHours, Calendar, Tz};
 use gateway::{ProxyUse, Timeouts};
 use toml::de::DeTable;
 
@@ -33,13 +34,10 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
 }
 
 /// What is checked here and done nowhere yet.
-const LATER: [&str; 15] = [
-    "budget",
-    "background",
+const LATER: [&str; 12] = [
     "cache",
     "retry",
     "breaker",
-    "emergency",
     "metrics",
     "status_page",
     "otlp",
@@ -52,16 +50,26 @@ const LATER: [&str; 15] = [
 ];
 
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
+    let gateway = gateway(top.table("gateway"));
+    let (week_reserve_permille, is_emergency_idle) = emergency(top.table("emergency"));
     let settings = Settings {
-        gateway: gateway(top.table("gateway")),
+        background: background(top, gateway.calendar),
+        gateway,
+        budgets: top.tables("budget", "[[budget]]").into_iter().flat_map(budgets).collect(),
+        week_reserve_permille,
         timeouts: timeouts(top.table("timeouts")),
         upstreams: upstreams(top.tables("upstream", "[[upstream]]"), schemes),
         durability: durability(top.table("ledger")),
-        without_effect: LATER.into_iter().filter(|section| top.has(section)).collect(),
+        without_effect: without_effect(top, is_emergency_idle),
     };
     check_the_rest(top);
     top.end();
     settings
+}
+
+fn without_effect(top: &Section<'_, '_>, is_emergency_idle: bool) -> Vec<&'static str> {
+    let emergency = is_emergency_idle.then_some("emergency");
+    LATER.into_iter().filter(|section| top.has(section)).chain(emergency).collect()
 }
 
 const fn seconds(count: u64) -> Duration {
@@ -115,13 +123,12 @@ fn upstreams(sections: Vec<Section<'_, '_>>, schemes: &[Arc<Scheme>]) -> Vec<Ups
 
 fn upstream(section: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Upstream {
     let kind = section.get("kind", &UPSTREAM_KIND).unwrap_or(UpstreamKind::Anthropic);
-    section.get("admin_key", &KEY);
-    check_windows(section);
     Upstream {
         name: section.need("name", &NAME).unwrap_or_default().into(),
         kind,
         base_url: base_url(section, kind),
         key: key(section, kind),
+        admin_key: section.get("admin_key", &KEY),
         pacing: pacing(section, schemes),
     }
 }
@@ -164,7 +171,7 @@ fn pacing(section: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Pacing {
         guard_requests_permille: section.get("guard", &GUARD).unwrap_or(960),
         guard_tokens_permille: section.get("guard_input_tokens", &GUARD).unwrap_or(930),
         retry_after_buffer: section.get("retry_after_buffer", &DURATION).unwrap_or(seconds(30)),
-        windows: vec![],
+        windows: windows(section.tables("windows", "[[upstream.windows]]")),
     }
 }
 
@@ -195,8 +202,7 @@ fn limits(section: Section<'_, '_>) -> Option<WrittenLimits> {
         input_tokens: section.get("input_tokens_per_minute", &SOME),
         output_tokens: section.get("output_tokens_per_minute", &SOME),
     };
-    let concurrency = section.get("concurrency", &COUNT).unwrap_or(0);
-    let concurrency = u32::try_from(concurrency).ok().filter(|count| *count > 0);
+    let concurrency = section.get("concurrency", &CONCURRENCY).filter(|count| *count > 0);
     let limiting = ["requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute", "concurrency"];
     if !limiting.into_iter().any(|key| section.has(key)) {
         section.wrong_here("[[upstream.limits]] limits nothing, for example requests_per_minute = 50");
@@ -222,60 +228,90 @@ fn durability(section: Section<'_, '_>) -> Durability {
     durability
 }
 
-fn check_windows(upstream: &Section<'_, '_>) {
-    for section in upstream.tables("windows", "[[upstream.windows]]") {
-        section.need("name", &NAME);
-        section.get("limit_usd", &USD);
-        section.get("limit_tokens", &SOME);
-        section.get("limit_percent", &SOME);
-        section.get("length", &TIMEOUT);
-        section.get("resets", &RESETS);
-        let limits = ["limit_usd", "limit_tokens", "limit_percent"].into_iter().filter(|key| section.has(key)).count();
-        if limits != 1 {
-            section.wrong_here(
-                "[[upstream.windows]] needs one of limit_usd, limit_tokens, limit_percent, for example limit_usd = 250",
-            );
-        }
-        if section.has("length") == section.has("resets") {
-            section.wrong_here(
-                "[[upstream.windows]] needs either resets or length, for example resets = \"Mon 00:00 UTC\"",
-            );
-        }
+fn windows(sections: Vec<Section<'_, '_>>) -> Vec<Window> {
+    let mut windows: Vec<Window> = vec![];
+    for section in sections {
+        let found = window(&section);
         section.end();
+        let Some(window) = found else { continue };
+        if windows.iter().any(|other| other.name == window.name) {
+            section.wrong("name", "is taken by a window above");
+        }
+        windows.push(window);
     }
+    windows
+}
+
+fn window(section: &Section<'_, '_>) -> Option<Window> {
+    let name = section.need("name", &NAME);
+    let limits = [
+        section.get("limit_usd", &SOME_USD).map(Amount::Usd),
+        section.get("limit_tokens", &SOME).map(Amount::Tokens),
+        section.get("limit_percent", &PERCENT).map(Amount::Percent),
+    ];
+    let spans = [section.get("length", &LENGTH).map(Span::Rolling), section.get("resets", &RESETS).map(Span::Until)];
+    if ["limit_usd", "limit_tokens", "limit_percent"].into_iter().filter(|key| section.has(key)).count() != 1 {
+        section.wrong_here(
+            "[[upstream.windows]] needs one of limit_usd, limit_tokens, limit_percent, for example limit_usd = 250",
+        );
+    }
+    if section.has("length") == section.has("resets") {
+        section
+            .wrong_here("[[upstream.windows]] needs either resets or length, for example resets = \"Mon 00:00 UTC\"");
+    }
+    let limit = limits.into_iter().flatten().next()?;
+    let span = spans.into_iter().flatten().next()?;
+    Some(Window { name: name?.into(), limit, span })
+}
+
+/// One for each period that is named.
+fn budgets(section: Section<'_, '_>) -> Vec<Budget> {
+    const PERIODS: [(&str, Period); 3] =
+        [("daily_usd", Period::Day), ("weekly_usd", Period::Week), ("monthly_usd", Period::Month)];
+    let scope = section.need("scope", &SCOPE);
+    let hard = section.get("hard", &YES_OR_NO).unwrap_or(false);
+    let amounts = PERIODS.map(|(key, period)| (period, section.get(key, &SOME_USD)));
+    if !PERIODS.into_iter().any(|(key, _)| section.has(key)) {
+        section.wrong_here("[[budget]] sets no amount, for example daily_usd = 20");
+    }
+    section.end();
+    let Some(scope) = scope else { return vec![] };
+    let budget = |(period, limit): (Period, Option<domain::money::Usd>)| {
+        Some(Budget { scope: scope.clone(), period, limit: limit?, hard })
+    };
+    amounts.into_iter().filter_map(budget).collect()
+}
+
+/// None where nobody wrote the section.
+fn background(top: &Section<'_, '_>, calendar: Calendar) -> Option<BackgroundGuard> {
+    let section = top.table("background");
+    let hours = section.get("business_hours", &BUSINESS_HOURS).unwrap_or(OFFICE_HOURS);
+    let share_permille = section.get("share_before_hours", &FRACTION).unwrap_or(300);
+    section.end();
+    let zone = calendar.zone_name().parse().unwrap_or(Tz::UTC);
+    top.has("background").then_some(BackgroundGuard { hours: BusinessHours { zone, ..hours }, share_permille })
+}
+
+/// What is kept of the week for critical calls; and whether the section has keys that change nothing yet.
+fn emergency(section: Section<'_, '_>) -> (u32, bool) {
+    let enter_week = section.get("enter_week", &FRACTION);
+    section.get("enter_breaker_open", &TIMEOUT);
+    section.get("enter_spend_usd", &USD);
+    section.get("contacts", &TEXTS);
+    section.end();
+    let is_idle = ["enter_breaker_open", "enter_spend_usd", "contacts"].into_iter().any(|key| section.has(key));
+    (enter_week.unwrap_or(Rules::default().week_reserve_permille), is_idle)
 }
 
 fn check_the_rest(top: &Section<'_, '_>) {
-    top.tables("budget", "[[budget]]").into_iter().for_each(check_budget);
-    check_background(top.table("background"));
     check_cache(top.table("cache"));
     check_retry(top.table("retry"));
     check_breaker(top.table("breaker"));
-    check_emergency(top.table("emergency"));
     check_switches(top);
     check_currency(top.table("currency"));
     top.tables("attribute", "[[attribute]]").into_iter().for_each(check_attribute);
     top.tables("fallback", "[[fallback]]").into_iter().for_each(check_fallback);
     check_alerts(top);
-}
-
-fn check_budget(section: Section<'_, '_>) {
-    section.need("scope", &SCOPE);
-    let amounts = ["daily_usd", "weekly_usd", "monthly_usd"];
-    for key in amounts {
-        section.get(key, &USD);
-    }
-    if !amounts.into_iter().any(|key| section.has(key)) {
-        section.wrong_here("[[budget]] sets no amount, for example daily_usd = 20");
-    }
-    section.get("hard", &YES_OR_NO);
-    section.end();
-}
-
-fn check_background(section: Section<'_, '_>) {
-    section.get("business_hours", &BUSINESS_HOURS);
-    section.get("share_before_hours", &FRACTION);
-    section.end();
 }
 
 fn check_cache(section: Section<'_, '_>) {
@@ -299,14 +335,6 @@ fn check_breaker(section: Section<'_, '_>) {
     section.get("failures", &SOME);
     section.get("open", &TIMEOUT);
     section.get("error_ratio", &FRACTION);
-    section.end();
-}
-
-fn check_emergency(section: Section<'_, '_>) {
-    section.get("enter_week", &FRACTION);
-    section.get("enter_breaker_open", &TIMEOUT);
-    section.get("enter_spend_usd", &USD);
-    section.get("contacts", &TEXTS);
     section.end();
 }
 

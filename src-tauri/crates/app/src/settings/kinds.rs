@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use domain::call::Class;
+use domain::config::Scope;
 use domain::money::Usd;
-use domain::time::{Calendar, Tz};
+use domain::time::{BusinessHours, Calendar, Cycle, Every, Tz, Weekday};
 use toml::de::DeValue;
 
 use super::reader::Kind;
@@ -116,12 +117,32 @@ pub(super) const NUMBERS: Kind<Vec<f64>> = Kind {
 pub(super) const COUNT: Kind<u64> =
     Kind { example: "10", read: |value| whole(value).ok_or_else(|| "must be a whole number, 0 or more".to_owned()) };
 
+/// No limit is larger; what is was mistyped, and might break sums.
+const LIMIT_MAX: u64 = 1_000_000_000_000;
+
 pub(super) const SOME: Kind<u64> = Kind {
     example: "50",
     read: |value| match whole(value) {
         Some(0) => Err("must not be 0: leave the line out for no limit".to_owned()),
-        Some(count) => Ok(count),
+        Some(count) if count <= LIMIT_MAX => Ok(count),
+        Some(_) => Err("must be at most 1,000,000,000,000".to_owned()),
         None => Err("must be a whole number above 0".to_owned()),
+    },
+};
+
+pub(super) const CONCURRENCY: Kind<u32> = Kind {
+    example: "10",
+    read: |value| match whole(value).and_then(|count| u32::try_from(count).ok()) {
+        Some(count) if count <= 1_000_000 => Ok(count),
+        Some(_) | None => Err("must be a whole number from 0 (unlimited) to 1,000,000".to_owned()),
+    },
+};
+
+pub(super) const PERCENT: Kind<u8> = Kind {
+    example: "80",
+    read: |value| match whole(value).and_then(|percent| u8::try_from(percent).ok()) {
+        Some(percent) if (1..=100).contains(&percent) => Ok(percent),
+        Some(_) | None => Err("must be a whole number from 1 to 100".to_owned()),
     },
 };
 
@@ -161,6 +182,15 @@ pub(super) const USD: Kind<Usd> = Kind {
     },
 };
 
+/// An amount that something can be spent of.
+pub(super) const SOME_USD: Kind<Usd> = Kind {
+    example: "20",
+    read: |value| match (USD.read)(value)? {
+        Usd::ZERO => Err("must be above 0: leave the line out for no limit".to_owned()),
+        usd => Ok(usd),
+    },
+};
+
 pub(super) const DURATION: Kind<Duration> = Kind {
     example: "\"600s\"",
     read: |value| {
@@ -179,7 +209,7 @@ pub(super) const TIMEOUT: Kind<Duration> = Kind {
 };
 
 /// `600s`, `10m`, `1h`, `400d`.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_at);
     let number: u64 = number.parse().ok()?;
@@ -313,14 +343,36 @@ pub(super) const CLASS: Kind<Class> = Kind {
     read: |value| Class::named(text(value)?).ok_or_else(|| one_of(&["critical", "normal", "background"])),
 };
 
-pub(super) const SCOPE: Kind<()> = Kind {
-    example: "\"client:ci\"",
-    read: |value| match text(value)?.split_once(':') {
-        None if text(value)? == "machine" => Ok(()),
-        Some(("client" | "person" | "project" | "tenant", name)) if !name.is_empty() => Ok(()),
-        Some(_) | None => Err("must be client:, person:, project: or tenant: with a name, or machine".to_owned()),
+/// A rolling window: shorter is a rate, longer than a month is nobody's.
+pub(super) const LENGTH: Kind<Duration> = Kind {
+    example: "\"5h\"",
+    read: |value| match (TIMEOUT.read)(value)? {
+        length if (Duration::from_secs(1)..=Duration::from_secs(31 * 86_400)).contains(&length) => Ok(length),
+        _ => Err("must be from 1s to 31d".to_owned()),
     },
 };
+
+pub(super) const SCOPE: Kind<Scope> = Kind {
+    example: "\"client:ci\"",
+    read: |value| {
+        scope(text(value)?)
+            .ok_or_else(|| "must be client:, person:, project: or tenant: with a name, or machine".to_owned())
+    },
+};
+
+fn scope(text: &str) -> Option<Scope> {
+    let Some((kind, name)) = text.split_once(':') else { return (text == "machine").then_some(Scope::Machine) };
+    if name.is_empty() || name.len() > 256 || name.chars().any(char::is_control) {
+        return None;
+    }
+    match kind {
+        "client" => Some(Scope::Client(name.into())),
+        "person" => Some(Scope::Person(name.into())),
+        "project" => Some(Scope::Project(name.into())),
+        "tenant" => Some(Scope::Tenant(name.into())),
+        _ => None,
+    }
+}
 
 pub(super) const WHEN: Kind<()> = Kind {
     example: "\"cwd:/home/*/shop\"",
@@ -361,19 +413,49 @@ pub(super) fn is_rate(day: &str, rate: &DeValue<'_>) -> bool {
     NaiveDate::parse_from_str(day, "%Y-%m-%d").is_ok() && rate.is_some_and(|rate| rate.is_finite() && rate > 0.0)
 }
 
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const DAYS: [(&str, Weekday); 7] = [
+    ("Mon", Weekday::Mon),
+    ("Tue", Weekday::Tue),
+    ("Wed", Weekday::Wed),
+    ("Thu", Weekday::Thu),
+    ("Fri", Weekday::Fri),
+    ("Sat", Weekday::Sat),
+    ("Sun", Weekday::Sun),
+];
 
-pub(super) const BUSINESS_HOURS: Kind<()> = Kind {
+fn weekday(text: &str) -> Option<Weekday> {
+    DAYS.iter().find(|(name, _)| *name == text).map(|(_, day)| *day)
+}
+
+/// In UTC: whoever knows the zone sets it.
+pub(super) const BUSINESS_HOURS: Kind<BusinessHours> = Kind {
     example: "\"Mon-Fri 08:00-18:00\"",
-    read: |value| {
-        let fits = |text: &str| {
-            let (days, hours) = text.split_once(' ')?;
-            let (first, last) = days.split_once('-').unwrap_or((days, days));
-            (DAYS.contains(&first) && DAYS.contains(&last) && is_span(hours)).then_some(())
-        };
-        fits(text(value)?).ok_or_else(|| "must be days and hours".to_owned())
+    read: |value| match business_hours(text(value)?) {
+        Some(hours) if hours.from < hours.to => Ok(hours),
+        Some(_) => Err("must be days and hours that begin before they end".to_owned()),
+        None => Err("must be days and hours".to_owned()),
     },
 };
+
+/// The example's.
+pub(super) const OFFICE_HOURS: BusinessHours =
+    BusinessHours { days: [true, true, true, true, true, false, false], from: 8 * 60, to: 18 * 60, zone: Tz::UTC };
+
+fn business_hours(text: &str) -> Option<BusinessHours> {
+    let (days, hours) = text.split_once(' ')?;
+    let (from, to) = hours.split_once('-')?;
+    let to = if to == "24:00" { 24 * 60 } else { minute(to)? };
+    Some(BusinessHours { days: days_from_to(days)?, from: minute(from)?, to, zone: Tz::UTC })
+}
+
+/// `Mon-Fri`, or one day; `Sun-Thu` goes over the end of the week.
+fn days_from_to(text: &str) -> Option<[bool; 7]> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let number = |day| Some(weekday(day)?.num_days_from_monday());
+    let (first, last) = (number(first)?, number(last)?);
+    let length = (last + 7 - first) % 7;
+    Some(std::array::from_fn(|day| (day as u32 + 7 - first) % 7 <= length))
+}
 
 pub(super) const QUIET_HOURS: Kind<()> = Kind {
     example: "\"22:00-07:00\"",
@@ -385,32 +467,43 @@ pub(super) const QUIET_HOURS: Kind<()> = Kind {
 };
 
 fn is_span(text: &str) -> bool {
-    text.split_once('-').is_some_and(|(from, to)| is_time(from) && is_time(to))
+    text.split_once('-').is_some_and(|(from, to)| minute(from).is_some() && minute(to).is_some())
 }
 
-fn is_time(text: &str) -> bool {
-    text.len() == 5 && chrono::NaiveTime::parse_from_str(text, "%H:%M").is_ok()
+/// Of a day, from `HH:MM`.
+fn minute(text: &str) -> Option<u16> {
+    use chrono::Timelike;
+    let time = chrono::NaiveTime::parse_from_str(text, "%H:%M").ok().filter(|_| text.len() == 5)?;
+    u16::try_from(time.hour() * 60 + time.minute()).ok()
 }
 
-pub(super) const RESETS: Kind<()> = Kind {
+pub(super) const RESETS: Kind<Cycle> = Kind {
     example: "\"Mon 00:00 UTC\"",
     read: |value| {
         let words: Vec<&str> = text(value)?.split(' ').collect();
-        let fits = match words.as_slice() {
-            [time, zone] => is_time(time) && zone.parse::<Tz>().is_ok(),
-            [day, time, zone] => {
-                (DAYS.contains(day) || is_day_of_month(day)) && is_time(time) && zone.parse::<Tz>().is_ok()
-            }
-            _ => false,
+        let (every, time, zone) = match words.as_slice() {
+            [time, zone] => (Some(Every::Day), time, zone),
+            [day, time, zone] => (every(day), time, zone),
+            _ => return Err(RESETS_RULE.to_owned()),
         };
-        if fits { Ok(()) } else { Err("must be a weekday or a day of the month, a time and a zone".to_owned()) }
+        let (Some(every), Some(minute)) = (every, minute(time)) else { return Err(RESETS_RULE.to_owned()) };
+        let zone = zone.parse::<Tz>().map_err(|_| format!("names no time zone: {zone:?}"))?;
+        Ok(Cycle::new(every, minute, zone))
     },
 };
 
-fn is_day_of_month(text: &str) -> bool {
+const RESETS_RULE: &str = "must be a weekday or a day of the month (or neither, for every day), a time and a zone";
+
+fn every(day: &str) -> Option<Every> {
+    weekday(day).map(Every::Week).or_else(|| day_of_month(day).map(Every::Month))
+}
+
+/// `1st` to `31st`.
+fn day_of_month(text: &str) -> Option<u8> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let suffix = &text[digits.len()..];
-    ["st", "nd", "rd", "th"].contains(&suffix) && digits.parse::<u8>().is_ok_and(|day| (1..=31).contains(&day))
+    let day = digits.parse().ok().filter(|day| (1..=31).contains(day))?;
+    ["st", "nd", "rd", "th"].contains(&suffix).then_some(day)
 }
 
 /// Whether the address is that of this machine, or a name for it.

@@ -1,5 +1,8 @@
 //! Settings as people write them, right and wrong.
 
+use domain::config::{Amount, Period, Scope, Span};
+use domain::time::{Cycle, Every, Tz, Weekday};
+
 use super::kinds::duration;
 use super::*;
 
@@ -24,13 +27,27 @@ fn the_documented_file_is_taken_whole() {
     let limits = &upstream.pacing.written[0];
     assert_eq!((limits.per_minute.requests, limits.concurrency), (Some(50), None));
     assert_eq!((upstream.pacing.guard_requests_permille, upstream.pacing.guard_tokens_permille), (960, 930));
-    assert!(settings.without_effect.contains(&"budget") && !settings.without_effect.contains(&"gateway"));
+    assert!(settings.without_effect.contains(&"cache") && !settings.without_effect.contains(&"budget"));
+    let week = &upstream.pacing.windows[0];
+    let monday = Cycle::new(Every::Week(Weekday::Mon), 0, Tz::UTC);
+    assert_eq!((&*week.name, week.limit, week.span), ("week", Amount::Usd(usd("250")), Span::Until(monday)));
+    assert_eq!(upstream.admin_key, Some(KeyRef::Keychain("anthropic-admin".into())));
+    let ci = Budget { scope: Scope::Client("ci".into()), period: Period::Day, limit: usd("20"), hard: false };
+    assert_eq!((settings.budgets, settings.week_reserve_permille), (vec![ci], 950));
+    let guard = settings.background.expect("a guard");
+    assert_eq!((guard.hours.from, guard.hours.to, guard.share_permille), (480, 1_080, 300));
+    assert_eq!(guard.hours.days, [true, true, true, true, true, false, false]);
+}
+
+fn usd(text: &str) -> domain::money::Usd {
+    text.parse().expect("money")
 }
 
 #[test]
 fn an_empty_file_means_the_documented_defaults() {
     let (empty, documented) = (read("").expect("empty"), read(CONTRACT).expect("the documented file"));
-    assert_eq!(Settings { upstreams: vec![], without_effect: vec![], ..documented }, empty);
+    let unwritten = Settings { upstreams: vec![], budgets: vec![], background: None, ..documented };
+    assert_eq!(Settings { without_effect: vec![], ..unwritten }, empty);
     assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
 }
 
@@ -82,11 +99,25 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
         ("[currency]\ncode = \"eur\"", 2, "code in [currency] must be three capital letters"),
         ("[currency]\nrates = { \"1 Nov\" = 1 }", 2, "rates in [currency] must be days and rates"),
         ("[background]\nbusiness_hours = \"always\"", 2, "business_hours in [background] must be days and hours"),
+        (
+            "[background]\nbusiness_hours = \"Mon-Fri 18:00-08:00\"",
+            2,
+            "business_hours in [background] must be days and hours that",
+        ),
+        (
+            "[background]\nshare_before_hours = 1.1",
+            2,
+            "share_before_hours in [background] must be a number from 0 to 1",
+        ),
+        ("[emergency]\nenter_week = 95", 2, "enter_week in [emergency] must be a number from 0 to 1"),
         ("[alerts]\nquiet_hours = \"night\"", 2, "quiet_hours in [alerts] must be two times of day"),
         ("[[budget]]\nscope = \"team:x\"\ndaily_usd = 1", 2, "scope in [[budget]] must be client:"),
         ("[[budget]]\nscope = \"machine\"", 1, "[[budget]] sets no amount"),
         ("[[budget]]\ndaily_usd = 1", 1, "[[budget]] needs scope, for example scope = \"client:ci\""),
         ("[[budget]]\nscope = \"machine\"\ndaily_usd = -1", 3, "daily_usd in [[budget]] must be an amount"),
+        ("[[budget]]\nscope = \"machine\"\nweekly_usd = 0", 3, "weekly_usd in [[budget]] must be above 0"),
+        ("[[budget]]\nscope = \"machine\"\nmonthly_usd = 1e99", 3, "monthly_usd in [[budget]] must be an amount"),
+        ("[[budget]]\nscope = \"client:\"\ndaily_usd = 1", 2, "scope in [[budget]] must be client:"),
         ("[[attribute]]\nwhen = \"host:a\"\nproject = \"p\"", 2, "when in [[attribute]] must be cwd:"),
         ("[[channel]]\nname = \"a\"\nkind = \"irc\"", 3, "kind in [[channel]] must be one of desktop, slack"),
         ("[[channel]]\nname = \"a\"\nkind = \"slack\"\nurl = \"x\"", 4, "url in [[channel]] must be keychain:NAME"),
@@ -149,6 +180,52 @@ fn what_is_wrong_with_an_upstream_is_named_too() {
             7,
             "resets in [[upstream.windows]] must be a weekday",
         ),
+        (
+            "[[upstream.windows]]\nname = \"w\"\nlimit_usd = 0\nresets = \"Mon 00:00 UTC\"",
+            6,
+            "limit_usd in [[upstream.windows]] must be above 0",
+        ),
+        (
+            "[[upstream.windows]]\nname = \"w\"\nlimit_tokens = -1\nresets = \"Mon 00:00 UTC\"",
+            6,
+            "limit_tokens in [[upstream.windows]] must be a whole number above 0",
+        ),
+        (
+            "[[upstream.windows]]\nname = \"w\"\nlimit_percent = 101\nresets = \"Mon 00:00 UTC\"",
+            6,
+            "limit_percent in [[upstream.windows]] must be a whole number from 1 to 100",
+        ),
+        (
+            "[[upstream.windows]]\nname = \"w\"\nlimit_usd = 1\nresets = \"32nd 00:00 UTC\"",
+            7,
+            "resets in [[upstream.windows]] must be a weekday or a day of the month",
+        ),
+        (
+            "[[upstream.windows]]\nname = \"w\"\nlimit_usd = 1\nresets = \"00:00 Europe/Belrin\"",
+            7,
+            "resets in [[upstream.windows]] names no time zone: \"Europe/Belrin\", for example resets = \"Mon 00:00 UTC\"",
+        ),
+        (
+            "[[upstream.windows]]\nname = \"w\"\nlimit_usd = 1\nlength = \"400d\"",
+            7,
+            "length in [[upstream.windows]] must be from 1s to 31d",
+        ),
+        (
+            "[[upstream.windows]]\nname = \"w\"\nlimit_usd = 1\nlength = \"5h\"\n\
+             [[upstream.windows]]\nname = \"w\"\nlimit_usd = 2\nlength = \"7d\"",
+            9,
+            "name in [[upstream.windows]] is taken by a window above",
+        ),
+        (
+            "[[upstream.limits]]\nmodels = [\"*\"]\nrequests_per_minute = 9_000_000_000_000_000",
+            6,
+            "requests_per_minute in [[upstream.limits]] must be at most",
+        ),
+        (
+            "[[upstream.limits]]\nmodels = [\"*\"]\nconcurrency = 5_000_000_000",
+            6,
+            "concurrency in [[upstream.limits]] must be a whole number from 0",
+        ),
         ("[[upstream]]\nname = \"a\"\nkind = \"simulator\"", 5, "name in [[upstream]] is taken by an upstream above"),
         (
             "[[upstream]]\nname = \"b\"\nkind = \"anthropic\"",
@@ -196,6 +273,42 @@ fn durations_and_zero_concurrency_are_read_as_written() {
     }
     let text = "[[upstream]]\nname=\"a\"\nkind=\"simulator\"\n[[upstream.limits]]\nmodels=[\"*\"]\nconcurrency=0";
     assert_eq!(read(text).expect("legal").upstreams[0].pacing.written[0].concurrency, None);
+}
+
+#[test]
+fn windows_reset_daily_weekly_monthly_or_a_while_after_they_began() {
+    let span = |line: &str| {
+        let text = format!(
+            "[[upstream]]\nname=\"a\"\nkind=\"simulator\"\n[[upstream.windows]]\nname=\"w\"\nlimit_tokens=1\n{line}"
+        );
+        read(&text).expect("legal").upstreams[0].pacing.windows[0].span
+    };
+    let berlin = Cycle::new(Every::Day, 0, Tz::Europe__Berlin);
+    assert_eq!(span("resets = \"00:00 Europe/Berlin\""), Span::Until(berlin));
+    assert_eq!(span("resets = \"31st 23:59 UTC\""), Span::Until(Cycle::new(Every::Month(31), 1_439, Tz::UTC)));
+    assert_eq!(span("length = \"5h\""), Span::Rolling(Duration::from_secs(18_000)));
+}
+
+#[test]
+fn a_budget_of_several_periods_is_several_budgets() {
+    let text = "[[budget]]\nscope = \"tenant:a:b\"\ndaily_usd = 1.50\nmonthly_usd = 9\nhard = true";
+    let budget = |period, limit| Budget { scope: Scope::Tenant("a:b".into()), period, limit: usd(limit), hard: true };
+    assert_eq!(read(text).expect("legal").budgets, [budget(Period::Day, "1.5"), budget(Period::Month, "9")]);
+}
+
+#[test]
+fn business_hours_are_those_of_the_gateways_zone_and_may_span_the_weekend() {
+    let text = "[gateway]\ntimezone = \"Asia/Jerusalem\"\n[background]\nbusiness_hours = \"Sun-Thu 09:30-24:00\"";
+    let hours = read(text).expect("legal").background.expect("a guard").hours;
+    assert_eq!(hours.days, [true, true, true, true, false, false, true]);
+    assert_eq!((hours.from, hours.to, hours.zone), (570, 1_440, Tz::Asia__Jerusalem));
+}
+
+#[test]
+fn the_weeks_reserve_is_in_force_and_the_rest_of_its_section_is_not_yet() {
+    let settings = read("[emergency]\nenter_week = 0.8").expect("legal");
+    assert_eq!((settings.week_reserve_permille, settings.without_effect), (800, vec![]));
+    assert_eq!(read("[emergency]\ncontacts = []").expect("legal").without_effect, ["emergency"]);
 }
 
 #[test]

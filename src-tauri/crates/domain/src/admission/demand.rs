@@ -154,6 +154,9 @@ pub(super) const AMOUNT_MAX: u64 = 1_000_000_000_000;
 pub(super) struct Need {
     pub(super) input: u64,
     pub(super) output: u64,
+    /// Of these, what the upstream may never count.
+    pub(super) loose_input: u64,
+    pub(super) loose_output: u64,
 }
 
 impl Need {
@@ -168,8 +171,21 @@ impl Need {
         amount.min(AMOUNT_MAX)
     }
 
+    pub(super) const fn exactly(input: u64, output: u64) -> Need {
+        Need { input, output, loose_input: 0, loose_output: 0 }
+    }
+
+    /// What of it may come back.
+    pub(super) fn loose(self) -> Need {
+        Need::exactly(self.loose_input, self.loose_output)
+    }
+
     pub(super) fn or_more(self, other: Need) -> Need {
-        Need { input: self.input.max(other.input), output: self.output.max(other.output) }
+        Need { input: self.input.max(other.input), output: self.output.max(other.output), ..self }
+    }
+
+    pub(super) fn beyond(self, other: Need) -> Need {
+        Need::exactly(self.input.saturating_sub(other.input), self.output.saturating_sub(other.output))
     }
 
     pub(super) fn size(self) -> u64 {

@@ -90,6 +90,13 @@ struct Share {
     burst: i128,
 }
 
+impl Share {
+    /// Whether it ever holds as much.
+    fn pays(&self, amount: u64) -> bool {
+        i128::from(amount) * ONE <= self.burst
+    }
+}
+
 /// All limits there are. Only ever grows, so an id stays good.
 #[derive(Debug, Default)]
 pub(super) struct Resources(Vec<Resource>);
@@ -157,8 +164,10 @@ impl Resources {
         let resource = &self.0[id.0];
         match &resource.store {
             Store::Minute(minute) => match minute.shares.get(&by) {
-                Some(share) => until(share.bucket.ready_at(need.of(resource.measure), now), now),
-                None => self.wait(id, need, now),
+                Some(share) if share.pays(need.of(resource.measure)) => {
+                    until(share.bucket.ready_at(need.of(resource.measure), now), now)
+                }
+                Some(_) | None => self.wait(id, need, now),
             },
             Store::Slots { .. } | Store::Shown { .. } => self.wait(id, need, now),
         }
@@ -166,9 +175,9 @@ impl Resources {
 
     pub(super) fn take(&mut self, id: ResourceId, need: Need, by: Option<ReservationId>, now: Instant) {
         let resource = &mut self.0[id.0];
-        let amount = need.of(resource.measure);
+        let (amount, loose) = (need.of(resource.measure), need.loose().of(resource.measure));
         match &mut resource.store {
-            Store::Minute(minute) => minute.take(amount, by, now),
+            Store::Minute(minute) => minute.take(resource.measure, amount, loose, by, now),
             Store::Slots { used } => *used += 1,
             Store::Shown { .. } => {}
         }
@@ -198,10 +207,26 @@ impl Resources {
                 if let (Some(recent), None) = (&mut minute.recent, used) {
                     recent.came_back();
                 }
-                minute.settle(reserved.of(measure), used.map_or(0, |used| used.of(measure)), by, now);
+                let loose = if measure == Measure::Requests { 0 } else { reserved.loose().of(measure) };
+                minute.settle(reserved.of(measure), loose, used.map_or(0, |used| used.of(measure)), by, now);
             }
             Store::Slots { used } => *used = used.saturating_sub(1),
             Store::Shown { .. } => {}
+        }
+    }
+
+    /// What a call that ended left over, once the upstream knows that it ended.
+    pub(super) fn come_back(
+        &mut self,
+        id: ResourceId,
+        reserved: Need,
+        less: Need,
+        by: Option<ReservationId>,
+        now: Instant,
+    ) {
+        let resource = &mut self.0[id.0];
+        if let (Store::Minute(minute), true) = (&mut resource.store, resource.measure != Measure::Requests) {
+            minute.come_back(reserved.of(resource.measure), less.of(resource.measure), by, now);
         }
     }
 
@@ -210,7 +235,7 @@ impl Resources {
         let resource = &mut self.0[id.0];
         let amount = need.of(resource.measure);
         if let Store::Minute(minute) = &mut resource.store {
-            minute.take(amount, None, at);
+            minute.take(resource.measure, amount, 0, None, at);
             minute.in_flight = minute.in_flight.saturating_sub(amount);
         }
     }
@@ -437,7 +462,7 @@ impl Minute {
         self.common.set_pace((pace - self.shared_pace()).max(least), burst, now);
     }
 
-    fn take(&mut self, amount: u64, by: Option<ReservationId>, now: Instant) {
+    fn take(&mut self, measure: Measure, amount: u64, loose: u64, by: Option<ReservationId>, now: Instant) {
         if let Some(recent) = &mut self.recent {
             recent.went(now);
         }
@@ -446,19 +471,36 @@ impl Minute {
         self.extremes.see(self.mirror.tokens(now), now);
         self.outside.we_drew(amount.into(), now);
         self.in_flight = self.in_flight.saturating_add(amount);
-        self.bucket_of(by).take(amount, now);
+        self.bucket_of(by, amount).take(amount, now);
+        if measure != Measure::Requests {
+            self.mirror.hold(loose, now);
+            self.bucket_of(by, amount).hold(loose, now);
+        }
     }
 
-    fn settle(&mut self, reserved: u64, used: u64, by: Option<ReservationId>, now: Instant) {
+    fn settle(&mut self, reserved: u64, loose: u64, used: u64, by: Option<ReservationId>, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(reserved);
-        self.outside.we_drew(i128::from(used) - i128::from(reserved), now);
-        self.mirror.exchange(reserved, used, now);
-        self.bucket_of(by).exchange(reserved, used, now);
+        self.mirror.unhold(loose, now);
+        self.bucket_of(by, reserved).unhold(loose, now);
+        let more = used.saturating_sub(reserved);
+        self.outside.we_drew(more.into(), now);
+        self.mirror.take(more, now);
+        // What a reservation did not foresee everyone pays.
+        self.common.take(more, now);
+        self.come_back(reserved, reserved.saturating_sub(used), by, now);
+    }
+
+    /// `less` of what a call took of `reserved`.
+    fn come_back(&mut self, reserved: u64, less: u64, by: Option<ReservationId>, now: Instant) {
+        self.outside.we_drew(-i128::from(less), now);
+        self.mirror.give_back(less, now);
+        self.bucket_of(by, reserved).give_back(less, now);
         self.extremes.see(self.mirror.tokens(now), now);
     }
 
-    fn bucket_of(&mut self, by: Option<ReservationId>) -> &mut TokenBucket {
-        match by.and_then(|by| self.shares.get_mut(&by)) {
+    /// Who pays for a call: its reservation, where that ever holds as much.
+    fn bucket_of(&mut self, by: Option<ReservationId>, amount: u64) -> &mut TokenBucket {
+        match by.and_then(|by| self.shares.get_mut(&by)).filter(|share| share.pays(amount)) {
             Some(share) => &mut share.bucket,
             None => &mut self.common,
         }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{Measure, Reading, Readings};
 use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use http::{HeaderMap, HeaderValue};
@@ -12,7 +11,10 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::json;
+use super::shape::{Findings, Gauge};
 use crate::headers::short;
+
+pub(crate) mod limits;
 
 /// What a decision needs of a request's body, and no more.
 #[derive(PartialEq, Eq, Debug, Default)]
@@ -22,6 +24,11 @@ pub(crate) struct Peek<'a> {
     pub(crate) stream: bool,
     /// `metadata.user_id`.
     pub(crate) user_id: Option<String>,
+    /// What it is made of, and whether it writes to the prompt cache.
+    pub(crate) findings: Findings,
+    /// It asks for the fast mode, which has limits of its own.
+    pub(crate) fast: bool,
+    pub(crate) service_tier: Option<Cow<'a, str>>,
 }
 
 /// Why a body is not forwarded. Everything else is the upstream's to judge.
@@ -31,15 +38,38 @@ pub(crate) enum NotACall {
     NoModel,
 }
 
+const ASKED: [&str; 15] = [
+    "model",
+    "max_tokens",
+    "stream",
+    "metadata",
+    "speed",
+    "service_tier",
+    "system",
+    "messages",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "cache_control",
+    "output_config",
+    "output_format",
+    "mcp_servers",
+];
+
 pub(crate) fn peek(body: &[u8]) -> Result<Peek<'_>, NotACall> {
     let mut peek = Peek::default();
-    json::members(body, &["model", "max_tokens", "stream", "metadata"], |name, value| match name {
+    let mut gauge = Gauge::default();
+    json::members(body, &ASKED, |name, value| match name {
         "model" => peek.model = json::text(value).unwrap_or_default(),
         "max_tokens" => peek.max_tokens = value.get().parse().ok(),
         "stream" => peek.stream = value.get() == "true",
-        _ => peek.user_id = json::small_value(value)["user_id"].as_str().map(str::to_owned),
+        "metadata" => peek.user_id = json::small_value(value)["user_id"].as_str().map(str::to_owned),
+        "speed" => peek.fast = value.get() == r#""fast""#,
+        "service_tier" => peek.service_tier = json::text(value),
+        _ => gauge.member(name, value.get()),
     })
     .map_err(|_| NotACall::NoObject)?;
+    peek.findings = gauge.findings();
     if peek.model.is_empty() { Err(NotACall::NoModel) } else { Ok(peek) }
 }
 
@@ -268,49 +298,6 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
     headers.get(http::header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
 }
 
-const LIMITS: [(Measure, [&str; 3]); 3] = [
-    (
-        Measure::Requests,
-        [
-            "anthropic-ratelimit-requests-limit",
-            "anthropic-ratelimit-requests-remaining",
-            "anthropic-ratelimit-requests-reset",
-        ],
-    ),
-    (
-        Measure::InputTokens,
-        [
-            "anthropic-ratelimit-input-tokens-limit",
-            "anthropic-ratelimit-input-tokens-remaining",
-            "anthropic-ratelimit-input-tokens-reset",
-        ],
-    ),
-    (
-        Measure::OutputTokens,
-        [
-            "anthropic-ratelimit-output-tokens-limit",
-            "anthropic-ratelimit-output-tokens-remaining",
-            "anthropic-ratelimit-output-tokens-reset",
-        ],
-    ),
-];
-
-pub(crate) fn readings(headers: &HeaderMap, now: Timestamp) -> Readings {
-    let limits = LIMITS
-        .iter()
-        .filter_map(|(measure, [limit, remaining, reset])| {
-            Some(Reading {
-                measure: *measure,
-                // A limit of nothing would keep all calls back, and with them the answer that could correct it.
-                limit: whole(headers.get(*limit)).filter(|limit| *limit > 0)?,
-                remaining: whole(headers.get(*remaining)),
-                full_in: text(headers.get(*reset)).and_then(Timestamp::parse).map(|reset| reset.since(now)),
-            })
-        })
-        .collect();
-    Readings { limits, ..Readings::default() }
-}
-
 /// No wait is longer, whatever a header says.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(366 * 86_400);
 
@@ -333,10 +320,6 @@ pub(crate) fn should_retry(headers: &HeaderMap) -> Option<bool> {
 
 fn text(value: Option<&HeaderValue>) -> Option<&str> {
     value?.to_str().ok().map(str::trim)
-}
-
-fn whole(value: Option<&HeaderValue>) -> Option<u64> {
-    text(value)?.parse().ok()
 }
 
 fn number(value: &str) -> Option<f64> {
@@ -490,31 +473,6 @@ mod tests {
             .iter()
             .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().expect("a value")))
             .collect()
-    }
-
-    #[test]
-    fn limits_are_read_where_they_make_sense() {
-        let now = Timestamp::parse("2026-01-01T00:00:00Z").expect("a time");
-        let read = readings(
-            &headers(&[
-                ("anthropic-ratelimit-requests-limit", "50"),
-                ("anthropic-ratelimit-requests-remaining", "48"),
-                ("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:02Z"),
-                ("anthropic-ratelimit-input-tokens-limit", "30000"),
-                ("anthropic-ratelimit-input-tokens-reset", "soon"),
-                ("anthropic-ratelimit-output-tokens-limit", "-1"),
-            ]),
-            now,
-        );
-        assert_eq!(readings(&headers(&[("anthropic-ratelimit-requests-limit", "0")]), now), Readings::default());
-        let second = Duration::from_secs(2);
-        assert_eq!(
-            read.limits,
-            [
-                Reading { measure: Measure::Requests, limit: 50, remaining: Some(48), full_in: Some(second) },
-                Reading { measure: Measure::InputTokens, limit: 30_000, remaining: None, full_in: None },
-            ]
-        );
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct Sse {
     data: Vec<u8>,
     has_data: bool,
     starts: Option<usize>,
+    /// Where in the piece just fed its last whole event ends.
+    ends: Option<usize>,
     after_cr: bool,
     past_first_line: bool,
 }
@@ -32,6 +34,7 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 impl Sse {
     /// Hands on each event that `piece` completes.
     pub(crate) fn feed(&mut self, piece: &[u8], mut each: impl FnMut(Event<'_>)) -> Result<(), TooLong> {
+        self.ends = None;
         let mut at = self.skip_line_feed(piece);
         while at < piece.len() {
             self.starts.get_or_insert(at);
@@ -40,16 +43,25 @@ impl Sse {
                 self.line.extend_from_slice(rest);
                 break;
             };
+            let blank = self.line.is_empty() && end == 0;
             self.end_line(&rest[..end], &mut each);
             at += end + 1;
             if rest[end] == b'\r' {
                 self.after_cr = true;
                 at += self.skip_line_feed(&piece[at..]);
             }
+            if blank {
+                self.ends = Some(at);
+            }
         }
         // The rest of an event that has begun will lie at the head of the next piece.
         self.starts = self.starts.map(|_| 0);
         if self.line.len() + self.data.len() > EVENT_BYTES_MAX { Err(TooLong) } else { Ok(()) }
+    }
+
+    /// Where in the piece just fed its last whole event ends; `None` where none does.
+    pub(crate) fn ends(&self) -> Option<usize> {
+        self.ends
     }
 
     /// How many bytes of `piece` belong to a line end that began with CR.
@@ -164,6 +176,23 @@ mod tests {
         sse.feed(b"data: 1\n\ndata: 2\n\nda", |event| starts.push(event.starts)).expect("small");
         sse.feed(b"ta: 3\n\ndata: 4\n\n", |event| starts.push(event.starts)).expect("small");
         assert_eq!(starts, [0, 9, 0, 7]);
+    }
+
+    #[test]
+    fn the_end_of_the_last_whole_event_is_known() {
+        for (pieces, expected) in [
+            (&["data: 1\n\ndata: 2\n\nda"][..], Some(18)),
+            (&["data: 1\n\nda", "ta: 3\n\n"], Some(7)),
+            (&["data: 1\r\n\r\nda"], Some(11)),
+            (&["data: 1\n", "\n"], Some(1)),
+            (&["data: 1\n\n", "data: 2\n"], None),
+        ] {
+            let mut sse = Sse::default();
+            for piece in pieces {
+                sse.feed(piece.as_bytes(), |_| ()).expect("small");
+            }
+            assert_eq!(sse.ends(), expected, "{pieces:?}");
+        }
     }
 
     #[test]

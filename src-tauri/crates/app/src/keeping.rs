@@ -1,0 +1,162 @@
+//! While a gateway runs: what it learns is kept, a clock that jumps is noticed, and administrators' limits are asked for.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::admission::ReservationId;
+use domain::time::Now;
+use gateway::{Gateway, ProxyUse};
+use tokio::task::JoinSet;
+
+use crate::clock;
+use crate::counting::Counted;
+use crate::keychain::Keychain;
+use crate::learned::Keeper;
+use crate::settings::{BaseUrl, KeyRef};
+
+/// How much of what was learned a crash may take.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// How much of a reservation.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The wall clock and the one that only goes on drift apart by less than this.
+const JUMP: Duration = Duration::from_secs(5);
+const ASK_EVERY: Duration = Duration::from_secs(3_600);
+
+/// Ends with its last owner.
+pub(crate) struct Keeping {
+    gateway: Arc<Gateway>,
+    keeper: Arc<Mutex<Keeper>>,
+    counted: Counted,
+    tasks: JoinSet<()>,
+}
+
+/// An account whose administrator's key the settings name.
+pub(crate) struct Administered {
+    pub(crate) name: Arc<str>,
+    /// Its place among the gateway's.
+    pub(crate) account: usize,
+    pub(crate) base: BaseUrl,
+    pub(crate) admin_key: KeyRef,
+}
+
+impl Keeping {
+    pub(crate) fn start(gateway: &Arc<Gateway>, dir: &Path, counted: Counted) -> Keeping {
+        let keeper = Arc::new(Mutex::new(Keeper::of(dir)));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keep(gateway.clone(), keeper.clone()));
+        tasks.spawn(watch_the_clock(gateway.clone(), counted.clone()));
+        Keeping { gateway: gateway.clone(), keeper, counted, tasks }
+    }
+
+    pub(crate) fn ask_for_limits(&mut self, of: Vec<Administered>, keychain: &Arc<Keychain>, proxy: &ProxyUse) {
+        for account in of {
+            self.tasks.spawn(ask_for_limits(self.gateway.clone(), account, keychain.clone(), proxy.clone()));
+        }
+    }
+
+    /// What is known now is in the file when this returns.
+    pub(crate) async fn keep_now(&self) {
+        save(&self.gateway, &self.keeper).await;
+    }
+
+    /// Budgets that are new count what was spent before they were set.
+    pub(crate) async fn recount(&self) {
+        recount(&self.gateway, &self.counted).await;
+    }
+}
+
+async fn keep(gateway: Arc<Gateway>, keeper: Arc<Mutex<Keeper>>) {
+    let (mut held, mut kept_at) = (reservations(&gateway), clock::now().instant);
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let (now_held, now) = (reservations(&gateway), clock::now().instant);
+        if now_held != held || now.since(kept_at) >= KEEP_EVERY {
+            (held, kept_at) = (now_held, now);
+            save(&gateway, &keeper).await;
+        }
+    }
+}
+
+fn reservations(gateway: &Gateway) -> Vec<ReservationId> {
+    gateway.reservations().iter().map(|held| held.id).collect()
+}
+
+/// On a thread of its own: calls must not wait for the disk.
+async fn save(gateway: &Arc<Gateway>, keeper: &Arc<Mutex<Keeper>>) {
+    let (gateway, keeper) = (gateway.clone(), keeper.clone());
+    let saved = tokio::task::spawn_blocking(move || {
+        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        keeper.keep(&gateway.remember())
+    });
+    match saved.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!("what was learned is not kept: {error}"),
+        Err(error) => tracing::error!("what was learned is not kept: {error}"),
+    }
+}
+
+/// Where the wall clock jumps, periods begin or come back that calls have been made in already.
+async fn watch_the_clock(gateway: Arc<Gateway>, counted: Counted) {
+    let mut before = clock::now();
+    loop {
+        tokio::time::sleep(KEEP_EVERY).await;
+        let now = clock::now();
+        if has_jumped(before, now) {
+            tracing::warn!("the clock jumped: windows and budgets are counted anew");
+            recount(&gateway, &counted).await;
+        }
+        before = now;
+    }
+}
+
+fn has_jumped(before: Now, now: Now) -> bool {
+    let passed = now.instant.since(before.instant);
+    let expected = before.timestamp.after(passed);
+    now.timestamp.since(expected).max(expected.since(now.timestamp)) > JUMP
+}
+
+/// Sets what was spent of all windows and budgets to what the ledger has.
+async fn recount(gateway: &Gateway, counted: &Counted) {
+    match counted.spent(&gateway.quotas(), clock::now().timestamp).await {
+        Ok(spent) => spent.iter().for_each(|(key, used)| gateway.count(key, *used)),
+        Err(error) => tracing::warn!("windows and budgets were not counted anew: {error}"),
+    }
+}
+
+async fn ask_for_limits(gateway: Arc<Gateway>, of: Administered, keychain: Arc<Keychain>, proxy: ProxyUse) {
+    let Administered { name, account, base, admin_key } = of;
+    loop {
+        match crate::account::limits(&base, &admin_key, &keychain, &proxy).await {
+            Ok(told) => gateway.learn_limits(account, &told),
+            Err(error) => tracing::warn!("limits of {name}: {error}"),
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::time::{Instant, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_either_way_is_told_from_one_that_goes_on() {
+        let now = |seconds: u64, millis: i64| Now {
+            instant: Instant::from_nanos(seconds * 1_000_000_000),
+            timestamp: Timestamp::from_millis(1_790_000_000_000 + millis),
+        };
+        let start = now(100, 0);
+        for (later, jumped) in [
+            (now(110, 10_000), false),
+            (now(110, 12_000), false),
+            (now(110, 86_400_000), true),
+            (now(110, -3_600_000), true),
+            // It slept, and both clocks know.
+            (now(28_900, 28_800_000), false),
+        ] {
+            assert_eq!(has_jumped(start, later), jumped, "{later:?}");
+        }
+    }
+}

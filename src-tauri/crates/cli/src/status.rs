@@ -1,0 +1,153 @@
+//! `tidegate status`
+
+use std::process::ExitCode;
+
+use app::api::{Answer, Command};
+use app::view::{
+    AmountView, ClassQueueView, EstimateView, LimitView, OutsideView, ReservationView, StatusView, WindowView,
+};
+
+use crate::args::Shape;
+use crate::table::{Cell, clean, count, dollars, number, percent, table, time, words};
+use crate::{Place, print, print_json, unexpected};
+
+pub(crate) async fn status(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {
+    let Answer::Status(status) = place.ask(Command::Status).await? else { return Err(unexpected()) };
+    if shape.json {
+        print_json(&status)?
+    } else {
+        print(&shown_status(&status))?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown_status(status: &StatusView) -> String {
+    let gateway = &status.gateway;
+    let mut text = match &gateway.address {
+        Some(address) => format!("{} on {address}\n", gateway.state),
+        None => "not running: `tidegate serve` starts the gateway\n".to_owned(),
+    };
+    if let Some(trouble) = &gateway.trouble {
+        text += &format!("! {}\n", clean(trouble));
+    }
+    let spend = &status.spend;
+    text += &format!(
+        "spent  today {}  week {}  month {}\n",
+        dollars(Some(&spend.today_usd)),
+        dollars(Some(&spend.week_usd)),
+        dollars(Some(&spend.month_usd))
+    );
+    if spend.unpriced_calls > 0 {
+        text += &format!("       and {} calls of unknown price\n", count(spend.unpriced_calls));
+    }
+    text += &shown_queue(status);
+    text += &shown_limits(&status.limits);
+    text += &shown_windows(&status.windows);
+    text += &shown_reservations(&status.reservations);
+    text += &shown_outside(&status.outside);
+    text + &shown_estimates(&status.estimates)
+}
+
+fn shown_queue(status: &StatusView) -> String {
+    let queue = &status.queue;
+    let classes = [("critical", &queue.critical), ("normal", &queue.normal), ("background", &queue.background)];
+    let row = |(name, class): &(&str, &ClassQueueView)| {
+        let note = if class.paused { "paused" } else { "" };
+        vec![
+            words(name),
+            number(count(class.waiting)),
+            number(count(class.running)),
+            number(time(class.oldest_ms)),
+            number(time(class.eta_ms)),
+            words(note),
+        ]
+    };
+    let heads = ["queue", "waiting", "running", "oldest", "last leaves in", ""];
+    format!("\n{}", table(&heads, &classes.iter().map(row).collect::<Vec<_>>()))
+}
+
+fn shown_limits(limits: &[LimitView]) -> String {
+    let row = |limit: &LimitView| {
+        vec![
+            words(&limit.upstream),
+            words(&limit.group),
+            words(limit.resource.replace('_', " ")),
+            number(limit.level),
+            number(count(limit.guard)),
+            number(count(limit.limit)),
+            words(&limit.source),
+        ]
+    };
+    section(&["upstream", "group", "a minute", "left", "guard", "limit", "from"], limits.iter().map(row).collect())
+}
+
+fn shown_windows(windows: &[WindowView]) -> String {
+    let row = |window: &WindowView| {
+        let resets = window.resets_at.as_deref().unwrap_or("after its first call");
+        vec![
+            words(window.upstream.as_deref().unwrap_or("budget")),
+            words(&window.name),
+            number(amount(&window.used)),
+            number(amount(&window.reserved)),
+            number(amount(&window.limit)),
+            words(resets),
+            words(if window.hard { "cuts streams" } else { "" }),
+        ]
+    };
+    section(&["upstream", "window", "used", "held", "limit", "resets", ""], windows.iter().map(row).collect())
+}
+
+fn amount(amount: &AmountView) -> String {
+    match amount {
+        AmountView::Usd(usd) => dollars(Some(usd)),
+        AmountView::Tokens(tokens) => count(*tokens),
+        AmountView::Percent(share) => percent(share / 100.0),
+    }
+}
+
+fn shown_reservations(reservations: &[ReservationView]) -> String {
+    let row = |held: &ReservationView| {
+        vec![
+            words(&held.id),
+            words(&held.client),
+            words(&held.model),
+            number(count(held.used)),
+            number(count(held.calls)),
+            words(&held.starts_at),
+            words(&held.expires_at),
+        ]
+    };
+    let heads = ["reservation", "client", "model", "gone", "calls", "starts", "expires"];
+    section(&heads, reservations.iter().map(row).collect())
+}
+
+fn shown_outside(outside: &[OutsideView]) -> String {
+    let row = |outside: &OutsideView| {
+        vec![
+            words(&outside.upstream),
+            words(&outside.group),
+            words(outside.resource.replace('_', " ")),
+            number(percent(outside.share)),
+        ]
+    };
+    section(&["upstream", "group", "drawn by others", "share"], outside.iter().map(row).collect())
+}
+
+fn shown_estimates(estimates: &[EstimateView]) -> String {
+    let row = |estimate: &EstimateView| {
+        vec![
+            words(&estimate.model),
+            words(&estimate.client),
+            number(count(estimate.calls)),
+            number(percent(estimate.median_error)),
+            number(percent(estimate.p95_error)),
+        ]
+    };
+    let heads = ["estimates of", "client", "calls", "median error", "95 % below"];
+    section(&heads, estimates.iter().map(row).collect())
+}
+
+/// A table after an empty line; nothing where it has no rows.
+fn section(heads: &[&str], rows: Vec<Vec<Cell>>) -> String {
+    if rows.is_empty() { String::new() } else { format!("\n{}", table(heads, &rows)) }
+}

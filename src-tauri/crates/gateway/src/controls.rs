@@ -1,0 +1,152 @@
+//! What shells see of admission, and what they change in it by hand.
+
+use std::sync::{Arc, PoisonError};
+
+use domain::admission::{
+    AccountId, ClassQueue, EstimateError, Level, Memory, Outlook, Outside, Past, QuotaKey, QuotaLevel, Reservation,
+    ReservationId, TaughtLimits, WaitingCall,
+};
+use domain::call::{CallId, Class};
+use domain::config::{Budget, Client, Period, Scope};
+use thiserror::Error as ThisError;
+
+use crate::pipeline::Pipeline;
+use crate::reserving::Wanted;
+use crate::server::Gateway;
+
+/// One sentence: why nobody can say what would become of a call.
+#[derive(Clone, PartialEq, Eq, Debug, ThisError)]
+#[error("{reason}")]
+pub struct NoOutlook {
+    pub reason: String,
+}
+
+/// One sentence: why nothing was set aside.
+#[derive(Clone, PartialEq, Eq, Debug, ThisError)]
+#[error("{reason}")]
+pub struct NotSetAside {
+    pub reason: String,
+}
+
+impl Gateway {
+    pub fn levels(&self) -> Vec<Level> {
+        self.pipeline().door.ask(|admission, now| admission.levels(now))
+    }
+
+    pub fn queue(&self, class: Class) -> ClassQueue {
+        self.pipeline().door.ask(|admission, now| admission.queue(class, now))
+    }
+
+    /// Windows and budgets.
+    pub fn quotas(&self) -> Vec<QuotaLevel> {
+        self.pipeline().door.ask(|admission, now| admission.quotas(now))
+    }
+
+    /// Who else draws on the limits.
+    pub fn outside(&self) -> Vec<Outside> {
+        self.pipeline().door.ask(|admission, now| admission.outside(now))
+    }
+
+    /// How far estimates were off.
+    pub fn estimates(&self) -> Vec<(AccountId, EstimateError)> {
+        self.pipeline().door.ask(|admission, _| admission.estimates())
+    }
+
+    /// Everyone who waits, the longest first.
+    pub fn waiting(&self) -> Vec<WaitingCall> {
+        self.pipeline().door.ask(|admission, now| admission.waiting(now))
+    }
+
+    pub fn reservations(&self) -> Vec<Reservation> {
+        self.pipeline().door.ask(|admission, _| admission.reservations())
+    }
+
+    /// What would become of a call with this body that `client` sent now.
+    pub fn outlook(&self, body: &[u8], client: &Client) -> Result<Outlook, NoOutlook> {
+        let demand = self.pipeline().imagined(body, client);
+        let demand = demand.map_err(|error| NoOutlook { reason: error.to_string() })?;
+        Ok(self.pipeline().door.ask(|admission, now| admission.outlook(demand, now)))
+    }
+
+    /// Sets capacity aside for a client's calls, or says why not.
+    pub fn reserve(&self, client: &Client, wanted: &Wanted) -> Result<Reservation, NotSetAside> {
+        self.pipeline().set_aside(client, wanted).map_err(|error| NotSetAside { reason: error.to_string() })
+    }
+
+    /// Ends a reservation. `false` where the client holds none of that name.
+    pub fn release(&self, id: ReservationId, client: &str) -> bool {
+        self.pipeline().door.change(|admission, now| admission.release_reservation(id, client, now))
+    }
+
+    pub fn pause(&self, class: Class) {
+        self.pipeline().door.change(|admission, _| admission.pause(class));
+    }
+
+    pub fn resume(&self, class: Class) {
+        self.pipeline().door.change(|admission, _| admission.resume(class));
+    }
+
+    /// Takes a waiting call out of the queue: its client gets 429 `tidegate_dropped`. `false` where it doesn't wait.
+    pub fn drop_call(&self, call: CallId) -> bool {
+        let door = &self.pipeline().door;
+        door.change_waiting(call, domain::admission::Admission::drop_waiting).unwrap_or(false)
+    }
+
+    /// Puts a waiting call before all others. `false` where it doesn't wait.
+    pub fn raise_call(&self, call: CallId) -> bool {
+        let door = &self.pipeline().door;
+        door.change_waiting(call, domain::admission::Admission::raise).unwrap_or(false)
+    }
+
+    /// Replaces the budgets of the settings. Those of clients stay, and so does what is spent of all that remain.
+    pub fn set_budgets(&self, budgets: Vec<Budget>) {
+        self.pipeline().words.set_budgets(budgets);
+        self.pipeline().renew_budgets();
+    }
+
+    /// Sets what was spent of a window or budget since its period began, as the ledger tells it.
+    pub fn count(&self, key: &QuotaKey, used: i64) {
+        self.pipeline().door.change(|admission, _| admission.count(key, used));
+    }
+
+    /// What the Rate Limits API says of an upstream, by its place in the settings.
+    pub fn learn_limits(&self, upstream: usize, told: &[TaughtLimits]) {
+        if let Some(upstream) = self.pipeline().upstreams.get(upstream) {
+            let account = upstream.account;
+            self.pipeline().door.change(|admission, now| admission.learn_limits(account, told, now));
+        }
+    }
+
+    /// What was learned, for `recall` after a restart.
+    pub fn remember(&self) -> Memory {
+        self.pipeline().door.ask(|admission, now| admission.remember(now))
+    }
+
+    pub fn recall(&self, memory: Memory) {
+        self.pipeline().door.change(|admission, now| admission.recall(memory, now));
+    }
+
+    /// Takes again what calls of the last minutes took.
+    pub fn replay(&self, past: Vec<Past>) {
+        self.pipeline().door.change(|admission, now| admission.replay(past, now));
+    }
+}
+
+impl Pipeline {
+    /// The budgets of the settings and of all clients are in force from now on.
+    pub(crate) fn renew_budgets(&self) {
+        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut own: Vec<&Arc<Client>> = clients.values().collect();
+        own.sort_by(|a, b| a.name.cmp(&b.name));
+        let budgets: Vec<Budget> =
+            self.words.budgets().into_iter().chain(own.into_iter().flat_map(|c| of_client(c))).collect();
+        self.door.change(|admission, now| admission.set_budgets(&budgets, now));
+    }
+}
+
+fn of_client(client: &Client) -> impl Iterator<Item = Budget> {
+    let periods = [(Period::Day, client.daily), (Period::Week, client.weekly), (Period::Month, client.monthly)];
+    periods.into_iter().filter_map(|(period, limit)| {
+        Some(Budget { scope: Scope::Client(client.name.clone()), period, limit: limit?, hard: false })
+    })
+}
