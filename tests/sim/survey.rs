@@ -138,7 +138,15 @@ fn population(rng: &mut Rng, limits: Limits, end: u64, seed: u64, subset: &Subse
     let count = rng.u64(1..7);
     // From a fifth of what is possible to three times as much, over all clients.
     let times = rng.f64() * 2.8 + 0.2;
-    (0..count).map(|n| client(rng, limits, end, seed, times / count as f64, n, subset)).collect()
+    // Programs of one account send texts of much the same kind.
+    let density = rng.f64() * 80.0 + 220.0;
+    let spread = if subset.wild_sizes { 0.5 } else { 0.05 };
+    let mut clients: Vec<Client> =
+        (0..count).map(|n| client(rng, limits, end, seed, times / count as f64, n, subset)).collect();
+    for client in &mut clients {
+        client.size.tokens_per_kilobyte = density * (1.0 + spread * (rng.f64() - 0.5));
+    }
+    clients
 }
 
 fn client(rng: &mut Rng, limits: Limits, end: u64, seed: u64, times: f64, n: u64, subset: &Subset) -> Client {
@@ -181,7 +189,7 @@ fn size(rng: &mut Rng, limits: Limits, subset: &Subset) -> Size {
         cached: if rng.u64(..4) == 0 { (input, input * 4) } else { (0, 0) },
         output: (output / 4 + 1, output),
         max_tokens: max_tokens.min(limits.output / 2).max(output),
-        tokens_per_kilobyte: rng.f64() * 80.0 + 220.0,
+        tokens_per_kilobyte: 250.0,
         noise: if subset.wild_sizes { 0.5 } else { 0.03 },
         tokens_per_second: rng.u64(20..200),
     }
@@ -264,7 +272,10 @@ fn faults(rng: &mut Rng, setup: &mut Setup, subset: &Subset, limits: Limits, end
     some(rng, subset.lowered, &mut |rng| {
         vec![Fault::Limits(limits.times(0.3 + rng.f64() * 0.6)), Fault::Limits(limits)]
     });
-    some(rng, subset.raised, &mut |rng| vec![Fault::Limits(limits.times(1.0 + rng.f64() * 3.0))]);
+    some(rng, subset.raised, &mut |rng| {
+        let (once, again) = (1.0 + rng.f64(), 2.0 + rng.f64() * 2.0);
+        vec![Fault::Limits(limits.times(once)), Fault::Limits(limits.times(again))]
+    });
     some(rng, subset.storm, &mut |rng| vec![Fault::Storm(rng.u64(SECOND..3 * MINUTE))]);
     some(rng, subset.clock, &mut |rng| vec![Fault::Clock(rng.i64(-7_200_000..7_200_000))]);
     some(rng, subset.suspend, &mut |rng| vec![Fault::Suspend(rng.u64(SECOND..HOUR))]);
@@ -289,6 +300,7 @@ fn faults(rng: &mut Rng, setup: &mut Setup, subset: &Subset, limits: Limits, end
         vec![Fault::Reserve { client, id, calls, input, output, ttl }, Fault::Release { client, id }]
     });
     setup.faults = all;
+    never_fall(&mut setup.faults, subset);
     if subset.stall {
         setup.stall = if limits.requests > 100 { SECOND } else { [SECOND / 40, SECOND][rng.usize(..2)] };
     }
@@ -303,6 +315,21 @@ fn faults(rng: &mut Rng, setup: &mut Setup, subset: &Subset, limits: Limits, end
             input: limits.input / limits.requests,
             output: limits.output / limits.requests,
         });
+    }
+}
+
+/// Where nothing is to be lowered, limits only ever rise.
+fn never_fall(faults: &mut [(u64, Fault)], subset: &Subset) {
+    if subset.lowered {
+        return;
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    let mut most = 0;
+    for (_, fault) in faults {
+        if let Fault::Limits(limits) = fault {
+            most = most.max(limits.requests);
+            *limits = limits.times(most as f64 / limits.requests as f64);
+        }
     }
 }
 
