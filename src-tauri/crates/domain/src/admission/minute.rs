@@ -393,10 +393,11 @@ impl Resources {
         }
     }
 
-    pub(super) fn recall(&mut self, id: ResourceId, guard_permille: u32, now: Instant) {
+    pub(super) fn recall(&mut self, id: ResourceId, guard_permille: u32, theirs_per_minute: u64, now: Instant) {
         let resource = &mut self.0[id.0];
         if let Store::Minute(minute) = &mut resource.store {
             minute.guard = Guard::new(guard_permille.clamp(800, most(resource.measure)), most(resource.measure));
+            minute.outside = Outside::resumed(theirs_per_minute.min(resource.limit), now);
         }
         resource.tune(now);
     }

@@ -30,6 +30,17 @@ impl Outside {
         Outside { recent, time, theirs: Decayed::over(SLOW), ours: Decayed::over(SLOW), burst, since: None }
     }
 
+    /// As it was before a restart.
+    pub(super) fn resumed(per_minute: u64, now: Instant) -> Outside {
+        let mut outside = Outside::unknown();
+        let per_minute = i128::from(per_minute);
+        outside.since = Some(now);
+        outside.time.add(MINUTE_MICROS, now);
+        outside.recent.add(per_minute, now);
+        outside.theirs.add(per_minute * 5, now);
+        outside
+    }
+
     /// We drew so much; negative where it came back.
     pub(super) fn we_drew(&mut self, amount: i128, now: Instant) {
         self.ours.add(amount, now);
