@@ -38,8 +38,8 @@ pub struct EstimateError {
     pub client: Arc<str>,
     pub calls: u64,
     /// In thousandths of the truth.
-    pub median_permille: u64,
-    pub p95_permille: u64,
+    pub median_permille: u32,
+    pub p95_permille: u32,
 }
 
 /// Clients choose the names of models: those used longest ago make room.

@@ -20,6 +20,8 @@ pub(super) struct Outside {
 
 const FAST: Duration = Duration::from_secs(60);
 const SLOW: Duration = Duration::from_secs(300);
+/// Without a reading for so long, what was known begins to fade.
+const NEWS_EVERY: Duration = Duration::from_secs(15);
 const MINUTE_MICROS: i128 = 60_000_000;
 /// Less is the rounding of headers and the error of estimates. In thousandths.
 const SHARE_MIN: u32 = 20;
@@ -28,6 +30,17 @@ impl Outside {
     pub(super) fn unknown() -> Outside {
         let (recent, time, burst) = (Decayed::over(FAST), Decayed::over(FAST), Decayed::over(FAST));
         Outside { recent, time, theirs: Decayed::over(SLOW), ours: Decayed::over(SLOW), burst, since: None }
+    }
+
+    /// As it was before a restart.
+    pub(super) fn resumed(per_minute: u64, now: Instant) -> Outside {
+        let mut outside = Outside::unknown();
+        let per_minute = i128::from(per_minute);
+        outside.since = Some(now);
+        outside.time.add(MINUTE_MICROS, now);
+        outside.recent.add(per_minute, now);
+        outside.theirs.add(per_minute * 5, now);
+        outside
     }
 
     /// We drew so much; negative where it came back.
@@ -51,8 +64,9 @@ impl Outside {
 
     /// Their pace, a minute.
     pub(super) fn per_minute(&self, now: Instant) -> u64 {
-        // Ten seconds at least, so that a single reading is no trend.
-        let observed = self.time.now(now).max(10_000_000);
+        // Ten seconds at least, so that a single reading is no trend; and where none comes any more, it fades.
+        let unseen = self.since.map_or(Duration::ZERO, |since| now.since(since).saturating_sub(NEWS_EVERY));
+        let observed = self.time.now(now).max(10_000_000) + i128::try_from(unseen.as_micros()).unwrap_or(i128::MAX / 2);
         if self.share_permille(now) == 0 {
             return 0;
         }

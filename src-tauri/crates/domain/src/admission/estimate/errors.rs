@@ -45,14 +45,15 @@ impl Errors {
     }
 
     /// The error that this share of the calls stays under, in thousandths of the truth.
-    pub(super) fn permille(&self, share: f32) -> u64 {
+    pub(super) fn permille(&self, share: f32) -> u32 {
         let wanted = self.weights.iter().sum::<f32>() * share;
         let mut below = 0.0;
         let reached = |weight: &f32| {
             below += weight;
             below > 0.0 && below >= wanted
         };
-        self.weights.iter().position(reached).and_then(|class| uppers().nth(class)).unwrap_or(0)
+        let upper = self.weights.iter().position(reached).and_then(|class| uppers().nth(class)).unwrap_or(0);
+        u32::try_from(upper).unwrap_or(u32::MAX)
     }
 }
 
