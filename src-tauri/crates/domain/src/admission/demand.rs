@@ -74,6 +74,7 @@ pub struct Ticket {
     pub(super) model: Arc<str>,
     pub(super) client: Arc<str>,
     pub(super) shape: Shape,
+    pub(super) caching: Caching,
     pub(super) price: Option<Arc<Price>>,
     /// What its input was thought to be, for learning.
     pub(super) guessed: Estimate,

@@ -301,7 +301,7 @@ impl Resources {
             minute.common.empty(now);
             if resource.measure != Measure::Requests {
                 let unexplained = i64::try_from(minute.mirror.draw(AMOUNT_MAX, now)).unwrap_or(0);
-                minute.outside.differs(unexplained, now);
+                minute.outside.differs(unexplained, false, now);
                 self.are_shared = true;
             }
         }
@@ -556,7 +556,8 @@ impl Minute {
         let (over, under) = self.uncertainty(measure);
         let missing = lowest.saturating_sub(remaining).saturating_sub(over).max(0);
         let surplus = remaining.saturating_sub(highest).saturating_sub(under).max(0);
-        self.outside.differs(missing - surplus, now);
+        let was_full = highest >= i64::try_from(limit).unwrap_or(i64::MAX);
+        self.outside.differs(missing - surplus, was_full, now);
         self.mirror.take(missing.unsigned_abs(), now);
         self.mirror.give_back(surplus.unsigned_abs(), now);
         self.extremes.shift(surplus - missing);

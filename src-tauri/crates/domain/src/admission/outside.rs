@@ -49,11 +49,12 @@ impl Outside {
     }
 
     /// A reading showed so much less than we expected, or so much more where it is negative; zero where it showed what we did.
-    pub(super) fn differs(&mut self, less: i64, now: Instant) {
+    /// Where the bucket was full meanwhile, what they drew may have been refilled before it: only what is missing is sure.
+    pub(super) fn differs(&mut self, less: i64, was_full: bool, now: Instant) {
         let passed = self.since.map_or(Duration::ZERO, |since| now.since(since));
         let micros = i128::try_from(passed.as_micros()).unwrap_or(0);
         let expected = i128::from(self.per_minute(now)) * micros / MINUTE_MICROS;
-        let drawn = expected + i128::from(less);
+        let drawn = if was_full { i128::from(less).max(0) } else { expected + i128::from(less) };
         self.since = Some(now);
         self.time.add(micros, now);
         self.recent.add(drawn, now);
@@ -96,7 +97,7 @@ mod tests {
         let second_of = |outside: &mut Outside, second: u64, ours: i128, theirs: i64| {
             let expected = i64::try_from(outside.per_minute(at(second)) / 60).expect("small");
             outside.we_drew(ours, at(second));
-            outside.differs(theirs - expected, at(second));
+            outside.differs(theirs - expected, false, at(second));
         };
         for second in 1..=300 {
             second_of(&mut outside, second, 300, 200);
