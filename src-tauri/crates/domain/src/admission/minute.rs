@@ -242,14 +242,24 @@ impl Resources {
         }
     }
 
-    /// What a call took before a restart, at `at`.
-    pub(super) fn replay(&mut self, id: ResourceId, need: Need, at: Instant) {
+    /// What calls took in the `span` before a restart, each so long after its begin. Nobody knows what was left then, so
+    /// nothing was: a longer span than a bucket takes to fill makes that good.
+    pub(super) fn replay(&mut self, id: ResourceId, past: &[(Duration, Need)], span: Duration, now: Instant) {
         let resource = &mut self.all[id.0];
-        let amount = need.of(resource.measure);
-        if let Store::Minute(minute) = &mut resource.store {
-            minute.take(resource.measure, amount, 0, None, at);
-            minute.in_flight = minute.in_flight.saturating_sub(amount);
+        let Store::Minute(minute) = &mut resource.store else { return };
+        let takes = || past.iter().map(|(passed, need)| (*passed, need.of(resource.measure)));
+        for (passed, amount) in takes() {
+            let at = now.before(span.saturating_sub(passed));
+            if let Some(recent) = &mut minute.recent {
+                recent.went(at);
+            }
+            minute.outside.we_drew(amount.into(), at);
         }
+        let set_aside: i64 = minute.shares.values().map(|share| share.bucket.tokens(now).max(0)).sum();
+        let left = minute.common.left_after(takes(), span).saturating_sub(set_aside);
+        minute.common.lower_to(left.into(), now);
+        minute.mirror.lower_to(minute.mirror.left_after(takes(), span).into(), now);
+        minute.extremes.see(minute.mirror.tokens(now), now);
     }
 
     /// What a response told of it, of a call that left at `sent`.

@@ -1,9 +1,11 @@
 //! Over a restart: what was learned is kept, and what the last minutes took is taken again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
+use super::minute::ResourceId;
 use super::quota::{QuotaKey, Unit};
 use super::reading::Limited;
 use super::refusal::LimitSource;
@@ -68,18 +70,20 @@ impl Admission {
     /// Takes again what calls of the last minutes took, the oldest first.
     pub fn replay(&mut self, mut past: Vec<Past>, now: Now) {
         past.sort_by_key(|call| call.opened_at);
+        let mut by_resource: BTreeMap<ResourceId, Vec<(Duration, Need)>> = BTreeMap::new();
         for call in past {
             let age = now.timestamp.since(call.opened_at);
             let Some(account) = self.account_named(&call.account).filter(|_| age < REPLAYED) else { continue };
-            let start = now.instant.before(REPLAYED);
-            let lane = self.lane(account, &call.model, call.fast, start);
+            let lane = self.lane(account, &call.model, call.fast, now.instant.before(REPLAYED));
             let used = counted(&call.usage.tokens, self.groups[self.lanes[lane.0].group].cache_reads_count);
             let reserved = Need::exactly(call.reserved.tokens.input, call.reserved.tokens.output);
             let need = if call.interrupted { used.or_more(reserved) } else { used };
-            let at = now.instant.before(age);
             for id in self.draws_on(lane).collect::<Vec<_>>() {
-                self.resources.replay(id, need, at);
+                by_resource.entry(id).or_default().push((REPLAYED - age, need));
             }
+        }
+        for (id, past) in by_resource {
+            self.resources.replay(id, &past, REPLAYED, now.instant);
         }
     }
 

@@ -977,6 +977,30 @@ fn after_a_restart_what_the_last_minutes_took_is_taken_and_what_was_learned_is_k
 }
 
 #[test]
+fn a_bucket_that_was_empty_before_a_restart_is_empty_after_it() {
+    for booted in [2, 10_000] {
+        let mut again = World::new(tier_1(OutputCounting::AsProduced));
+        // A machine that has just started has a young clock.
+        again.now = secs(booted);
+        let past = |second: u64| Past {
+            account: "upstream".into(),
+            model: SONNET.into(),
+            fast: false,
+            opened_at: again.now().timestamp.before(Duration::from_secs(second)),
+            usage: Usage { tokens: Tokens { input: 3_000, output: 5, ..Tokens::default() }, ..Usage::default() },
+            reserved: Usage::default(),
+            interrupted: false,
+        };
+        // Ten calls a minute take all of 30,000.
+        let past = (1..30).map(|call| past(call * 6)).collect();
+        again.admission.replay(past, again.now());
+        let levels = again.admission.levels(again.now());
+        let input = levels.iter().find(|level| level.measure == Measure::InputTokens).expect("a level");
+        assert!(input.level < 3_000, "{input:?}");
+    }
+}
+
+#[test]
 fn fast_mode_has_limits_of_its_own() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     world.call("slow");

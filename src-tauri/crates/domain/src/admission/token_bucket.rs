@@ -75,6 +75,16 @@ impl TokenBucket {
         self.level = (self.level + i128::from(amount) * TOKEN).min(self.burst);
     }
 
+    /// Whole tokens that would be left after `span`, if it were empty at first and these were taken, each so long after.
+    pub(super) fn left_after(&self, takes: impl Iterator<Item = (Duration, u64)>, span: Duration) -> i64 {
+        let start = Instant::default();
+        let mut past = TokenBucket { level: 0, held: 0, at: start, ..self.clone() };
+        for (passed, amount) in takes {
+            past.take(amount, start.after(passed));
+        }
+        past.tokens(start.after(span))
+    }
+
     /// Evidence that no more than `tokens` are left.
     pub(super) fn lower_to(&mut self, tokens: i128, now: Instant) {
         self.refill(now);
