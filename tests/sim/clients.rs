@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::admission::ReservationId;
+use domain::admission::{ReservationId, Shape};
 use domain::call::Class;
 use domain::price::Price;
 use fastrand::Rng;
@@ -47,8 +47,9 @@ pub(crate) enum Arrivals {
 pub(crate) struct Size {
     /// Uncached input tokens, from and to.
     pub(crate) input: (u64, u64),
-    /// Read from the cache beside it.
-    pub(crate) cached: (u64, u64),
+    /// Where more than 0: calls are turns of conversations, whose prompts so far are read from the cache, until they are
+    /// that long.
+    pub(crate) talk: u64,
     pub(crate) output: (u64, u64),
     pub(crate) max_tokens: u64,
     /// Tokens of a thousand bytes.
@@ -63,7 +64,7 @@ impl Size {
     pub(crate) fn fixed(input: u64, output: u64, max_tokens: u64) -> Size {
         Size {
             input: (input, input),
-            cached: (0, 0),
+            talk: 0,
             output: (output, output),
             max_tokens,
             tokens_per_kilobyte: 250.0,
@@ -95,13 +96,25 @@ pub(crate) struct Client {
     pub(crate) price: Option<Arc<Price>>,
     rng: Rng,
     made: u64,
+    talk: Talk,
+}
+
+/// The conversation that goes on, and how far it has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Talk {
+    number: u32,
+    turns: u16,
+    bytes: u64,
+    tokens: u64,
 }
 
 /// One call before it is offered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Made {
     pub(crate) tenant: Option<u64>,
-    pub(crate) bytes: u64,
+    pub(crate) shape: Shape,
+    /// A turn of a conversation, whose prompt the cache is to keep.
+    pub(crate) talks: bool,
     pub(crate) input: u64,
     pub(crate) cached: u64,
     pub(crate) output: u64,
@@ -138,6 +151,7 @@ impl Client {
                 name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(0x0100_0000_01B3) ^ u64::from(byte)),
             ),
             made: 0,
+            talk: Talk::default(),
         }
     }
 
@@ -191,7 +205,7 @@ impl Client {
     }
 
     pub(crate) fn make(&mut self) -> Made {
-        let Size { input, cached, output, max_tokens, tokens_per_kilobyte, noise, tokens_per_second } = self.size;
+        let Size { input, talk, output, max_tokens, tokens_per_kilobyte, noise, tokens_per_second } = self.size;
         let row = match &self.arrivals {
             Arrivals::Trace { rows, .. } => usize::try_from(self.made).ok().and_then(|n| rows.get(n)).copied(),
             _ => None,
@@ -200,12 +214,15 @@ impl Client {
         let rng = &mut self.rng;
         let input = row.map_or_else(|| rng.u64(input.0..=input.1), |row| row.input.max(1));
         let output = row.map_or_else(|| rng.u64(output.0..=output.1), |row| row.output).clamp(1, max_tokens);
-        let cached = rng.u64(cached.0..=cached.1);
         let off = 1.0 + noise * (rng.f64() * 2.0 - 1.0);
-        let bytes = ((input + cached) as f64 / tokens_per_kilobyte * 1_000.0 * off) as u64 + 1;
+        let bytes = (input as f64 / tokens_per_kilobyte * 1_000.0 * off) as u64 + 1;
+        let tenant = self.tenant.or_else(|| (self.tenants > 0).then(|| rng.u64(..self.tenants)));
+        let (shape, cached) =
+            if talk > 0 { self.talk.goes_on(bytes, input, talk) } else { (Shape::of_words(bytes), 0) };
         Made {
-            tenant: self.tenant.or_else(|| (self.tenants > 0).then(|| rng.u64(..self.tenants))),
-            bytes,
+            tenant,
+            shape,
+            talks: talk > 0,
             input,
             cached,
             output,
@@ -215,5 +232,20 @@ impl Client {
             delay: (rng.u64(SECOND / 200..SECOND / 33), rng.u64(SECOND / 200..SECOND / 33)),
             hangs_up: (rng.u64(..1_000) < self.hangs_up_permille).then(|| rng.u64(..60 * SECOND)),
         }
+    }
+}
+
+impl Talk {
+    /// What a turn's body is like, and how much of it was sent before.
+    fn goes_on(&mut self, bytes: u64, tokens: u64, longest: u64) -> (Shape, u64) {
+        if self.tokens + tokens > longest {
+            *self = Talk { number: self.number + 1, ..Talk::default() };
+        }
+        let before = self.tokens;
+        (self.bytes, self.tokens, self.turns) =
+            (self.bytes + bytes, self.tokens + tokens, self.turns.saturating_add(1));
+        let shape =
+            Shape { head: 1, opening: self.number, messages: 2 * self.turns - 1, ..Shape::of_words(self.bytes) };
+        (shape, before)
     }
 }

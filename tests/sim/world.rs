@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::admission::{
     AccountId, Admission, Caching, Demand, Memory, Past, QuotaKey, Refusal, Reservation, ReservationAsk, ReservationId,
-    Shape, Spent, Ticket, Unit, Verdict, WaiterId,
+    Spent, Ticket, Unit, Verdict, WaiterId,
 };
 use domain::call::{CallId, Class};
 use domain::config::{Budget, Pacing, Rules};
@@ -359,9 +359,9 @@ impl World {
             tenant: made.tenant.map(|tenant| format!("tenant-{tenant}").into()),
             person: None,
             project: None,
-            shape: Shape::of_words(made.bytes),
+            shape: made.shape,
             max_tokens: Some(made.max_tokens),
-            caching: Caching::None,
+            caching: if made.talks { Caching::FiveMinutes } else { Caching::None },
             price: client.price.clone(),
             reservation: client.reservation,
             since: self.instant(*since),
@@ -376,12 +376,18 @@ impl World {
             Ok(Verdict::Wait(waiter)) => {
                 self.waiting.insert(waiter, id);
                 self.calls[id].waits = Some(waiter);
-                let outlook = self.watch.wants_needs().then(|| self.admission.outlook(self.demand(id), now));
+                let need = if self.watch.wants_needs() { self.need(id) } else { (0, 0) };
                 let class = self.clients[self.calls[id].client].class;
-                self.watch.waits(id, &self.calls[id], class, outlook.as_ref());
+                self.watch.waits(id, &self.calls[id], class, need);
             }
             Err(refusal) => self.refused(id, &refusal),
         }
+    }
+
+    /// What a call would take, as it is estimated now.
+    pub(crate) fn need(&mut self, id: usize) -> (u64, u64) {
+        let outlook = self.admission.outlook(self.demand(id), self.clock());
+        self.watch.need_of(&self.calls[id], &outlook)
     }
 
     /// What admission has to say now, and when it wants to be asked again.
@@ -537,8 +543,8 @@ impl World {
         if !self.calls[id].made.stream {
             self.observe(id);
         }
-        let Made { input, cached, output, .. } = self.calls[id].made;
-        let usage = usage(input, cached, output);
+        let made = &self.calls[id].made;
+        let usage = usage(made, made.output);
         self.settle(id, &usage, true);
         self.end(id, End::Served);
     }
@@ -605,7 +611,7 @@ impl World {
         let reserved = call.ticket.as_ref().map(Ticket::reserved).unwrap_or_default();
         let Some(reached) = call.reached.filter(|_| call.made.stream) else { return reserved };
         let share = (self.now - reached) as f64 / call.made.lasts as f64;
-        usage(call.made.input, call.made.cached, (call.made.output as f64 * share.min(1.0)) as u64)
+        usage(&call.made, (call.made.output as f64 * share.min(1.0)) as u64)
     }
 
     fn is_running(&self, id: usize, attempt: u32) -> bool {
@@ -823,8 +829,12 @@ fn true_time(start: i64, now: u64) -> Timestamp {
     Timestamp::from_millis(start + i64::try_from(now / 1_000_000).expect("a short run"))
 }
 
-fn usage(input: u64, cached: u64, output: u64) -> Usage {
-    Usage { tokens: Tokens { input, cache_read: cached, output, ..Tokens::default() }, ..Usage::default() }
+/// What an answer of so much output says was used.
+fn usage(made: &Made, output: u64) -> Usage {
+    // The first turn of a conversation is written into the cache too.
+    let (input, written) = if made.talks { (0, made.input) } else { (made.input, 0) };
+    let tokens = Tokens { input, cache_write_5m: written, cache_read: made.cached, output, ..Tokens::default() };
+    Usage { tokens, ..Usage::default() }
 }
 
 /// What paces us where all that is known is a tier's row.
