@@ -245,7 +245,7 @@ impl Talk {
         (self.bytes, self.tokens, self.turns) =
             (self.bytes + bytes, self.tokens + tokens, self.turns.saturating_add(1));
         let shape =
-            Shape { head: 1, opening: self.number, messages: 2 * self.turns - 1, ..Shape::of_words(self.bytes) };
+            Shape { head: 1, opening: 1_000 + self.number, messages: 2 * self.turns - 1, ..Shape::of_words(self.bytes) };
         (shape, before)
     }
 }
