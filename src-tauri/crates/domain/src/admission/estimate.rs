@@ -72,6 +72,11 @@ impl Estimates {
         Estimates::default()
     }
 
+    /// A model that calls will name from now on.
+    pub(super) fn meet(&mut self, model: &str) {
+        self.habit(model, ANYONE);
+    }
+
     /// Tokens of the prompt.
     pub fn input(&self, model: &str, client: &str, shape: &Shape) -> Estimate {
         match self.known(model, client).or_else(|| self.known(model, ANYONE)) {
