@@ -15,8 +15,7 @@ async fn shut() -> World {
 }
 
 async fn try_number(world: &World, tries: u32) -> Peer {
-    let peer = world.call(&format!("x-stainless-retry-count: {tries}\r\n"), ASK).await;
-    peer
+    world.call(&format!("x-stainless-retry-count: {tries}\r\n"), ASK).await
 }
 
 /// The ids of those who wait, once there are so many.
@@ -68,7 +67,12 @@ async fn a_call_that_comes_back_later_keeps_its_turn_and_makes_a_row_of_its_own(
     let second = try_number(&world, 1).await;
     assert_ne!(waiting(&world, 1).await, ids);
     assert!(world.gateway.waiting()[0].waited >= Duration::from_secs(50), "its turn goes by the first");
-    serve(&world, second).await;
+    drop(second);
+    waiting(&world, 0).await;
+    let third = try_number(&world, 2).await;
+    waiting(&world, 1).await;
+    assert!(world.gateway.waiting()[0].waited >= Duration::from_secs(50), "and that of the third too");
+    serve(&world, third).await;
     let entries = world.books.until(|books| books.entries().len() == 2).await.entries();
     assert!(entries[1].waited_ms < 10_000, "its own wait is its own: {}", entries[1].waited_ms);
 
