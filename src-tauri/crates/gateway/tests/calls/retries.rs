@@ -134,12 +134,17 @@ async fn a_client_that_counts_no_tries_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_drains_holds_no_entry_open() {
-    let world = shut().await;
-    drop(try_number_waiting(&world).await);
-    waiting(&world, 0).await;
-    world.gateway.drain(Duration::ZERO).await;
-    let entries = world.books.entries();
-    assert_eq!(entries.len(), 1);
-    assert_eq!(entries[0].outcome, Outcome::Cancelled);
+async fn a_gateway_that_drains_or_goes_holds_no_entry_open() {
+    for drains in [true, false] {
+        let world = shut().await;
+        drop(try_number_waiting(&world).await);
+        waiting(&world, 0).await;
+        if drains {
+            world.gateway.drain(Duration::ZERO).await;
+            assert_eq!(world.books.entries().len(), 1);
+        }
+        let World { gateway, books, .. } = world;
+        drop(gateway);
+        assert_eq!(books.entry().await.outcome, Outcome::Cancelled);
+    }
 }
