@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod bench;
+mod budgets;
 mod bytes;
 mod canary;
 mod crash;
 mod flow;
 mod guard;
 mod hangup;
+mod queue;
