@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, reason = "a test fails where its world does")]
 
+mod pacing;
+mod retries;
 mod support;
 
 use std::time::Duration;

@@ -149,12 +149,17 @@ impl Secrets for FakeSecrets {
     }
 }
 
-struct RealClock(std::time::Instant);
+/// Goes as the real one does, and jumps when a test says so.
+pub(crate) struct TestClock {
+    began: std::time::Instant,
+    jumped: Mutex<Duration>,
+}
 
-impl Clock for RealClock {
+impl Clock for TestClock {
     fn now(&self) -> Now {
-        let nanos = u64::try_from(self.0.elapsed().as_nanos()).expect("a short test");
-        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let jumped = *self.jumped.lock().expect("a clock");
+        let nanos = u64::try_from((self.began.elapsed() + jumped).as_nanos()).expect("a short test");
+        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970") + jumped;
         Now {
             instant: Instant::from_nanos(nanos + 1_000_000_000_000),
             timestamp: Timestamp::from_millis(i64::try_from(wall.as_millis()).expect("before 292 million")),
@@ -183,6 +188,7 @@ pub(crate) struct World {
     pub(crate) books: Arc<FakeBooks>,
     pub(crate) secrets: Arc<FakeSecrets>,
     pub(crate) upstream: FakeUpstream,
+    clock: Arc<TestClock>,
 }
 
 pub(crate) fn pacing() -> Pacing {
@@ -206,6 +212,13 @@ impl World {
     }
 
     pub(crate) async fn try_with(change: impl FnOnce(&mut Config)) -> Result<World, StartError> {
+        let world = World::bound(change).await?;
+        world.gateway.open();
+        Ok(world)
+    }
+
+    /// It has its port and takes no calls yet.
+    pub(crate) async fn bound(change: impl FnOnce(&mut Config)) -> Result<World, StartError> {
         let upstream = FakeUpstream::start().await;
         let mut config = Config {
             listen: "127.0.0.1:0".parse().expect("an address"),
@@ -228,15 +241,26 @@ impl World {
         };
         change(&mut config);
         let (books, secrets) = (Arc::new(FakeBooks::default()), Arc::new(FakeSecrets::default()));
+        let clock = Arc::new(TestClock { began: std::time::Instant::now(), jumped: Mutex::default() });
         let ports = Ports {
             books: books.clone(),
             secrets: secrets.clone(),
-            clock: Arc::new(RealClock(std::time::Instant::now())),
+            clock: clock.clone(),
             answers: Arc::new(NoAnswers),
         };
-        let gateway = Gateway::start(config, ports, vec![Arc::new(Echo)]).await?;
+        let gateway = Gateway::bind(config, ports, vec![Arc::new(Echo)]).await?;
         gateway.set_clients(vec![(Sha256::digest(TOKEN).into(), Arc::new(client()))]);
-        Ok(World { gateway, books, secrets, upstream })
+        Ok(World { gateway, books, secrets, upstream, clock })
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Both clocks jump, and everyone who waits is judged again.
+    pub(crate) fn skip(&self, time: Duration) {
+        *self.clock.jumped.lock().expect("a clock") += time;
+        self.gateway.resume(Class::Critical);
     }
 
     pub(crate) async fn connect(&self) -> Peer {
@@ -313,6 +337,7 @@ impl Peer {
         let length = answer.header("content-length").map(|length| length.parse().expect("a length"));
         match length {
             Some(length) => answer.body = self.read_bytes(length).await,
+            None if answer.status == 204 => {}
             None => answer.body = self.read_chunks().await,
         }
         answer
