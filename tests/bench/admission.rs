@@ -30,7 +30,7 @@ pub(crate) fn one_decision() -> Duration {
         tenant: None,
         person: None,
         project: None,
-        shape: Shape { bytes: 1_000 },
+        shape: Shape::of_words(1_000),
         max_tokens: Some(64),
         caching: Caching::None,
         price: None,

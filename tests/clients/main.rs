@@ -79,6 +79,27 @@ async fn a_hundred_calls_at_once_at_tier_1_all_succeed_and_none_is_refused() {
     eprintln!("100 calls in {:?}", started.elapsed());
 }
 
+/// In real time, so only for a minute; `TIDEGATE_OVERLOAD_SECONDS=300` makes it five.
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_workers_without_retries_see_no_error_and_the_upstream_refuses_none() {
+    let settings = format!("{SETTINGS}scheme = \"2025-09\"\ntier = \"1\"\n");
+    let lab = Lab::with(&settings, &["--scheme", "2025-09", "--tier", "1"]);
+    let seconds = std::env::var("TIDEGATE_OVERLOAD_SECONDS").unwrap_or_else(|_| "60".to_owned());
+    let said = program(&lab, "python_overload.py", &[("SECONDS", &seconds)]);
+    let stats = simulator(&lab.simulator, "/simulator/stats").await;
+    for measure in ["requests", "input_tokens", "output_tokens"] {
+        assert_eq!(stats["refused"][measure], 0, "the upstream refused: {stats}");
+    }
+    let ours = lab.home.books().sums();
+    assert_eq!(ours, simulator_sums(&lab.simulator).await, "the ledger's, the simulator's");
+    let told = ["calls", "input_tokens", "output_tokens"].map(|field| count(&said[field]));
+    assert_eq!([ours.calls, ours.input_tokens(), ours.output_tokens()], told, "the ledger's, the SDK's");
+    let (passed, offered) = (count(&stats["admitted"]["requests"]), count(&stats["capacity"]["requests"]));
+    assert!(passed * 100 >= offered * 90, "capacity lay idle: {passed} of {offered}");
+    lab.home.books().verify();
+    eprintln!("{passed} of {offered} requests, no error, none refused");
+}
+
 /// Its start, its burst of token counts, its large streaming call.
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_shaped_like_claude_codes_passes() {

@@ -3,6 +3,7 @@
 //! Clients flood, trickle, hang up and lose patience; the upstream has true buckets of its own.
 //! `SIM_SEED=… make sim` replays a run and prints it.
 
+mod estimates;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -162,7 +163,7 @@ impl World {
             tenant: None,
             person: None,
             project: None,
-            shape: Shape { bytes: call.body_bytes },
+            shape: Shape::of_words(call.body_bytes),
             max_tokens: Some(call.max_tokens),
             caching: Caching::None,
             price: None,

@@ -1,7 +1,7 @@
 //! The simulated API on its own.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use domain::tier::Scheme;
@@ -22,8 +22,8 @@ pub enum SimulateError {
     PortTaken { address: SocketAddr, holder: String },
     #[error("can't listen on {address}: {reason}")]
     Listen { address: SocketAddr, reason: std::io::Error },
-    #[error("the script of faults {}: {reason}", file.display())]
-    Faults { file: PathBuf, reason: BadScript },
+    #[error(transparent)]
+    Faults(#[from] BadScript),
     #[error(transparent)]
     Data(#[from] DataError),
 }
@@ -34,15 +34,15 @@ pub async fn simulate(
     scheme: &str,
     tier: Option<&str>,
     faults: Option<&Path>,
+    seed: u64,
 ) -> Result<Simulator, SimulateError> {
-    let faults = faults.map_or(Ok(Faults::default()), |file| {
-        Faults::read(file).map_err(|reason| SimulateError::Faults { file: file.to_owned(), reason })
-    })?;
+    let faults = faults.map_or_else(|| Ok(Faults::default()), Faults::read)?;
     let options = simulator::Options {
         listen,
         scheme: limits(scheme, tier)?,
         catalog: Arc::new(data::catalog()?),
         faults,
+        seed,
         ..simulator::Options::default()
     };
     Simulator::start(options).await.map_err(|reason| match port::holder(listen) {

@@ -367,6 +367,9 @@ pub(crate) struct Simulate {
     /// A script of faults
     #[arg(long, value_name = "FILE")]
     pub(crate) faults: Option<PathBuf>,
+    /// Another seed gives other answers, and another program on the key that comes at other moments
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub(crate) seed: u64,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

@@ -11,7 +11,8 @@ use crate::serve::Stops;
 pub(crate) async fn simulate(options: Simulate) -> anyhow::Result<ExitCode> {
     let mut stops = Stops::watch()?;
     app::process::raise_file_limit();
-    let simulator = start(options.listen, &options.scheme, options.tier.as_deref(), options.faults.as_deref()).await?;
+    let (tier, faults) = (options.tier.as_deref(), options.faults.as_deref());
+    let simulator = start(options.listen, &options.scheme, tier, faults, options.seed).await?;
     print(&format!("listening on {}\n", simulator.base_url()))?;
     stops.next().await;
     simulator.stop().await;

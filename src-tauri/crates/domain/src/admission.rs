@@ -22,12 +22,12 @@ mod reserving;
 mod token_bucket;
 mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::demand::{Caching, Demand, Flow, Measure, ReservationId, Spent, Ticket, Verdict, WaiterId};
-pub use self::estimate::{Estimate, EstimateError, LearnedEstimate, Shape};
+pub use self::estimate::{Estimate, EstimateError, Estimates, LearnedEstimate, LearnedTemplate, Modes, Shape};
 pub use self::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
 pub use self::quota::{QuotaKey, QuotaLevel, Unit};
 pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};
@@ -36,10 +36,9 @@ pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, T
 pub use self::view::{ClassQueue, Level, Outlook, Outside, WaitingCall};
 
 use self::demand::Need;
-use self::estimate::Estimates;
 use self::gate::Gate;
 use self::minute::{ResourceId, Resources, Wait};
-use self::queue::{Head, Load, Path, Place, Queue, Rank, Row};
+use self::queue::{Head, Load, Path, Place, Queue, Rank, Row, Seat};
 use self::quota::{QuotaId, Quotas, Shut, window_tokens};
 use self::reserving::Held;
 use crate::call::Class;
@@ -74,7 +73,6 @@ struct Group {
     output: OutputCounting,
     cache_reads_count: bool,
     gate: Gate,
-    ramp: Option<Ramp>,
 }
 
 /// Usage grew too fast: for a while less is allowed than the limits do.
@@ -111,7 +109,10 @@ struct Account {
 const MODELS_MAX: usize = 512;
 /// A ramp that was too steep starts again at half, and grows by a quarter each step.
 const RAMP_START_PERMILLE: u32 = 500;
+const RAMP_LEAST_PERMILLE: u32 = 50;
 const RAMP_STEP: Duration = Duration::from_secs(30);
+/// A cut connection is known at its other end by then.
+const KNOWN_AFTER: Duration = Duration::from_secs(1);
 /// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
 const HOPE_PERCENT: u32 = 80;
 
@@ -119,6 +120,10 @@ const HOPE_PERCENT: u32 = 80;
 struct Waiter {
     lane: LaneId,
     row: Row,
+    /// Where it sits, once it waits.
+    seat: Seat,
+    /// Someone put it before all others by hand.
+    raised: bool,
     need: Need,
     guessed: Estimate,
     output_likely: u64,
@@ -129,7 +134,8 @@ struct Waiter {
 
 impl Waiter {
     fn place(&self, waiter: WaiterId) -> Place {
-        Place { since: self.demand.since, waiter }
+        let since = if self.raised { Instant::default() } else { self.demand.since };
+        Place { since, waiter }
     }
 
     fn path(&self) -> Path {
@@ -155,21 +161,35 @@ pub struct Admission {
     queue_max: usize,
     accounts: Vec<Account>,
     groups: Vec<Group>,
+    /// Groups whose usage grew too fast.
+    ramps: BTreeMap<usize, Ramp>,
     lanes: Vec<Lane>,
     /// Lanes in which someone waits.
     busy: BTreeSet<LaneId>,
     resources: Resources,
     quotas: Quotas,
     /// Lines that wait for a budget, by the budget.
-    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Path)>>,
+    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Seat)>>,
     reservations: BTreeMap<ReservationId, Held>,
     waiters: BTreeMap<WaiterId, Waiter>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
     next_waiter: u64,
     /// Refusals that came to be outside of `decide`, which tells them.
     refused: Vec<(WaiterId, Refusal)>,
+    /// What ended calls left over, until the upstream surely knows that they ended. In the order of time.
+    leftovers: VecDeque<Leftover>,
     running: [usize; 3],
     paused: [bool; 3],
+}
+
+/// What a call that broke off had taken and not used.
+#[derive(Debug)]
+struct Leftover {
+    at: Instant,
+    taken: Vec<ResourceId>,
+    reserved: Need,
+    less: Need,
+    covered_by: Option<ReservationId>,
 }
 
 type Decision = (WaiterId, Result<Ticket, Refusal>);
@@ -180,6 +200,7 @@ impl Admission {
             queue_max: rules.queue_max,
             accounts: Vec::new(),
             groups: Vec::new(),
+            ramps: BTreeMap::new(),
             lanes: Vec::new(),
             busy: BTreeSet::new(),
             resources: Resources::default(),
@@ -190,6 +211,7 @@ impl Admission {
             deadlines: BTreeSet::new(),
             next_waiter: 0,
             refused: Vec::new(),
+            leftovers: VecDeque::new(),
             running: [0; 3],
             paused: [false; 3],
         }
@@ -262,8 +284,9 @@ impl Admission {
             Wait::None | Wait::UntilOneEnds => None,
         });
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
-        let ramps = self.groups.iter().filter_map(|group| group.ramp.map(|ramp| ramp.next));
-        heads.chain(deadline).chain(ramps).chain(self.next_turn(now)).min()
+        let ramps = self.ramps.values().map(|ramp| ramp.next);
+        let leftover = self.leftovers.front().map(|leftover| leftover.at);
+        heads.chain(deadline).chain(leftover).chain(ramps).chain(self.next_turn(now)).min()
     }
 
     /// A waiting caller has gone.
@@ -287,7 +310,7 @@ impl Admission {
     pub fn raise(&mut self, waiter: WaiterId) -> bool {
         let Some(mut raised) = self.waiters.remove(&waiter) else { return false };
         self.leave_queue(&raised, waiter, None, Instant::default());
-        raised.demand.since = Instant::default();
+        raised.raised = true;
         raised.demand.class = Class::Critical;
         raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
         self.join_queue(raised, waiter);
@@ -314,7 +337,7 @@ impl Admission {
         }
         match readings.limited {
             Some(limited) => self.limited(group, limited, readings, now.instant),
-            None => self.groups[group].gate.answered(),
+            None => self.accepted(ticket, group, now.instant),
         }
     }
 
@@ -351,8 +374,24 @@ impl Admission {
         };
         let cache_reads_count = group.cache_reads_count;
         let used = usage.map(|usage| counted(&usage.tokens, cache_reads_count));
+        let now_used = match spent {
+            // It broke off, and the upstream may learn of that later than we.
+            Spent::Presumed { .. } => used.map(|used| used.or_more(ticket.need)),
+            Spent::Told { .. } | Spent::Nothing => used,
+        };
         for id in &ticket.taken {
-            self.resources.settle(*id, ticket.need, used, ticket.covered_by, now.instant);
+            self.resources.settle(*id, ticket.need, now_used, ticket.covered_by, now.instant);
+        }
+        if let (Some(used), Some(held)) = (used, now_used.filter(|held| Some(*held) != used)) {
+            let (less, taken) = (held.beyond(used), ticket.taken.clone());
+            let at = now.instant.after(KNOWN_AFTER);
+            self.leftovers.push_back(Leftover {
+                at,
+                taken,
+                reserved: ticket.need,
+                less,
+                covered_by: ticket.covered_by,
+            });
         }
         self.settle_quotas(&ticket, usage, cost, now);
     }
@@ -397,16 +436,12 @@ impl Admission {
         let output = estimates.output(model, client, shape, max_tokens);
         let likely = cost_at(&waiter.demand, waiter.guessed.likely, output.likely);
         let (wait, by, _) = self.wait(&waiter, now.instant);
-        let eta = match wait {
-            Wait::UntilOneEnds => None,
-            Wait::None | Wait::Until(_) => Some(self.eta(&waiter, wait, now.instant)),
-        };
         Outlook {
             input: waiter.guessed,
             output,
             cost_likely: price.is_some().then_some(likely),
             cost_worst: price.is_some().then_some(waiter.worst_cost),
-            wait: eta,
+            wait: self.eta(&waiter, wait, now),
             binding: by.map(|id| self.resources.binding(id)),
         }
     }
@@ -433,13 +468,15 @@ impl Admission {
 
     pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
         let of_class = |waiter: &&Waiter| waiter.demand.class == class;
-        let etas = self.busy.iter().filter(|id| self.lanes[id.0].queue.waiting(class) > 0);
+        let paused = self.paused[class as usize];
+        let waits = |id: &&LaneId| !paused && self.lanes[id.0].queue.waiting(class) > 0;
+        let etas = self.busy.iter().filter(waits);
         ClassQueue {
             waiting: self.waiters.values().filter(of_class).count(),
             running: self.running[class as usize],
             oldest: self.waiters.values().filter(of_class).map(|waiter| now.instant.since(waiter.demand.since)).max(),
-            eta: etas.map(|id| self.time_for(*id, self.lanes[id.0].queue.up_to(class), now.instant)).max(),
-            paused: self.paused[class as usize],
+            eta: etas.filter_map(|id| self.eta_of_class(*id, class, now)).max(),
+            paused,
         }
     }
 
@@ -454,8 +491,7 @@ impl Admission {
     fn waiting_call(&self, id: WaiterId, waiter: &Waiter, now: Now) -> WaitingCall {
         let Demand { call, account, class, client, tenant, model, since, .. } = waiter.demand.clone();
         let (wait, ..) = self.wait(waiter, now.instant);
-        let shut = self.paused[class as usize] || wait == Wait::UntilOneEnds;
-        let eta = (!shut).then(|| self.eta(waiter, wait, now.instant));
+        let eta = self.eta(waiter, wait, now);
         let waited = now.instant.since(since);
         WaitingCall { waiter: id, call, account, class, client, tenant, model, waited, eta }
     }
@@ -466,21 +502,35 @@ impl Admission {
             self.unpark_all();
         }
         self.end_reservations(now);
-        for index in 0..self.groups.len() {
-            self.climb(index, now.instant);
+        self.climb(now.instant);
+        self.clear_leftovers(now.instant);
+    }
+
+    fn clear_leftovers(&mut self, now: Instant) {
+        while let Some(Leftover { taken, reserved, less, covered_by, .. }) =
+            self.leftovers.pop_front_if(|leftover| leftover.at <= now)
+        {
+            for id in taken {
+                self.resources.come_back(id, reserved, less, covered_by, now);
+            }
         }
     }
 
-    fn climb(&mut self, group: usize, now: Instant) {
-        let Some(Ramp { permille, next }) = self.groups[group].ramp else { return };
-        if now >= next {
-            let permille = permille + permille / 4;
-            self.groups[group].ramp = (permille < 1_000).then(|| Ramp { permille, next: now.after(RAMP_STEP) });
-            self.set_ramp(group, permille.min(1_000), now);
+    fn climb(&mut self, now: Instant) {
+        let due = |(group, ramp): (&usize, &Ramp)| (now >= ramp.next).then_some((*group, ramp.permille));
+        let due: Vec<(usize, u32)> = self.ramps.iter().filter_map(due).collect();
+        for (group, permille) in due {
+            self.set_ramp(group, permille + permille / 4, now);
         }
     }
 
     fn set_ramp(&mut self, group: usize, permille: u32, now: Instant) {
+        let permille = permille.min(1_000);
+        if permille < 1_000 {
+            self.ramps.insert(group, Ramp { permille, next: now.after(RAMP_STEP) });
+        } else {
+            self.ramps.remove(&group);
+        }
         for id in self.groups[group].limits.values() {
             self.resources.set_ramp(*id, permille, now);
         }
@@ -489,15 +539,22 @@ impl Admission {
     /// A 429 closes the group, and the limit that it names is empty.
     fn limited(&mut self, group: usize, limited: Limited, readings: &Readings, now: Instant) {
         let refill_is_told = readings.limits.iter().any(|reading| reading.full_in.is_some());
-        let Group { account, limits, gate, ramp, .. } = &mut self.groups[group];
+        let Group { account, limits, gate, .. } = &mut self.groups[group];
         let buffer = self.accounts[account.0].pacing.retry_after_buffer;
         gate.limited(limited, if refill_is_told { Duration::ZERO } else { buffer }, now);
         if limited.ramp {
-            let permille = ramp.map_or(RAMP_START_PERMILLE, |ramp| (ramp.permille / 2).max(50));
-            *ramp = Some(Ramp { permille, next: now.after(RAMP_STEP) });
+            let slower = |ramp: &Ramp| (ramp.permille / 2).max(RAMP_LEAST_PERMILLE);
+            let permille = self.ramps.get(&group).map_or(RAMP_START_PERMILLE, slower);
             self.set_ramp(group, permille, now);
         } else if let Some(id) = limited.measure.and_then(|measure| limits.get(&measure)) {
             self.resources.refused(*id, now);
+        }
+    }
+
+    fn accepted(&mut self, ticket: &Ticket, group: usize, now: Instant) {
+        self.groups[group].gate.answered();
+        for id in &ticket.taken {
+            self.resources.accepted(*id, now);
         }
     }
 
@@ -548,10 +605,7 @@ impl Admission {
 
     /// A deadline that it can't meet, by its own limits or by those who go before it.
     fn too_late(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Option<Refusal> {
-        if wait == Wait::UntilOneEnds {
-            return None;
-        }
-        let eta = self.eta(waiter, wait, now.instant);
+        let eta = self.eta(waiter, wait, now)?;
         let surely = match wait {
             Wait::Until(ready) => ready.since(now.instant),
             Wait::None | Wait::UntilOneEnds => Duration::ZERO,
@@ -563,21 +617,40 @@ impl Admission {
         late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
     }
 
-    /// How long until a call goes, if nobody more urgent comes.
-    fn eta(&self, waiter: &Waiter, wait: Wait, now: Instant) -> Duration {
+    /// How long until a call goes, if nobody more urgent comes. `None`: that depends on calls that run, or on a person.
+    fn eta(&self, waiter: &Waiter, wait: Wait, now: Now) -> Option<Duration> {
         let own = match wait {
-            Wait::Until(ready) => ready.since(now),
-            Wait::None | Wait::UntilOneEnds => Duration::ZERO,
+            Wait::Until(ready) => ready.since(now.instant),
+            Wait::None => Duration::ZERO,
+            Wait::UntilOneEnds => return None,
         };
+        let class = waiter.demand.class;
         if waiter.row == Row::Reserved {
-            return own;
+            return Some(own);
         }
+        if self.paused[class as usize] {
+            return None;
+        }
+        let reopens = self.quotas_reopen(&waiter.quotas, class, now)?;
         let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path());
-        own.max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now))
+        Some(own.max(reopens).max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now.instant)))
+    }
+
+    fn eta_of_class(&self, lane: LaneId, class: Class, now: Now) -> Option<Duration> {
+        let account = self.groups[self.lanes[lane.0].group].account;
+        let reopens = self.quotas_reopen(self.quotas.windows_of(account), class, now)?;
+        Some(reopens.max(self.time_for(lane, self.lanes[lane.0].queue.up_to(class), now.instant)))
+    }
+
+    /// How long until none of them is shut for the class; `None` where running calls hold the rest of one.
+    fn quotas_reopen(&self, quotas: &[QuotaId], class: Class, now: Now) -> Option<Duration> {
+        let shut = quotas.iter().filter_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
+        let mut waits = shut.map(|(id, shut)| Some(self.reopens(id, shut, now)?.since(now.instant)));
+        waits.try_fold(Duration::ZERO, |longest, wait| Some(longest.max(wait?)))
     }
 
     fn time_for(&self, lane: LaneId, load: Load, now: Instant) -> Duration {
-        let need = Need { input: load.input, output: load.output };
+        let need = Need::exactly(load.input, load.output);
         let opens = self.groups[self.lanes[lane.0].group].gate.opens(now).map_or(Duration::ZERO, |at| at.since(now));
         let limits = self.draws_on(lane).map(|id| self.resources.time_for(id, need, load.calls, now));
         limits.max().unwrap_or_default().max(opens)
@@ -586,39 +659,38 @@ impl Admission {
     /// The limit that those before it and it itself wait for longest.
     fn slowest(&self, waiter: &Waiter, now: Instant) -> Option<ResourceId> {
         let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path()).plus(waiter.load());
-        let need = Need { input: ahead.input, output: ahead.output };
+        let need = Need::exactly(ahead.input, ahead.output);
         self.draws_on(waiter.lane).max_by_key(|id| self.resources.time_for(*id, need, ahead.calls, now))
     }
 
     /// Lets every head go whose turn it is, the most urgent and oldest first.
     fn admit(&mut self, now: Now) -> Vec<Decision> {
         let mut admitted = Vec::new();
-        let mut turns: BTreeSet<(Row, Instant, LaneId)> =
+        let mut turns: BTreeMap<(Row, Instant, LaneId), WaiterId> =
             self.busy.iter().filter_map(|id| self.turn(*id, now)).collect();
         // What an earlier head waits for, a later one must not take.
         let mut held = BTreeSet::new();
-        while let Some((_, _, id)) = turns.pop_first() {
-            let Some(Head { row, place, .. }) = self.head(id, now) else { continue };
-            let Some(waiter) = self.waiters.get(&place.waiter) else { continue };
+        while let Some(((row, _, id), next)) = turns.pop_first() {
+            let Some(waiter) = self.waiters.get(&next) else { continue };
             let (wait, by, covered) = self.wait(waiter, now.instant);
             if wait != Wait::None {
                 held.extend(by);
             } else if self.draws_on(id).any(|resource| held.contains(&resource)) {
                 // Its turn comes after the one that it would get ahead of.
             } else if let Some(quota) = self.budget_shut(waiter, now) {
-                self.park(id, row, place.waiter, quota);
+                self.park(id, row, next, quota);
                 turns.extend(self.turn(id, now));
             } else {
-                admitted.extend(self.release(place.waiter, covered, now));
+                admitted.extend(self.release(next, covered, now));
                 turns.extend(self.turn(id, now));
             }
         }
         admitted
     }
 
-    fn turn(&self, id: LaneId, now: Now) -> Option<(Row, Instant, LaneId)> {
+    fn turn(&self, id: LaneId, now: Now) -> Option<((Row, Instant, LaneId), WaiterId)> {
         let Head { row, place, .. } = self.head(id, now)?;
-        Some((row, place.since, id))
+        Some(((row, place.since, id), place.waiter))
     }
 
     fn head(&self, id: LaneId, now: Now) -> Option<Head> {
@@ -655,14 +727,14 @@ impl Admission {
 
     fn park(&mut self, lane: LaneId, row: Row, waiter: WaiterId, quota: QuotaId) {
         let (Row::Of(class), Some(waiter)) = (row, self.waiters.get(&waiter)) else { return };
-        let path = waiter.path();
-        self.lanes[lane.0].queue.park(class, &path, true);
-        self.parked.entry(quota).or_default().push((lane, class, path));
+        let seat = waiter.seat;
+        self.lanes[lane.0].queue.park(class, seat, true);
+        self.parked.entry(quota).or_default().push((lane, class, seat));
     }
 
     fn unpark(&mut self, quota: QuotaId) {
-        for (lane, class, path) in self.parked.remove(&quota).into_iter().flatten() {
-            self.lanes[lane.0].queue.park(class, &path, false);
+        for (lane, class, seat) in self.parked.remove(&quota).into_iter().flatten() {
+            self.lanes[lane.0].queue.park(class, seat, false);
         }
     }
 
@@ -700,7 +772,7 @@ impl Admission {
             }
         }
         let (wait, by, _) = self.wait(late, now.instant);
-        let not_before = (wait != Wait::UntilOneEnds).then(|| now.instant.after(self.eta(late, wait, now.instant)));
+        let not_before = self.eta(late, wait, now).map(|eta| now.instant.after(eta));
         let by = by.or_else(|| self.slowest(late, now.instant));
         Refusal::Deadline { binding: by.map(|id| self.resources.binding(id)), not_before }
     }
@@ -732,9 +804,10 @@ impl Admission {
         id
     }
 
-    fn join_queue(&mut self, waiter: Waiter, id: WaiterId) {
+    fn join_queue(&mut self, mut waiter: Waiter, id: WaiterId) {
         self.deadlines.insert((waiter.demand.deadline, id));
-        self.lanes[waiter.lane.0].queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
+        let queue = &mut self.lanes[waiter.lane.0].queue;
+        waiter.seat = queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
         self.busy.insert(waiter.lane);
         self.waiters.insert(id, waiter);
     }
@@ -742,7 +815,7 @@ impl Admission {
     fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {
         self.deadlines.remove(&(waiter.demand.deadline, id));
         let queue = &mut self.lanes[waiter.lane.0].queue;
-        queue.remove(waiter.row, &waiter.path(), waiter.place(id), waiter.load(), served, now);
+        queue.remove(waiter.row, waiter.seat, waiter.place(id), waiter.load(), served, now);
         if queue.is_empty() {
             self.busy.remove(&waiter.lane);
         }
@@ -830,14 +903,31 @@ impl Admission {
         let guessed = estimates.input(&demand.model, &demand.client, &demand.shape);
         let Estimate { likely, high } =
             estimates.output(&demand.model, &demand.client, &demand.shape, demand.max_tokens);
-        let output = match self.groups[self.lanes[lane.0].group].output {
-            OutputCounting::Reserved => demand.max_tokens.unwrap_or(high),
-            OutputCounting::AsProduced => high,
+        let (output, loose_output) = match self.groups[self.lanes[lane.0].group].output {
+            // The upstream takes as much itself.
+            OutputCounting::Reserved => (demand.max_tokens.unwrap_or(high), 0),
+            OutputCounting::AsProduced => (high, high),
+        };
+        let loose_input = match demand.caching {
+            Caching::None => guessed.high.saturating_sub(guessed.likely - guessed.likely / 20),
+            // It may all be read from the cache.
+            Caching::FiveMinutes | Caching::OneHour => guessed.high,
         };
         let worst_cost = cost_at(&demand, guessed.high, demand.max_tokens.unwrap_or(high));
         let quotas = self.quotas.of(&demand);
-        let need = Need { input: guessed.high, output };
-        Waiter { lane, row, need, guessed, output_likely: likely, worst_cost, quotas, demand }
+        let need = Need { input: guessed.high, output, loose_input, loose_output };
+        Waiter {
+            lane,
+            row,
+            seat: Seat::default(),
+            raised: false,
+            need,
+            guessed,
+            output_likely: likely,
+            worst_cost,
+            quotas,
+            demand,
+        }
     }
 
     /// The lane of a model; made, with its limits, when the model is first seen.
@@ -885,8 +975,7 @@ impl Admission {
         let output = tier.map_or(OutputCounting::AsProduced, |(scheme, _)| scheme.output);
         let cache_reads_count = row.is_some_and(|row: &GroupLimits| row.cache_reads_count);
         groups.insert(name.clone(), self.groups.len());
-        let (gate, ramp) = (Gate::Open, None);
-        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate, ramp });
+        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate: Gate::Open });
         self.groups.len() - 1
     }
 
@@ -924,7 +1013,7 @@ fn measures(limits: MinuteLimits) -> impl Iterator<Item = (Measure, u64)> {
 /// What counts against a minute's limits.
 fn counted(tokens: &Tokens, cache_reads_count: bool) -> Need {
     let read = if cache_reads_count { 0 } else { tokens.cache_read };
-    Need { input: tokens.prompt().saturating_sub(read), output: tokens.output }
+    Need::exactly(tokens.prompt().saturating_sub(read), tokens.output)
 }
 
 /// What so many tokens cost, the prompt at the rate of what the body asks the cache to keep.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::call::Class;
 use crate::money::Usd;
 use crate::tier::{MinuteLimits, Scheme};
-use crate::time::{BusinessHours, Calendar, Cycle};
+use crate::time::{BusinessHours, Calendar, Cycle, Every};
 
 /// A program that calls us, as its token names it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,6 +72,19 @@ pub enum Span {
     Until(Cycle),
     /// From the first call after the last one ended.
     Rolling(Duration),
+}
+
+impl Span {
+    /// Whether it is about as long as that.
+    pub fn lasts(self, length: Duration) -> bool {
+        const DAY: Duration = Duration::from_secs(86_400);
+        match self {
+            Span::Rolling(own) => own == length,
+            Span::Until(Cycle { every: Every::Day, .. }) => length == DAY,
+            Span::Until(Cycle { every: Every::Week(_), .. }) => length == 7 * DAY,
+            Span::Until(Cycle { every: Every::Month(_), .. }) => (28 * DAY..=31 * DAY).contains(&length),
+        }
+    }
 }
 
 /// What a person, a project, … may spend.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::{Flow, QuotaSpent, Readings, Spent};
+use domain::admission::{Caching, Flow, QuotaSpent, Readings, Shape, Spent};
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening, Outcome, Source};
 use domain::catalog::Charge;
 use domain::config::Client;
@@ -26,6 +26,7 @@ use crate::{BooksClosed, BoxFuture};
 pub(crate) struct OpenEntry {
     pipeline: Arc<Pipeline>,
     call: Call,
+    prompt: Prompt,
     attempts: Vec<Attempt>,
     /// Of the call, whose first try may have come over another connection.
     started: Instant,
@@ -59,6 +60,25 @@ enum Stage {
     Closed,
 }
 
+/// What an estimate goes by.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Prompt {
+    pub(crate) shape: Shape,
+    pub(crate) fast: bool,
+    pub(crate) caching: Caching,
+}
+
+impl Prompt {
+    fn of(peek: &Peek<'_>) -> Prompt {
+        let caching = match (peek.findings.cached, peek.findings.cached_for_an_hour) {
+            (_, true) => Caching::OneHour,
+            (true, false) => Caching::FiveMinutes,
+            (false, false) => Caching::None,
+        };
+        Prompt { shape: peek.findings.shape, fast: peek.fast, caching }
+    }
+}
+
 /// How a call ended.
 pub(crate) struct Ending {
     pub(crate) outcome: Outcome,
@@ -86,6 +106,7 @@ impl OpenEntry {
         OpenEntry {
             pipeline,
             call,
+            prompt: Prompt::default(),
             attempts: Vec::new(),
             started: now.instant,
             came: now.instant,
@@ -106,6 +127,10 @@ impl OpenEntry {
 
     pub(crate) fn call(&self) -> &Call {
         &self.call
+    }
+
+    pub(crate) fn prompt(&self) -> Prompt {
+        self.prompt
     }
 
     pub(crate) fn came(&self) -> Instant {
@@ -165,6 +190,7 @@ impl OpenEntry {
         self.call.max_tokens = peek.max_tokens;
         self.call.stream = peek.stream;
         self.call.body_bytes = body_bytes as u64;
+        self.prompt = Prompt::of(peek);
         let Attribution { tenant, .. } = &mut self.call.who;
         if tenant.is_none() {
             *tenant = peek.user_id.as_deref().map(headers::short);
@@ -410,6 +436,7 @@ impl OpenEntry {
         OpenEntry {
             pipeline: self.pipeline.clone(),
             call: self.call.clone(),
+            prompt: self.prompt,
             attempts: Vec::new(),
             started: self.started,
             came: self.came,

@@ -52,6 +52,7 @@ pub use live::{LiveCall, LiveState};
 pub use reserving::Wanted;
 pub use server::{Gateway, StartError};
 pub use upstream::{BadUpstream, ProxyUse};
+pub use wire::shape_of;
 
 use secret::Secret;
 

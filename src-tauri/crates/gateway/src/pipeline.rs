@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::{Caching, Demand, Readings, Refusal, Shape};
+use domain::admission::{Demand, Readings, Refusal};
 use domain::call::{CacheUse, Outcome};
 use domain::catalog::Catalog;
 use domain::config::Client;
@@ -24,7 +24,7 @@ use crate::answers::{Answer, Metered};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
 use crate::departing::{Departing, Departure};
 use crate::door::{Door, Entered, Pass};
-use crate::entry::{Ending, OpenEntry};
+use crate::entry::{Ending, OpenEntry, Prompt};
 use crate::error::Error;
 use crate::live::Live;
 use crate::returning::{Returning, Sameness, Taken};
@@ -187,12 +187,12 @@ impl Pipeline {
     }
 
     fn demand(&self, entry: &OpenEntry, client: &Client, upstream: &Upstream, request: &HeaderMap) -> Demand {
-        let call = entry.call();
+        let (call, Prompt { shape, fast, caching }) = (entry.call(), entry.prompt());
         Demand {
             call: call.id,
             account: upstream.account,
             model: call.model.clone(),
-            fast: false,
+            fast,
             class: call.class,
             client: call.who.client.clone(),
             weight: client.weight,
@@ -200,9 +200,9 @@ impl Pipeline {
             tenant: call.who.tenant.clone(),
             person: call.who.person.clone(),
             project: call.who.project.clone(),
-            shape: Shape { bytes: call.body_bytes },
+            shape,
             max_tokens: call.max_tokens,
-            caching: Caching::None,
+            caching,
             price: self.price(&call.model, call.started_at),
             reservation: headers::reservation(request),
             since: entry.since(),

@@ -55,6 +55,11 @@ impl Ask {
         self.body["speed"] == "fast"
     }
 
+    /// `standard_only` asks for none.
+    pub(crate) fn may_have_priority(&self) -> bool {
+        self.body["service_tier"] != "standard_only"
+    }
+
     /// `us` or `global`.
     pub(crate) fn geo(&self) -> &'static str {
         if self.body["inference_geo"] == "us" { "us" } else { "global" }

@@ -48,7 +48,7 @@ pub(crate) fn answer(
     let now = world.clock.now().timestamp;
     let (method, path, query) = route;
     let shown = match (method, path) {
-        (&Method::POST, []) => create(world, caller, body, now)?.json(world, now),
+        (&Method::POST, []) => create(world, caller, request_id, body, now)?.json(world, now),
         (&Method::GET, []) => list(world, caller, query, now)?,
         (&Method::GET, [id]) => find(world, caller, id)?.json(world, now),
         (&Method::POST, [id, "cancel"]) => cancel(world, caller, id, now)?.json(world, now),
@@ -59,7 +59,7 @@ pub(crate) fn answer(
     Ok(reply::json(world, request_id, &shown))
 }
 
-fn create(world: &World, caller: &Caller, body: &[u8], now: Timestamp) -> Result<Batch, ApiError> {
+fn create(world: &World, caller: &Caller, request_id: &str, body: &[u8], now: Timestamp) -> Result<Batch, ApiError> {
     let body = ask::object(body)?;
     let requests = tokens::list(&body["requests"]).to_vec();
     if requests.is_empty() {
@@ -70,9 +70,8 @@ fn create(world: &World, caller: &Caller, body: &[u8], now: Timestamp) -> Result
             return Err(ApiError::invalid(format!("requests.{i}.custom_id: Field required")));
         }
     }
+    let id = chance::id("msgbatch", chance::hash(world.seed, request_id.as_bytes()));
     let mut state = world.state();
-    let seed = chance::mix(world.seed, chance::hash(state.batches.len() as u64, b"batch"));
-    let id = chance::id("msgbatch", seed);
     state.books.batch_results += requests.len() as u64;
     let (key, version) = (caller.key.clone(), caller.version);
     let batch = Batch { id, key, version, created: now, canceled: None, requests };

@@ -9,7 +9,8 @@ use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use serde::Serialize;
 
-use crate::limits::Measure;
+use crate::gauge::Measure;
+use crate::outside::Drawn;
 
 /// The latest calls that `GET /simulator/calls` tells of.
 const CALLS_KEPT_MAX: usize = 100_000;
@@ -82,17 +83,51 @@ pub struct PerLimit<T> {
     pub output_tokens: T,
 }
 
+/// Which true limit refused a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Cause {
+    Minute(Measure),
+    Ramp,
+    Windows,
+}
+
+/// Calls refused, by which limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Refused {
+    pub requests: u64,
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+    /// Usage that grew too fast.
+    pub ramp: u64,
+    /// A subscription's windows.
+    pub windows: u64,
+}
+
+impl Refused {
+    fn by(&mut self, cause: Cause) -> &mut u64 {
+        match cause {
+            Cause::Minute(Measure::Requests) => &mut self.requests,
+            Cause::Minute(Measure::InputTokens) => &mut self.input_tokens,
+            Cause::Minute(Measure::OutputTokens) => &mut self.output_tokens,
+            Cause::Ramp => &mut self.ramp,
+            Cause::Windows => &mut self.windows,
+        }
+    }
+}
+
 /// What `GET /simulator/stats` tells. Sums are over calls that have ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Stats {
     /// `POST /v1/messages` that came with a key, whatever became of them.
     pub calls: u64,
     /// By the true limits, by which of them.
-    pub refused: PerLimit<u64>,
+    pub refused: Refused,
     /// What the true limits let through, as they count it.
     pub admitted: PerLimit<u64>,
     /// What the buckets would have let through since each was first asked; `null` without a limit.
     pub capacity: PerLimit<Option<u64>>,
+    /// What other programs drew on the same buckets; it stands outside all other figures.
+    pub outside: Drawn,
     #[serde(flatten)]
     pub tokens: TokenCounts,
     pub cost_usd: String,
@@ -139,7 +174,7 @@ struct Kept {
 pub(crate) struct Books {
     catalog: Arc<Catalog>,
     calls: u64,
-    refused: PerLimit<u64>,
+    refused: Refused,
     admitted: PerLimit<u64>,
     ended: [u64; 5],
     running: u64,
@@ -165,7 +200,7 @@ impl Books {
         Books {
             catalog,
             calls: 0,
-            refused: PerLimit::default(),
+            refused: Refused::default(),
             admitted: PerLimit::default(),
             ended: [0; 5],
             running: 0,
@@ -193,19 +228,16 @@ impl Books {
         self.admitted.output_tokens += tokens;
     }
 
-    pub(crate) fn refuse(&mut self, measure: Measure) {
-        match measure {
-            Measure::Requests => self.refused.requests += 1,
-            Measure::InputTokens => self.refused.input_tokens += 1,
-            Measure::OutputTokens => self.refused.output_tokens += 1,
-        }
+    pub(crate) fn refuse(&mut self, cause: Cause) {
+        *self.refused.by(cause) += 1;
     }
 
     pub(crate) fn leave(&mut self) {
         self.running -= 1;
     }
 
-    pub(crate) fn end(&mut self, ending: Ending<'_>) {
+    /// Gives back what it cost; nothing where its model has no price.
+    pub(crate) fn end(&mut self, ending: Ending<'_>) -> Usd {
         let cost = self.catalog.charge(ending.model, &ending.usage, ending.at).cost;
         self.ended[ending.outcome as usize] += 1;
         let model = if ending.outcome.reached_the_model() { self.sum(&ending, cost) } else { ending.model.into() };
@@ -221,6 +253,7 @@ impl Books {
             tokens: ending.usage.tokens,
             cost,
         });
+        cost.unwrap_or_default()
     }
 
     /// Gives back the name of the model, shared.
@@ -239,7 +272,7 @@ impl Books {
         self.kept.iter().map(Kept::record)
     }
 
-    pub(crate) fn stats(&self, offered: [Option<u64>; 3]) -> Stats {
+    pub(crate) fn stats(&self, offered: [Option<u64>; 3], outside: Drawn) -> Stats {
         let tokens = self.models.values().fold(Tokens::default(), |sum, model| sum + model.tokens);
         let cost: Usd = self.models.values().map(|model| model.cost).sum();
         let [requests, input_tokens, output_tokens] = offered;
@@ -249,6 +282,7 @@ impl Books {
             refused: self.refused,
             admitted: self.admitted,
             capacity: PerLimit { requests, input_tokens, output_tokens },
+            outside,
             tokens: tokens.into(),
             cost_usd: cost.to_string(),
             completed: ended(Outcome::Completed),

@@ -10,31 +10,65 @@ use domain::time::Instant;
 const TOKEN: i128 = 60_000_000_000;
 
 /// A smoothed bucket forgives a call that comes this early.
-const JITTER: Duration = Duration::from_millis(100);
+const JITTER: Duration = Duration::from_millis(50);
+
+/// How much may pass at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Burst {
+    /// A full minute.
+    Minute,
+    /// One, and what the jitter forgives: calls must come evenly.
+    One,
+}
+
+impl Burst {
+    fn capacity(self, limit: u64) -> i128 {
+        let minute = i128::from(limit) * TOKEN;
+        match self {
+            Burst::Minute => minute,
+            Burst::One => (TOKEN + units_refilled(limit, JITTER)).min(minute.max(TOKEN)),
+        }
+    }
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
     limit: u64,
+    burst: Burst,
     capacity: i128,
     level: i128,
     filled_at: Instant,
-    first_at: Instant,
+    /// What would have passed from its first moment until `offered_until`.
+    offered: i128,
+    offered_until: Instant,
 }
 
 impl Bucket {
     /// Holds a full minute, and is full at first.
     pub(crate) fn of_a_minute(limit: u64, now: Instant) -> Bucket {
-        Bucket::new(limit, i128::from(limit) * TOKEN, now)
+        Bucket::new(limit, Burst::Minute, now)
     }
 
-    /// Holds one, and what 100 ms refill: calls must come evenly.
+    /// Lets calls pass one by one.
     pub(crate) fn smooth(limit: u64, now: Instant) -> Bucket {
-        let early = i128::from(limit) * JITTER.as_nanos() as i128;
-        Bucket::new(limit, (TOKEN + early).min(i128::from(limit).max(1) * TOKEN), now)
+        Bucket::new(limit, Burst::One, now)
     }
 
-    fn new(limit: u64, capacity: i128, now: Instant) -> Bucket {
-        Bucket { limit, capacity, level: capacity, filled_at: now, first_at: now }
+    fn new(limit: u64, burst: Burst, now: Instant) -> Bucket {
+        let capacity = burst.capacity(limit);
+        Bucket { limit, burst, capacity, level: capacity, filled_at: now, offered: capacity, offered_until: now }
+    }
+
+    /// From now on another limit. What was spent stays spent; a limit below that leaves nothing, but makes no debt.
+    pub(crate) fn set_limit(&mut self, limit: u64, now: Instant) {
+        self.refill(now);
+        self.offered = self.offered_units(now);
+        self.offered_until = now;
+        let more = self.burst.capacity(limit) - self.capacity;
+        self.offered += more.max(0);
+        self.level = (self.level + more).max(self.level.min(0));
+        self.capacity += more;
+        self.limit = limit;
     }
 
     pub(crate) fn limit(&self) -> u64 {
@@ -42,7 +76,7 @@ impl Bucket {
     }
 
     fn refill(&mut self, now: Instant) {
-        let gained = i128::from(self.limit) * now.since(self.filled_at).as_nanos() as i128;
+        let gained = units_refilled(self.limit, now.since(self.filled_at));
         self.level = (self.level + gained).min(self.capacity);
         self.filled_at = self.filled_at.max(now);
     }
@@ -83,14 +117,21 @@ impl Bucket {
 
     /// What it would have let through from its first moment to now.
     pub(crate) fn offered(&self, now: Instant) -> u64 {
-        let refilled = i128::from(self.limit) * now.since(self.first_at).as_nanos() as i128;
-        whole(self.capacity + refilled)
+        whole(self.offered_units(now))
+    }
+
+    fn offered_units(&self, now: Instant) -> i128 {
+        self.offered + units_refilled(self.limit, now.since(self.offered_until))
     }
 
     fn time_to_gain(&self, units: i128) -> Duration {
         let nanos = units.max(0).unsigned_abs().div_ceil(u128::from(self.limit.max(1)));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
+}
+
+fn units_refilled(limit: u64, time: Duration) -> i128 {
+    i128::from(limit).saturating_mul(i128::try_from(time.as_nanos()).unwrap_or(i128::MAX))
 }
 
 fn whole(units: i128) -> u64 {
@@ -129,10 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn a_smoothed_bucket_lets_calls_pass_one_by_one_and_forgives_100_ms() {
+    fn a_smoothed_bucket_lets_calls_pass_one_by_one_and_forgives_50_ms() {
         let mut bucket = Bucket::smooth(50, at(0));
         bucket.take(1, at(0));
-        let early = 1_200_000_000 - 100_000_000;
+        let early = 1_200_000_000 - 50_000_000;
         assert!(!bucket.holds(1, at(early - 1)));
         assert!(bucket.holds(1, at(early)));
         bucket.take(1, at(early));
@@ -166,5 +207,42 @@ mod tests {
         assert_eq!(bucket.wait_for(1, at(0)), Duration::from_secs(31));
         bucket.give_back(1_000, at(0));
         assert_eq!(bucket.remaining(at(0)), 60, "it never holds more than a minute");
+    }
+
+    #[test]
+    fn another_limit_keeps_what_was_spent() {
+        for (spent, limit, remaining) in [
+            (20_000, 60_000, 40_000),
+            (20_000, 25_000, 5_000),
+            (20_000, 15_000, 0),
+            (40_000, 60_000, 20_000),
+            (0, 10, 10),
+        ] {
+            let mut bucket = Bucket::of_a_minute(30_000, at(0));
+            bucket.take(spent, at(0));
+            bucket.set_limit(limit, at(0));
+            assert_eq!((bucket.remaining(at(0)), bucket.limit()), (remaining, limit), "{spent} spent, then {limit}");
+        }
+    }
+
+    #[test]
+    fn a_lowered_limit_makes_no_debt_and_forgives_none() {
+        let mut bucket = Bucket::of_a_minute(60, at(0));
+        bucket.take(60, at(0));
+        bucket.set_limit(30, at(0));
+        assert_eq!(bucket.wait_for(1, at(0)), Duration::from_secs(2));
+        bucket.take(10, at(0));
+        bucket.set_limit(15, at(0));
+        assert_eq!(bucket.wait_for(1, at(0)), Duration::from_secs(44));
+    }
+
+    #[test]
+    fn what_it_offered_follows_its_limits() {
+        let mut bucket = Bucket::of_a_minute(60, at(0));
+        bucket.set_limit(30, at(60 * SECOND));
+        assert_eq!(bucket.offered(at(60 * SECOND)), 120, "lowering takes back nothing that could have passed");
+        bucket.set_limit(90, at(120 * SECOND));
+        assert_eq!(bucket.offered(at(120 * SECOND)), 210, "raising gives room for 60 more at once");
+        assert_eq!(bucket.offered(at(180 * SECOND)), 300);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::limits::Limited;
+use crate::pool::Limited;
 
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct ApiError {
@@ -67,6 +67,29 @@ impl ApiError {
         ApiError { retry_after, should_retry: Some(true), ..ApiError::new(429, "rate_limit_error", message) }
     }
 
+    /// Usage has grown too fast.
+    pub(crate) fn ramp(wait: Duration) -> ApiError {
+        ApiError {
+            code: Some("ramp_limit_exceeded"),
+            ..ApiError::rate_limited("Your usage has grown faster than it may. Slow down.", Some(wait))
+        }
+    }
+
+    /// The server is busy; no limit of the account's is meant.
+    pub(crate) fn busy(wait: Option<Duration>) -> ApiError {
+        ApiError::rate_limited("Rate limited", wait)
+    }
+
+    /// A window of the plan is used up: it may last for hours.
+    pub(crate) fn plan_limit(wait: Duration) -> ApiError {
+        let message = "This request would exceed your account's rate limit. Please try again later.";
+        ApiError { should_retry: None, ..ApiError::rate_limited(message, Some(wait)) }
+    }
+
+    pub(crate) fn forbidden(message: &str) -> ApiError {
+        ApiError::new(403, "permission_error", message)
+    }
+
     /// `event: error` carries no request id.
     pub(crate) fn body(&self, request_id: Option<&str>) -> Vec<u8> {
         let details = self.code.map(|error_code| Details { error_code });
@@ -116,7 +139,7 @@ fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Measure;
+    use crate::gauge::Measure;
 
     #[test]
     fn limits_are_told_in_the_words_of_their_year() {

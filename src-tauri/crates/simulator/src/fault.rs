@@ -40,7 +40,7 @@ pub enum Kind {
     Ramp,
     /// 429 of the tier's monthly cap: no `retry-after`.
     SpendCap,
-    /// 429 of a busy server: no limits in its headers, no `retry-after`.
+    /// 429 of a busy server: no limits in its headers; `retry_after` seconds, none if not told.
     Transient,
     /// 500.
     Internal,
@@ -74,6 +74,20 @@ pub enum Kind {
     Malformed,
     /// After `after_events` events: a `ping` of `bytes` bytes (100 MB if not told).
     Huge,
+    /// The headers of the limits tell what was `seconds` ago (5 if not told).
+    HeadersLate,
+    /// No headers of the limits.
+    HeadersMissing,
+    /// More remains than the limit allows.
+    HeadersExcess,
+    /// Every limit is 0.
+    HeadersZero,
+    /// Buckets were full an hour ago, though they are not.
+    HeadersPast,
+    /// Buckets are full in 2099.
+    HeadersFuture,
+    /// No number is a number, and no time a time.
+    HeadersGarbage,
 }
 
 impl Kind {
@@ -111,7 +125,7 @@ impl Fault {
             match name {
                 "after_events" => fault.after_events = Some(value.parse().ok()?),
                 "after_bytes" => fault.after_bytes = Some(value.parse().ok()?),
-                "seconds" => fault.seconds = Some(value.parse().ok()?),
+                "seconds" => fault.seconds = Some(value.parse().ok().filter(|seconds| is_time(*seconds))?),
                 "ms" => fault.ms = Some(value.parse().ok()?),
                 "bytes" => fault.bytes = Some(value.parse().ok()?),
                 "retry_after" => fault.retry_after = Some(value.parse().ok()?),
@@ -125,14 +139,21 @@ impl Fault {
         Duration::try_from_secs_f64(self.seconds.unwrap_or(3_600.0)).unwrap_or(Duration::from_secs(3_600))
     }
 
+    /// How old the figures in the headers are.
+    pub(crate) fn headers_age(&self) -> Option<Duration> {
+        const USUAL: Duration = Duration::from_secs(5);
+        let told = || self.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        (self.kind == Kind::HeadersLate).then(|| told().unwrap_or(USUAL))
+    }
+
     pub(crate) fn events(&self) -> usize {
         self.after_events.unwrap_or(4)
     }
 
     /// The 429 that speaks of a limit of the account, where this is one.
     #[expect(clippy::wildcard_enum_match_arm, reason = "each fault strikes at one place; elsewhere it changes nothing")]
-    pub(crate) const fn limit(&self) -> Option<crate::limits::Measure> {
-        use crate::limits::Measure;
+    pub(crate) const fn limit(&self) -> Option<crate::gauge::Measure> {
+        use crate::gauge::Measure;
         match self.kind {
             Kind::RateRequests => Some(Measure::Requests),
             Kind::RateInput => Some(Measure::InputTokens),
@@ -159,15 +180,10 @@ impl Fault {
                 next_month(now)
             )),
             Kind::Authentication => ApiError::unauthorized("invalid x-api-key"),
-            Kind::Permission => {
-                ApiError::new(403, "permission_error", "Your API key does not have permission to use this model.")
-            }
+            Kind::Permission => ApiError::forbidden("Your API key does not have permission to use this model."),
             Kind::NotFound => ApiError::not_found(format!("model: {model}")),
             Kind::RequestTooLarge => ApiError::too_large(),
-            Kind::Ramp => ApiError {
-                code: Some("ramp_limit_exceeded"),
-                ..ApiError::rate_limited("Your usage has grown faster than it may. Slow down.", Some(self.wait()))
-            },
+            Kind::Ramp => ApiError::ramp(self.wait()),
             Kind::SpendCap => ApiError {
                 code: Some("enforced_spend_limit_reached"),
                 should_retry: None,
@@ -181,7 +197,7 @@ impl Fault {
                     None,
                 )
             },
-            Kind::Transient => ApiError::rate_limited("Rate limited", None),
+            Kind::Transient => ApiError::busy(self.retry_after.map(Duration::from_secs)),
             Kind::Internal => {
                 ApiError { should_retry: Some(true), ..ApiError::new(500, "api_error", "Internal server error") }
             }
@@ -261,15 +277,18 @@ impl Faults {
     }
 
     pub fn from_toml(text: &str) -> Result<Faults, BadScript> {
-        toml::from_str(text).map(Faults::of).map_err(|error| BadScript(error.to_string()))
+        toml::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Faults::of)
     }
 
     pub fn from_json(text: &str) -> Result<Faults, BadScript> {
-        serde_json::from_str(text).map(Faults::of).map_err(|error| BadScript(error.to_string()))
+        serde_json::from_str(text).map_err(|error| BadScript(error.to_string())).and_then(Faults::of)
     }
 
-    fn of(script: Script) -> Faults {
-        Faults { seed: script.seed, rules: script.rule }
+    fn of(script: Script) -> Result<Faults, BadScript> {
+        for (i, rule) in script.rule.iter().enumerate() {
+            rule.check().map_err(|reason| BadScript(format!("rule {}: {reason}", i + 1)))?;
+        }
+        Ok(Faults { seed: script.seed, rules: script.rule })
     }
 
     /// `nth` counts the calls from 1.
@@ -279,12 +298,31 @@ impl Faults {
     }
 }
 
+/// Not before now, and within a year.
+fn is_time(seconds: f64) -> bool {
+    (0.0..=31_536_000.0).contains(&seconds)
+}
+
 impl Rule {
+    /// A rule that could never hold is a mistake.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.nth == Some(0) || self.every == Some(0) {
+            return Err("nth and every count from 1");
+        }
+        if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
+            return Err("probability is from 0 to 1");
+        }
+        if ![self.from, self.to, self.seconds].into_iter().flatten().all(is_time) {
+            return Err("from, to and seconds are from 0 to 31536000");
+        }
+        Ok(())
+    }
+
     fn holds(&self, seed: u64, index: usize, nth: u64, model: &str, elapsed: f64) -> bool {
         let draw = chance::mix(chance::mix(seed, index as u64), nth) >> 11;
         let draw = draw as f64 / (1_u64 << 53) as f64;
         self.nth.is_none_or(|wanted| wanted == nth)
-            && self.every.is_none_or(|every| every > 0 && nth.is_multiple_of(every))
+            && self.every.is_none_or(|every| nth.is_multiple_of(every))
             && self.probability.is_none_or(|probability| draw < probability)
             && self.model.as_ref().is_none_or(|pattern| catalog::matches(pattern, model))
             && self.from.is_none_or(|from| elapsed >= from)
@@ -336,10 +374,27 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_that_could_never_hold_is_refused() {
+        for (rule, reason) in [
+            ("nth = 0", "rule 1: nth and every count from 1"),
+            ("every = 0", "rule 1: nth and every count from 1"),
+            ("probability = 1.5", "rule 1: probability is from 0 to 1"),
+            ("probability = nan", "rule 1: probability is from 0 to 1"),
+            ("seconds = -1", "rule 1: from, to and seconds are from 0 to 31536000"),
+            ("from = 1e300", "rule 1: from, to and seconds are from 0 to 31536000"),
+        ] {
+            let error = Faults::from_toml(&format!("[[rule]]\nfault = \"cut\"\n{rule}")).expect_err(rule);
+            assert_eq!(error.to_string(), reason, "{rule}");
+        }
+    }
+
+    #[test]
     fn a_header_names_a_fault_and_its_parameters() {
         let fault = Fault::parse("cut; after_bytes=70").expect("a fault");
         assert_eq!(fault, Fault { after_bytes: Some(70), ..Fault::from(Kind::Cut) });
         assert_eq!(Fault::parse("cut; after_lunch=1"), None);
+        assert_eq!(Fault::parse("stall; seconds=-1"), None);
+        assert_eq!(Fault::parse("stall; seconds=1e300"), None);
         assert_eq!(Fault::parse("cutlet"), None);
     }
 

@@ -42,7 +42,7 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, Stop> {
     let (method, path, query) = route;
     let shown = match (method, path) {
-        (&Method::POST, []) => store(world, caller, upload(headers, body).await?),
+        (&Method::POST, []) => store(world, caller, request_id, &upload(headers, body).await?),
         (&Method::GET, []) => list(world, caller, query)?,
         (&Method::GET, [id]) => find(world, caller, id)?.json(),
         (&Method::GET, [id, "content"]) => {
@@ -79,19 +79,18 @@ async fn upload(headers: &HeaderMap, mut body: Incoming) -> Result<Upload, Stop>
     Ok(upload)
 }
 
-fn store(world: &World, caller: &Caller, upload: Upload) -> Value {
+fn store(world: &World, caller: &Caller, request_id: &str, upload: &Upload) -> Value {
     let head = String::from_utf8_lossy(&upload.head).into_owned();
     let between = |start: &str, end: &str| Some(head.split_once(start)?.1.split_once(end)?.0.trim().to_owned());
-    let mut state = world.state();
-    let seed = chance::mix(world.seed, chance::hash(state.files.len() as u64, &upload.head));
     let file = File {
-        id: chance::id("file", seed),
+        id: chance::id("file", chance::hash(world.seed, request_id.as_bytes())),
         key: caller.key.clone(),
         name: between("filename=\"", "\"").unwrap_or_else(|| "file".to_owned()),
         media_type: between("Content-Type:", "\r\n").unwrap_or_else(|| "application/octet-stream".to_owned()),
         size_bytes: upload.bytes,
         created: world.clock.now().timestamp,
     };
+    let mut state = world.state();
     if state.files.len() == FILES_MAX {
         state.files.remove(0);
     }

@@ -5,8 +5,10 @@
 //!
 //! # What it answers
 //! `POST /v1/messages` (JSON and SSE), `POST /v1/messages/count_tokens`, `/v1/models`, `/v1/messages/batches` (they end
-//! after a second), `/v1/files`; in both API versions, with a key in either header. Without a key,
-//! `GET /simulator/stats` ([`Stats`]) and `GET /simulator/calls` (a [`Record`] a line, the latest 100,000).
+//! after a second), `/v1/files`; in both API versions, with a key in either header; for administrators
+//! `/v1/organizations/rate_limits`. Without a key and for this machine only, `GET /simulator/stats` ([`Stats`]),
+//! `GET /simulator/calls` (a [`Record`] a line, the latest 100,000), and the switches that change limits, start a storm or
+//! another program on the same key while it runs: `docs/simulator.md` lists them.
 //!
 //! # How it counts
 //! * A text has a quarter of its bytes in tokens, rounded up. A request adds 3, a message 4, tools 346 once; an image is
@@ -18,9 +20,9 @@
 //!
 //! # How it limits
 //! Per key and model group, as the tier says. Tokens: buckets of a minute, refilled continuously; input is taken at the
-//! start, output reserved or as it is produced, as the scheme says. Requests: one per 60/limit seconds, 100 ms early
-//! forgiven. A refused call takes nothing. `count_tokens` has a pool of its own. Faults never touch the buckets' word:
-//! [`Stats::refused`] tells only of true limits.
+//! start, output reserved or as it is produced, as the scheme says. Requests: one per 60/limit seconds, 50 ms early
+//! forgiven. A refused call takes nothing. `count_tokens` has a pool of its own, and so have the tokens of fast calls.
+//! Faults and storms never touch the buckets' word: [`Stats::refused`] tells only of true limits.
 //!
 //! # Wishes in the last text of a prompt
 //! | marker | gives |
@@ -59,27 +61,36 @@ mod books;
 mod bucket;
 mod chance;
 mod clock;
+mod control;
 mod error;
 mod fault;
 mod files;
 #[cfg(test)]
 mod fixture;
+mod gauge;
 mod limits;
 mod markers;
 mod messages;
 mod models;
+mod outside;
 #[cfg(test)]
 mod over_http;
 mod pace;
 mod paging;
 mod play;
+mod pool;
 mod prompt_cache;
+mod ramp;
+mod rate_limits;
 mod reel;
 mod reply;
 mod running;
 mod schema;
 mod server;
+mod spoil;
+mod storm;
 mod tokens;
+mod windows;
 mod world;
 
 use std::convert::Infallible;
@@ -93,8 +104,9 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use books::{ModelStats, Outcome, PerLimit, Record, Stats, TokenCounts};
+pub use books::{ModelStats, Outcome, PerLimit, Record, Refused, Stats, TokenCounts};
 pub use fault::{BadScript, Fault, Faults, Kind};
+pub use outside::Drawn;
 pub use pace::Latency;
 use world::World;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::time::Instant;
 use domain::usage::{Tokens, Usage};
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Response};
@@ -12,19 +13,22 @@ use serde_json::json;
 use crate::answer::Answer;
 use crate::ask::{self, Ask};
 use crate::body::Body;
-use crate::books::{Ending, Outcome};
+use crate::books::{Cause, Ending, Outcome};
 use crate::chance;
 use crate::error::{self, ApiError};
 use crate::fault::{Fault, Kind};
-use crate::limits::{Limited, Measure, PoolId};
+use crate::gauge::{Gauge, Measure, View};
+use crate::limits::{Grant, PoolId};
 use crate::markers::Markers;
 use crate::models;
 use crate::pace::Pace;
 use crate::play::{self, Score};
+use crate::pool::{Demand, Denied, Limited};
 use crate::reel::{Event, Frame};
 use crate::reply;
 use crate::running::Running;
 use crate::server::{Caller, Refusal, Stop};
+use crate::spoil;
 use crate::tokens;
 use crate::world::World;
 
@@ -61,8 +65,8 @@ pub(crate) async fn post(
 fn book_failure(world: &World, request_id: &str, model: &str, stop: &Stop) {
     let (status, outcome) = match stop {
         Stop::Says(refusal) => match refusal.limited {
-            Some(measure) => {
-                world.state().books.refuse(measure);
+            Some(cause) => {
+                world.state().books.refuse(cause);
                 (refusal.error.status, Outcome::Refused)
             }
             None => (refusal.error.status, Outcome::Failed),
@@ -106,6 +110,7 @@ impl<'a> Call<'a> {
     }
 
     async fn run(self) -> Result<Response<Body>, Stop> {
+        self.fail_in_a_storm()?;
         self.fail_at_the_door()?;
         let running = self.admit()?;
         let limits = self.limit_headers();
@@ -113,6 +118,14 @@ impl<'a> Call<'a> {
         let mut response = if self.ask.stream { self.stream(running) } else { self.whole(running).await? };
         response.headers_mut().extend(limits);
         Ok(response)
+    }
+
+    fn fail_in_a_storm(&self) -> Result<(), Stop> {
+        let now = self.world.clock.now().instant;
+        match self.world.state().storm.at(now) {
+            Some(wait) => Err(ApiError::busy(wait).into()),
+            None => Ok(()),
+        }
     }
 
     /// The faults in which the model never begins.
@@ -143,7 +156,7 @@ impl<'a> Call<'a> {
     /// A 429 that no bucket asked for, with the account's figures where it has any.
     fn invented_limit(&self, fault: &Fault, measure: Measure) -> Stop {
         let now = self.world.clock.now().instant;
-        let gauges = self.pool.map(|pool| self.world.state().limits.gauges(pool, now)).unwrap_or_default();
+        let gauges = self.pool.map(|pool| self.world.state().limits.gauges(pool, self.view(), now)).unwrap_or_default();
         let known = gauges.iter().find(|gauge| gauge.measure == measure).map(|gauge| gauge.limit);
         let usual = match measure {
             Measure::Requests => 50,
@@ -151,7 +164,7 @@ impl<'a> Call<'a> {
             Measure::OutputTokens => 8_000,
         };
         let limited = Limited { measure, limit: known.unwrap_or(usual), wait: fault.wait() };
-        self.refusal(&limited, None)
+        self.refusal(self.limit_error(&limited), None)
     }
 
     async fn wait_for_the_first_byte(&self) {
@@ -166,28 +179,44 @@ impl<'a> Call<'a> {
     fn admit(&self) -> Result<Running, Stop> {
         let segments = tokens::segments(&self.ask.body);
         models::check_prompt(&self.ask.model, tokens::of_prompt(&segments))?;
-        let now = self.world.clock.now().instant;
+        let now = self.world.clock.now();
         let mut state = self.world.state();
-        let plan = state.prompts.plan(&self.caller.key, &self.ask.model, &segments, now);
-        match state.limits.admit(self.pool, &plan.tokens, self.ask.max_tokens, now) {
+        if let Err(wait) = state.windows.check(&self.caller.key, now) {
+            drop(state);
+            return Err(self.refusal(ApiError::plan_limit(wait), Some(Cause::Windows)));
+        }
+        let plan = state.prompts.plan(&self.caller.key, &self.ask.model, &segments, now.instant);
+        match state.limits.admit(self.pool, &self.demand(plan.tokens), now.instant) {
             Ok(grant) => {
-                state.prompts.keep(&plan, now);
+                state.prompts.keep(&plan, now.instant);
                 state.books.admit(grant.counted_input);
+                state.windows.begin(&self.caller.key, now);
                 drop(state);
                 Ok(self.running(grant, plan.tokens))
             }
-            Err(limited) => {
+            Err(denied) => {
                 drop(state);
-                Err(self.refusal(&limited, Some(limited.measure)))
+                Err(self.denial(denied))
             }
         }
     }
 
-    fn running(&self, grant: crate::limits::Grant, tokens: Tokens) -> Running {
+    fn demand(&self, input: Tokens) -> Demand {
+        let View { fast, priority } = self.view();
+        let us_only = self.ask.geo() == "us";
+        Demand { input, max_tokens: self.ask.max_tokens, fast, may_have_priority: priority, us_only }
+    }
+
+    fn view(&self) -> View {
+        View { fast: self.ask.is_fast(), priority: self.ask.may_have_priority() }
+    }
+
+    fn running(&self, grant: Grant, tokens: Tokens) -> Running {
         let usage = Usage { tokens, fast: self.ask.is_fast(), us_only: self.ask.geo() == "us", ..Usage::default() };
         Running {
             world: self.world.clone(),
             grant,
+            key: self.caller.key.clone(),
             request_id: self.request_id.to_owned(),
             model: self.ask.model.clone(),
             usage,
@@ -195,27 +224,51 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// `by` is the true limit behind it, where there is one.
-    fn refusal(&self, limited: &Limited, by: Option<Measure>) -> Stop {
+    fn denial(&self, denied: Denied) -> Stop {
+        match denied {
+            Denied::Minute(limited) => self.refusal(self.limit_error(&limited), Some(Cause::Minute(limited.measure))),
+            Denied::Ramp(wait) => self.refusal(ApiError::ramp(wait), Some(Cause::Ramp)),
+        }
+    }
+
+    fn limit_error(&self, limited: &Limited) -> ApiError {
         let of_2025 = self.world.state().limits.is_of_2025();
         let sentence = error::limit_sentence(limited, &self.world.org, &self.ask.model, of_2025);
-        let error = ApiError::rate_limited(sentence, Some(limited.wait));
-        Stop::Says(Box::new(Refusal { error, limited: by, headers: self.limit_headers() }))
+        ApiError::rate_limited(sentence, Some(limited.wait))
+    }
+
+    /// `limited` is the true limit behind it, where there is one.
+    fn refusal(&self, error: ApiError, limited: Option<Cause>) -> Stop {
+        Stop::Says(Box::new(Refusal { error, limited, headers: self.limit_headers() }))
     }
 
     fn limit_headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
+        let now = self.world.clock.now();
         if let Some(pool) = self.pool {
-            let now = self.world.clock.now();
-            let gauges = self.world.state().limits.gauges(pool, now.instant);
-            reply::limits(&mut headers, &gauges, now.timestamp);
+            let (gauges, age) = self.gauges(pool, now.instant);
+            reply::limits(&mut headers, &gauges, spoil::earlier(now.timestamp, age));
         }
+        if let Some(fault) = &self.fault {
+            spoil::spoil(&mut headers, fault.kind, now.timestamp);
+        }
+        self.world.state().windows.headers(&mut headers, &self.caller.key, now.timestamp);
         headers
+    }
+
+    /// What the headers tell, and how old it is.
+    fn gauges(&self, pool: PoolId, now: Instant) -> (Vec<Gauge>, Duration) {
+        let limits = &mut self.world.state().limits;
+        match self.fault.and_then(|fault| fault.headers_age()) {
+            Some(age) => limits.gauges_ago(pool, self.view(), age, now),
+            None => (limits.gauges(pool, self.view(), now), Duration::ZERO),
+        }
     }
 
     fn frame(&self, running: &Running) -> Frame<'_> {
         let input = running.usage.tokens;
-        Frame { ask: &self.ask, answer: &self.answer, input, service_tier: "standard" }
+        let service_tier = if running.grant.has_priority() { "priority" } else { "standard" };
+        Frame { ask: &self.ask, answer: &self.answer, input, service_tier }
     }
 
     fn stream(&self, running: Running) -> Response<Body> {
@@ -229,7 +282,7 @@ impl<'a> Call<'a> {
     async fn whole(&self, mut running: Running) -> Result<Response<Body>, Stop> {
         let json = self.frame(&running).json();
         self.produce_all(&mut running).await;
-        if self.fault.is_none() {
+        if self.fault.is_none_or(|fault| spoil::is_of_headers(fault.kind)) {
             running.end(Outcome::Completed);
             return Ok(reply::with(self.world, self.request_id, reply::JSON, Body::whole(json)));
         }

@@ -38,7 +38,7 @@ fn model(price: &Price) -> Value {
 }
 
 /// `claude-sonnet-4-5-20250929` → `Claude Sonnet 4.5`
-fn display_name(id: &str) -> String {
+pub(crate) fn display_name(id: &str) -> String {
     let mut name = String::new();
     for part in id.split('-').filter(|part| part.len() < 8) {
         let digits = part.bytes().all(|byte| byte.is_ascii_digit());

@@ -499,7 +499,11 @@ async fn a_batch_ends_and_its_results_lie_at_an_absolute_address() {
     assert_eq!(lines[0]["result"]["message"]["usage"]["service_tier"], "batch");
     assert_eq!(lines[1]["result"]["error"]["error"]["message"], "max_tokens: Field required");
     assert_eq!(get(&simulator, "/v1/messages/batches").await.json()["data"][0]["id"], made["id"]);
-    assert_eq!((simulator.stats().calls, simulator.stats().batch_results), (0, 2));
+    let again = send(&simulator, "POST /v1/messages/batches", KEY, &body.to_string()).await.expect("an answer").json();
+    send(&simulator, &format!("DELETE {path}"), KEY, "").await.expect("an answer");
+    let third = send(&simulator, "POST /v1/messages/batches", KEY, &body.to_string()).await.expect("an answer").json();
+    assert_ne!(again["id"], third["id"], "no id comes twice, whatever was deleted");
+    assert_eq!((simulator.stats().calls, simulator.stats().batch_results), (0, 6));
 }
 
 #[tokio::test(start_paused = true)]
@@ -511,7 +515,10 @@ async fn a_file_is_stored_listed_and_deleted() {
     assert_eq!((&file["filename"], &file["mime_type"]), (&json!("a.pdf"), &json!("application/pdf")));
     assert_eq!(get(&simulator, "/v1/files").await.json()["data"][0]["id"], file["id"]);
     let path = format!("/v1/files/{}", file["id"].as_str().expect("an id"));
+    let again = send(&simulator, "POST /v1/files", &headers, form).await.expect("an answer").json();
     let gone = send(&simulator, &format!("DELETE {path}"), KEY, "").await.expect("an answer").json();
+    let third = send(&simulator, "POST /v1/files", &headers, form).await.expect("an answer").json();
+    assert_ne!(again["id"], third["id"], "no id comes twice, whatever was deleted");
     assert_eq!(gone["type"], "file_deleted");
     assert_eq!(get(&simulator, &path).await.status, 404);
 }
@@ -529,4 +536,335 @@ async fn a_stopped_simulator_is_gone_and_its_calls_are_booked() {
     assert_eq!((world.stats().running, world.stats().cancelled), (0, 1));
     assert!(TcpStream::connect(address).await.is_err());
     drop(stream);
+}
+
+/// Turns a switch, which says nothing where it turns.
+async fn turn(simulator: &Simulator, switch: &str, body: Value) {
+    let reply = send(simulator, &format!("POST /simulator/{switch}"), "", &body.to_string()).await.expect("an answer");
+    assert_eq!((reply.status, reply.text().as_str()), (204, ""), "{switch} {body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_switch_in_the_documentation_turns() {
+    let simulator = start(of_tier_1()).await;
+    let rows = include_str!("../../../../docs/simulator.md").lines();
+    let switches: Vec<_> =
+        rows.filter_map(|row| row.strip_prefix("| `POST /simulator/")?.split_once("` | `")).collect();
+    assert_eq!(switches.len(), 6);
+    for (switch, row) in switches {
+        let (body, _) = row.split_once("` |").expect("a body");
+        turn(&simulator, switch, serde_json::from_str(body).expect("JSON")).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_change_while_it_runs_and_the_headers_follow() {
+    let simulator = start(of_tier_1()).await;
+    assert_eq!(post(&simulator, &says(&"x".repeat(40_000))).await.status, 200);
+    let new = json!({"requests_per_minute": 100, "input_tokens_per_minute": 15_000, "group": "sonnet-4"});
+    turn(&simulator, "limits", new).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let reply = post(&simulator, &says("two")).await;
+    let header = |name: &str| reply.header(&format!("anthropic-ratelimit-{name}")).map(str::to_owned);
+    assert_eq!((reply.status, header("requests-limit").as_deref()), (200, Some("100")));
+    assert_eq!(header("input-tokens-limit").as_deref(), Some("15000"));
+    assert_eq!(header("input-tokens-remaining").as_deref(), Some("5000"), "10,007 are spent, 300 came back");
+    assert_eq!(header("tokens-limit").as_deref(), Some("23000"));
+    let refused = post(&simulator, &says(&"x".repeat(40_000))).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let message = post(&simulator, &says(&"x".repeat(40_000))).await.json()["error"]["message"].to_string();
+    assert_eq!(refused.status, 429);
+    assert!(message.contains("15,000 input tokens per minute"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_program_on_the_key_is_seen_in_headers_and_stats_only() {
+    let simulator = start(of_tier_1()).await;
+    post(&simulator, &says("one")).await;
+    turn(&simulator, "outside", json!({"share": 0.4})).await;
+    let before = tokio::time::Instant::now();
+    while before.elapsed() < Duration::from_secs(600) {
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        assert_eq!(post(&simulator, &says("hello [[output 20]]")).await.status, 200);
+    }
+    let stats = simulator.stats();
+    assert!(stats.outside.input_tokens.abs_diff(120_000) < 2_100, "{stats:?}");
+    assert!(stats.outside.output_tokens.abs_diff(32_000) < 700, "{stats:?}");
+    assert_eq!(stats.admitted.input_tokens, stats.tokens.input_tokens);
+    assert_eq!(get(&simulator, "/simulator/stats").await.json()["outside"], json!(stats.outside));
+    turn(&simulator, "outside", json!({"share": 0})).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(simulator.stats().outside, stats.outside);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_turns_every_message_away_until_it_is_over() {
+    let simulator = start(of_tier_1()).await;
+    for (storm, retry_after) in [(json!({"seconds": 120}), None), (json!({"seconds": 60, "retry_after": 9}), Some("9"))]
+    {
+        turn(&simulator, "storm", storm).await;
+        let refused = post(&simulator, &says("x")).await;
+        assert_eq!((refused.status, refused.header("retry-after")), (429, retry_after));
+        assert_eq!(refused.json()["error"]["type"], "rate_limit_error");
+        assert!(!refused.head.contains("anthropic-ratelimit"), "{}", refused.head);
+    }
+    tokio::time::sleep(Duration::from_millis(59_900)).await;
+    assert_eq!(post(&simulator, &says("x")).await.status, 429);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(post(&simulator, &says("x")).await.status, 200);
+    turn(&simulator, "storm", json!({"seconds": 60})).await;
+    turn(&simulator, "storm", json!({"seconds": 0})).await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert_eq!(post(&simulator, &says("x")).await.status, 200);
+    let stats = simulator.stats();
+    assert_eq!((stats.failed, stats.completed, stats.refused.requests), (3, 2, 0), "no true limit said so");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sharp_growth_is_refused_with_its_own_code() {
+    let simulator = start(of_tier_1()).await;
+    turn(&simulator, "ramp", json!({"per_minute_growth": 2.0, "floor_tokens": 1_000})).await;
+    assert_eq!(post(&simulator, &says(&"x".repeat(3_600))).await.status, 200);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let refused = post(&simulator, &says(&"x".repeat(3_600))).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("50")));
+    assert_eq!(refused.json()["error"]["details"]["error_code"], "ramp_limit_exceeded");
+    assert_eq!(refused.header("anthropic-ratelimit-requests-limit"), Some("50"));
+    assert_eq!((simulator.stats().refused.ramp, simulator.stats().failed), (1, 0));
+    turn(&simulator, "ramp", json!({})).await;
+    assert_eq!(post(&simulator, &says(&"x".repeat(3_600))).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_has_windows_and_says_when_they_open() {
+    let simulator = start(priced()).await;
+    turn(&simulator, "windows", json!({"five_hour_usd": 0.003, "seven_day_usd": 1})).await;
+    let first = post(&simulator, &says("hello [[output 100]]")).await;
+    let unified = |reply: &Reply, name: &str| {
+        reply.header(&format!("anthropic-ratelimit-unified-{name}")).map(str::to_owned).unwrap_or_default()
+    };
+    assert_eq!((unified(&first, "status"), unified(&first, "5h-utilization")), ("allowed".into(), "0.00".into()));
+    let second = post(&simulator, &says("hello [[output 100]]")).await;
+    assert_eq!(
+        (unified(&second, "5h-utilization"), unified(&second, "7d-utilization")),
+        ("0.51".into(), "0.00".into())
+    );
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    let refused = post(&simulator, &says("hello")).await;
+    assert_eq!((refused.status, unified(&refused, "status")), (429, "rejected".into()));
+    assert_eq!(unified(&refused, "representative-claim"), "five_hour");
+    assert_eq!((refused.header("retry-after"), refused.header("x-should-retry")), (Some("14400"), None));
+    assert_eq!((simulator.stats().refused.windows, simulator.stats().completed), (1, 2));
+    tokio::time::sleep(Duration::from_secs(4 * 3_600)).await;
+    assert_eq!(post(&simulator, &says("hello")).await.status, 200);
+    // It begins with the call, not with its end.
+    tokio::time::sleep(Duration::from_secs(5 * 3_600)).await;
+    let long = post(&simulator, &says("[[fault stall_headers; seconds=600]]")).await;
+    assert_eq!(unified(&post(&simulator, &says("hello")).await, "5h-reset"), unified(&long, "5h-reset"));
+    turn(&simulator, "windows", json!({})).await;
+    assert!(!post(&simulator, &says("hello")).await.head.contains("unified"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn fast_and_priority_have_headers_of_their_own() {
+    let simulator = start(of_tier_1()).await;
+    turn(&simulator, "priority", json!({"input_tokens_per_minute": 6_000, "output_tokens_per_minute": 600})).await;
+    let mut body = says("hello [[output 100]]");
+    let reply = post(&simulator, &body).await;
+    assert_eq!(reply.json()["usage"]["service_tier"], "priority");
+    assert_eq!(reply.header("anthropic-priority-input-tokens-limit"), Some("6000"));
+    assert!(reply.header("anthropic-priority-output-tokens-reset").is_some_and(|at| at.ends_with('Z')));
+    assert!(!reply.head.contains("anthropic-fast"));
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    (body["speed"], body["service_tier"]) = (json!("fast"), json!("standard_only"));
+    let reply = post(&simulator, &body).await;
+    assert_eq!(reply.json()["usage"]["service_tier"], "standard");
+    assert_eq!(reply.header("anthropic-fast-input-tokens-limit"), Some("15000"));
+    assert_eq!(reply.header("anthropic-fast-output-tokens-limit"), Some("4000"));
+    assert_eq!(reply.header("anthropic-ratelimit-tokens-limit"), Some("38000"));
+    assert!(!reply.head.contains("anthropic-priority"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_that_can_not_be_turned_says_why_in_a_sentence() {
+    let limited = start(of_tier_1()).await;
+    let unlimited = start(priced()).await;
+    let too_long = format!("{{\"share\": 0.4{}}}", " ".repeat(65_536));
+    for (simulator, line, body, status, reason) in [
+        (&limited, "POST /simulator/limits", "{}", 400, "name requests_per_minute, input_tokens_per_minute or"),
+        (&limited, "POST /simulator/limits", r#"{"requests_per_minute": 0}"#, 400, "requests_per_minute is from 1 to"),
+        (
+            &limited,
+            "POST /simulator/limits",
+            r#"{"requests_per_minute": -5}"#,
+            400,
+            "the body is not what this page takes",
+        ),
+        (
+            &limited,
+            "POST /simulator/limits",
+            r#"{"output_tokens_per_minute": 18446744073709551615}"#,
+            400,
+            "output_tokens_per_minute is from",
+        ),
+        (
+            &limited,
+            "POST /simulator/limits",
+            r#"{"requests": 5}"#,
+            400,
+            "the body is not what this page takes: unknown field `requests`",
+        ),
+        (&limited, "POST /simulator/limits", "", 400, "the body is not what this page takes"),
+        (&unlimited, "POST /simulator/limits", r#"{"requests_per_minute": 5}"#, 400, "nothing is limited here"),
+        (&unlimited, "POST /simulator/outside", r#"{"share": 0.5}"#, 400, "nothing is limited here"),
+        (&unlimited, "POST /simulator/ramp", "{}", 400, "nothing is limited here"),
+        (&unlimited, "POST /simulator/priority", "{}", 400, "nothing is limited here"),
+        (&limited, "POST /simulator/outside", r#"{"share": 1.5}"#, 400, "share is from 0 to 1"),
+        (&limited, "POST /simulator/outside", r#"{"share": -0.1}"#, 400, "share is from 0 to 1"),
+        (&limited, "POST /simulator/outside", r#"{"share": 1e999}"#, 400, "the body is not what this page takes"),
+        (
+            &limited,
+            "POST /simulator/outside",
+            r#"{"share": 0.4, "group": "x"}"#,
+            400,
+            "no group is called \"x\", only haiku-3.5",
+        ),
+        (&limited, "POST /simulator/outside", &*too_long, 400, "the body is longer than 65536 bytes"),
+        (&limited, "POST /simulator/storm", r#"{"seconds": -1}"#, 400, "seconds is from 0 to 31536000"),
+        (&limited, "POST /simulator/storm", r#"{"seconds": 1e300}"#, 400, "seconds is from 0 to 31536000"),
+        (
+            &limited,
+            "POST /simulator/ramp",
+            r#"{"per_minute_growth": 2}"#,
+            400,
+            "name per_minute_growth and floor_tokens, or neither",
+        ),
+        (
+            &limited,
+            "POST /simulator/ramp",
+            r#"{"per_minute_growth": -2, "floor_tokens": 1}"#,
+            400,
+            "per_minute_growth is from 0 to 1000",
+        ),
+        (&limited, "POST /simulator/windows", r#"{"five_hour_usd": 0}"#, 400, "five_hour_usd is more than 0"),
+        (&limited, "POST /simulator/windows", r#"{"seven_day_usd": 1e300}"#, 400, "seven_day_usd is more than 0"),
+        (
+            &limited,
+            "POST /simulator/priority",
+            r#"{"input_tokens_per_minute": 5}"#,
+            400,
+            "name input_tokens_per_minute and",
+        ),
+        (&limited, "GET /simulator/storm", "", 405, "/simulator/storm takes POST"),
+        (&limited, "POST /simulator/stats", "", 405, "/simulator/stats takes GET"),
+        (&limited, "GET /simulator/nothing", "", 404, "there is no page /simulator/nothing"),
+    ] {
+        let reply = send(simulator, line, "", body).await.expect("an answer");
+        let said = reply.json()["error"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(reply.status, status, "{line} {body}: {said}");
+        assert!(said.starts_with(reason), "{line} {body}: {said}");
+    }
+}
+
+const ADMIN: &str = "authorization: Bearer sk-ant-admin01-test\r\nanthropic-version: ";
+
+async fn rate_limits(simulator: &Simulator, version: &str, query: &str) -> Reply {
+    let line = format!("GET /v1/organizations/rate_limits{query}");
+    send(simulator, &line, &format!("{ADMIN}{version}\r\n"), "").await.expect("an answer")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_administrator_reads_the_present_limits_in_either_shape() {
+    let simulator = start(of_tier_1()).await;
+    turn(&simulator, "limits", json!({"input_tokens_per_minute": 12_000, "group": "sonnet-4"})).await;
+    let old = rate_limits(&simulator, "2023-06-01", "?model=claude-sonnet-4-5").await;
+    assert_eq!(old.header("anthropic-workspace-id"), None);
+    let limits = json!([{"type": "requests_per_minute", "value": 50},
+        {"type": "input_tokens_per_minute_cache_aware", "value": 12_000},
+        {"type": "output_tokens_per_minute", "value": 8_000}]);
+    let models = json!(["claude-sonnet-4-5", "claude-sonnet-4-5-20250929"]);
+    assert_eq!(
+        old.json(),
+        json!({"data": [{"type": "rate_limit", "group_type": "model_group", "models": models, "limits": limits}],
+            "next_page": null})
+    );
+    let new = rate_limits(&simulator, "2026-10-21", "?model=claude-sonnet-4-5").await.json()["data"][0].clone();
+    assert_eq!((&new["models"], &new["limits"], &new["group"]["type"]), (&models, &limits, &json!("model_group")));
+    assert!(new["group"]["id"].as_str().is_some_and(|id| id.starts_with("rlg_")));
+    assert_eq!((&new["group"]["display_name"], &new["group_type"]), (&json!("Claude Sonnet 4"), &Value::Null));
+    let haiku = rate_limits(&simulator, "2023-06-01", "?model=claude-3-5-haiku-20241022").await.json();
+    assert_eq!(haiku["data"][0]["limits"][1]["type"], "input_tokens_per_minute", "here cache reads count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_list_of_limits_has_pages_and_filters() {
+    let simulator = start(of_tier_1()).await;
+    let (mut query, mut seen) = ("?limit=2".to_owned(), Vec::new());
+    loop {
+        let page = rate_limits(&simulator, "2023-06-01", &query).await.json();
+        seen.extend(page["data"].as_array().expect("a list").iter().map(|entry| entry["group_type"].clone()));
+        let Some(next) = page["next_page"].as_str() else { break };
+        query = format!("?limit=2&page={next}");
+    }
+    assert_eq!(seen, ["model_group", "model_group", "model_group", "batch", "token_count", "files"]);
+    let batch = rate_limits(&simulator, "2023-06-01", "?group_type=batch").await.json();
+    assert_eq!(batch["data"][0]["limits"][1], json!({"type": "enqueued_batch_requests", "value": 100_000}));
+    assert_eq!(batch["data"][0]["models"], Value::Null);
+    let unlimited = rate_limits(&start(priced()).await, "2023-06-01", "").await.json();
+    assert_eq!(unlimited, json!({"data": [], "next_page": null}));
+    for (query, status, message) in [
+        ("?model=claude-nonsense-9", 404, "model: claude-nonsense-9"),
+        ("?group_type=cats", 400, "group_type: Input should be one of"),
+        ("?limit=0", 400, "limit: "),
+        ("?page=page_99", 400, "page: no such page"),
+        ("?page=18446744073709551616", 400, "page: no such page"),
+    ] {
+        let reply = rate_limits(&simulator, "2023-06-01", query).await;
+        assert_eq!(reply.status, status, "{query}");
+        assert!(reply.json()["error"]["message"].as_str().is_some_and(|text| text.starts_with(message)), "{query}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn administration_and_messages_take_each_their_own_keys() {
+    let simulator = start(of_tier_1()).await;
+    let version = "anthropic-version: 2023-06-01\r\n";
+    for (line, key, body, status) in [
+        ("GET /v1/organizations/rate_limits", "x-api-key: sk-ant-admin01-a\r\n", String::new(), 200),
+        ("GET /v1/organizations/rate_limits", "x-api-key: sk-ant-api03-a\r\n", String::new(), 403),
+        ("GET /v1/organizations/rate_limits", "x-api-key: nonsense\r\n", String::new(), 401),
+        ("GET /v1/organizations/rate_limits", "", String::new(), 401),
+        ("POST /v1/messages", "x-api-key: sk-ant-admin01-a\r\n", says("x").to_string(), 401),
+    ] {
+        let reply = send(&simulator, line, &format!("{key}{version}"), &body).await.expect("an answer");
+        assert_eq!(reply.status, status, "{line} {key}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_of_limits_may_be_late_missing_or_nonsense_while_the_answer_is_sound() {
+    let simulator = start(of_tier_1()).await;
+    let first = post(&simulator, &says(&"x".repeat(40_000))).await;
+    for (fault, limit, remaining) in [
+        ("headers_late; seconds=60", Some("30000"), Some("20000")),
+        ("headers_late; seconds=1", Some("30000"), Some("21000")),
+        ("headers_missing", None, None),
+        ("headers_excess", Some("30000"), Some("300000")),
+        ("headers_zero", Some("0"), Some("23000")),
+        ("headers_past", Some("30000"), Some("24000")),
+        ("headers_future", Some("30000"), Some("24000")),
+        ("headers_garbage", Some("plenty"), Some("-1e999")),
+    ] {
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        let headers = format!("{KEY}x-simulator-fault: {fault}\r\n");
+        let reply = send(&simulator, "POST /v1/messages", &headers, &says("x").to_string()).await.expect("an answer");
+        assert_eq!((reply.status, reply.whole, &reply.json()["type"]), (200, true, &json!("message")), "{fault}");
+        assert_eq!(reply.header("anthropic-ratelimit-input-tokens-limit"), limit, "{fault}");
+        assert_eq!(reply.header("anthropic-ratelimit-input-tokens-remaining"), remaining, "{fault}");
+        assert!(reply.header("content-length").is_some(), "{fault}: the body comes in one piece");
+        let reset = "anthropic-ratelimit-requests-reset";
+        assert_eq!(reply.header(reset) == first.header(reset), fault == "headers_late; seconds=60", "{fault}");
+    }
+    let far = post(&simulator, &says("[[fault rate_input; retry_after=99999999]]")).await;
+    assert_eq!((far.status, far.header("retry-after")), (429, Some("99999999")));
 }

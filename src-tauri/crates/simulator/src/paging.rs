@@ -33,11 +33,11 @@ fn forward(start: usize, limit: usize, len: usize) -> (std::ops::Range<usize>, b
     (start..end, end < len)
 }
 
-fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
+pub(crate) fn parameter<'q>(query: &'q str, name: &str) -> Option<&'q str> {
     query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-fn limit(text: Option<&str>) -> Result<usize, ApiError> {
+pub(crate) fn limit(text: Option<&str>) -> Result<usize, ApiError> {
     let Some(text) = text else { return Ok(LIMIT_DEFAULT) };
     match text.parse() {
         Ok(0) => Err(ApiError::invalid("limit: Input should be greater than or equal to 1")),

@@ -20,7 +20,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) answer: &'a Answer,
     /// Of the input classes.
     pub(crate) input: Tokens,
-    /// `standard`, or `batch`.
+    /// `standard`, `priority` or `batch`.
     pub(crate) service_tier: &'static str,
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::body::Body;
 use crate::error::ApiError;
-use crate::limits::{Gauge, Measure};
+use crate::gauge::{Family, Gauge, Measure};
 use crate::world::World;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -57,36 +57,42 @@ struct Names {
 macro_rules! names {
     ($kind:literal) => {
         Names {
-            limit: HeaderName::from_static(concat!("anthropic-ratelimit-", $kind, "-limit")),
-            remaining: HeaderName::from_static(concat!("anthropic-ratelimit-", $kind, "-remaining")),
-            reset: HeaderName::from_static(concat!("anthropic-ratelimit-", $kind, "-reset")),
+            limit: HeaderName::from_static(concat!("anthropic-", $kind, "-limit")),
+            remaining: HeaderName::from_static(concat!("anthropic-", $kind, "-remaining")),
+            reset: HeaderName::from_static(concat!("anthropic-", $kind, "-reset")),
         }
     };
 }
 
-/// Each limit, and `tokens`: input and output together.
+/// Each limit, and `tokens`: the standard input and output together.
 pub(crate) fn limits(headers: &mut HeaderMap, gauges: &[Gauge], now: Timestamp) {
     for gauge in gauges {
-        let names = match gauge.measure {
-            Measure::Requests => names!("requests"),
-            Measure::InputTokens => names!("input-tokens"),
-            Measure::OutputTokens => names!("output-tokens"),
+        let names = match (gauge.family, gauge.measure) {
+            (_, Measure::Requests) => names!("ratelimit-requests"),
+            (Family::Standard, Measure::InputTokens) => names!("ratelimit-input-tokens"),
+            (Family::Standard, Measure::OutputTokens) => names!("ratelimit-output-tokens"),
+            (Family::Fast, Measure::InputTokens) => names!("fast-input-tokens"),
+            (Family::Fast, Measure::OutputTokens) => names!("fast-output-tokens"),
+            (Family::Priority, Measure::InputTokens) => names!("priority-input-tokens"),
+            (Family::Priority, Measure::OutputTokens) => names!("priority-output-tokens"),
         };
         let remaining = match gauge.measure {
             Measure::Requests => gauge.remaining,
-            Measure::InputTokens | Measure::OutputTokens => nearest_thousand(gauge.remaining),
+            Measure::InputTokens | Measure::OutputTokens => nearest_thousand(gauge.remaining).min(gauge.limit),
         };
         limit(headers, names, gauge.limit, remaining, now.after(gauge.full_in));
     }
-    let tokens = gauges.iter().filter(|gauge| gauge.measure != Measure::Requests);
+    let standard = gauges.iter().filter(|gauge| gauge.family == Family::Standard);
+    let tokens = standard.filter(|gauge| gauge.measure != Measure::Requests);
     let sum = tokens.copied().reduce(|a, b| Gauge {
-        measure: a.measure,
         limit: a.limit + b.limit,
         remaining: a.remaining + b.remaining,
         full_in: a.full_in.max(b.full_in),
+        ..a
     });
     if let Some(sum) = sum {
-        limit(headers, names!("tokens"), sum.limit, nearest_thousand(sum.remaining), now.after(sum.full_in));
+        let remaining = nearest_thousand(sum.remaining).min(sum.limit);
+        limit(headers, names!("ratelimit-tokens"), sum.limit, remaining, now.after(sum.full_in));
     }
 }
 
@@ -115,6 +121,7 @@ mod tests {
     #[test]
     fn headers_round_as_the_real_ones() {
         let gauge = |measure, limit, remaining, millis| Gauge {
+            family: Family::Standard,
             measure,
             limit,
             remaining,
@@ -143,5 +150,22 @@ mod tests {
             assert_eq!(headers[format!("anthropic-ratelimit-{name}")], expected, "{name}");
         }
         assert_eq!(headers.len(), 12);
+    }
+
+    #[test]
+    fn rounding_never_leaves_more_than_the_limit() {
+        let gauge = |measure, limit| Gauge {
+            family: Family::Standard,
+            measure,
+            limit,
+            remaining: limit,
+            full_in: Duration::ZERO,
+        };
+        let gauges = [gauge(Measure::InputTokens, 12_500), gauge(Measure::OutputTokens, 700)];
+        let mut headers = HeaderMap::new();
+        limits(&mut headers, &gauges, Timestamp::from_millis(0));
+        for (name, expected) in [("input-tokens", "12500"), ("output-tokens", "700"), ("tokens", "13000")] {
+            assert_eq!(headers[format!("anthropic-ratelimit-{name}-remaining")], expected, "{name}");
+        }
     }
 }

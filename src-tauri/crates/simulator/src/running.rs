@@ -11,6 +11,8 @@ use crate::world::World;
 pub(crate) struct Running {
     pub(crate) world: Arc<World>,
     pub(crate) grant: Grant,
+    /// Whose windows pay for it.
+    pub(crate) key: String,
     pub(crate) request_id: String,
     pub(crate) model: String,
     /// `tokens.output` is what has been produced so far.
@@ -43,7 +45,7 @@ impl Drop for Running {
         let mut state = self.world.state();
         state.limits.end(&self.grant, self.usage.tokens.output, now.instant);
         state.books.leave();
-        state.books.end(Ending {
+        let cost = state.books.end(Ending {
             request_id: std::mem::take(&mut self.request_id),
             model: &self.model,
             status: 200,
@@ -51,5 +53,6 @@ impl Drop for Running {
             usage: self.usage,
             at: now.timestamp,
         });
+        state.windows.spend(&self.key, cost, now);
     }
 }

@@ -1,10 +1,12 @@
 //! Connections, and who answers which path.
 
 use std::convert::Infallible;
+use std::error::Error;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -17,11 +19,11 @@ use tokio::task::JoinSet;
 
 use crate::ask::Version;
 use crate::body::Body;
+use crate::books::Cause;
 use crate::error::ApiError;
 use crate::fault::Kind;
-use crate::limits::Measure;
 use crate::world::World;
-use crate::{batches, files, messages, models, reply};
+use crate::{batches, control, files, messages, models, rate_limits, reply};
 
 /// Messages and `count_tokens`.
 const BODY_BYTES_MAX: usize = 33_554_432;
@@ -31,6 +33,12 @@ const BATCH_BYTES_MAX: usize = 268_435_456;
 pub(crate) struct Caller {
     pub(crate) key: String,
     pub(crate) version: Version,
+}
+
+impl Caller {
+    pub(crate) fn is_admin(&self) -> bool {
+        self.key.starts_with("sk-ant-admin")
+    }
 }
 
 /// No answer of the model.
@@ -45,7 +53,7 @@ pub(crate) enum Stop {
 pub(crate) struct Refusal {
     pub(crate) error: ApiError,
     /// The true limit that said so.
-    pub(crate) limited: Option<Measure>,
+    pub(crate) limited: Option<Cause>,
     /// Those of the limits.
     pub(crate) headers: HeaderMap,
 }
@@ -73,7 +81,10 @@ pub(crate) async fn serve(world: Arc<World>, listener: TcpListener, mut stop: on
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(connections.spawn(connection(world.clone(), stream))),
+                Ok((stream, peer)) => {
+                    let local = is_this_machine(peer.ip());
+                    drop(connections.spawn(connection(world.clone(), stream, local)));
+                }
                 // Out of file descriptors: some may be free soon.
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
             },
@@ -85,18 +96,24 @@ pub(crate) async fn serve(world: Arc<World>, listener: TcpListener, mut stop: on
     connections.shutdown().await;
 }
 
-async fn connection(world: Arc<World>, stream: TcpStream) {
+/// An IPv4 address may come in the dress of an IPv6 one.
+fn is_this_machine(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+async fn connection(world: Arc<World>, stream: TcpStream, local: bool) {
     // Without it events come late, but they come.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer(world.clone(), request));
+    let service = service_fn(|request| answer(world.clone(), request, local));
     // Whatever ended it, the connection is over.
     // Events are small: copying them together costs less than a list of pieces.
     let _ = http1::Builder::new().writev(false).serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Response<Body>, Hangup> {
-    if let Some(own) = simulator(&world, &request) {
-        return Ok(own);
+/// `local`: it comes from this machine.
+async fn answer(world: Arc<World>, request: Request<Incoming>, local: bool) -> Result<Response<Body>, Hangup> {
+    if request.uri().path().starts_with("/simulator/") {
+        return control::answer(&world, request, local).await.ok_or(Hangup);
     }
     let request_id = world.request_id();
     match api(&world, &request_id, request).await {
@@ -111,35 +128,16 @@ async fn answer(world: Arc<World>, request: Request<Incoming>) -> Result<Respons
     }
 }
 
-/// The simulator's own pages; they need no key.
-fn simulator(world: &World, request: &Request<Incoming>) -> Option<Response<Body>> {
-    let body = match request.uri().path() {
-        "/simulator/stats" => serde_json::to_vec(&world.stats()).unwrap_or_default(),
-        "/simulator/calls" => calls(world),
-        _ => return None,
-    };
-    let mut response = Response::new(Body::whole(body));
-    response.headers_mut().insert(CONTENT_TYPE, reply::JSON);
-    Some(response)
-}
-
-/// JSON lines, the oldest first.
-fn calls(world: &World) -> Vec<u8> {
-    let mut lines = Vec::new();
-    for record in world.state().books.records() {
-        // Writing to memory does not fail.
-        let _ = serde_json::to_writer(&mut lines, &record);
-        lines.push(b'\n');
-    }
-    lines
-}
-
 async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -> Result<Response<Body>, Stop> {
     let (parts, body) = request.into_parts();
     let Some(path) = parts.uri.path().strip_prefix("/v1/") else {
         return Err(ApiError::not_found("Not found").into());
     };
     let caller = caller(world, &parts.headers)?;
+    // Keys of administrators speak to the Admin API alone.
+    if caller.is_admin() && !path.starts_with("organizations/") {
+        return Err(ApiError::unauthorized("invalid x-api-key").into());
+    }
     let query = parts.uri.query().unwrap_or_default();
     let headers = &parts.headers;
     let segments: Vec<&str> = path.split('/').collect();
@@ -160,6 +158,7 @@ async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -
             let body = read(headers, body, BATCH_BYTES_MAX).await??;
             batches::answer(world, &caller, request_id, (method, rest, query), &body)
         }
+        (&Method::GET, ["organizations", "rate_limits"]) => rate_limits::list(world, &caller, request_id, query),
         (method, ["files", rest @ ..]) => {
             files::answer(world, &caller, request_id, (method, rest, query), headers, body).await
         }
@@ -191,7 +190,11 @@ fn caller(world: &World, headers: &HeaderMap) -> Result<Caller, ApiError> {
 }
 
 /// The body, or that it is too large. A caller that left in the middle gets nothing.
-async fn read(headers: &HeaderMap, body: Incoming, bytes_max: usize) -> Result<Result<Bytes, ApiError>, Stop> {
+pub(crate) async fn read<B>(headers: &HeaderMap, body: B, bytes_max: usize) -> Result<Result<Bytes, ApiError>, Stop>
+where
+    B: http_body::Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let told = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if told.is_some_and(|bytes| bytes > bytes_max) {
         return Ok(Err(ApiError::too_large()));
@@ -220,6 +223,21 @@ mod tests {
         match caller(world, &pairs.iter().map(pair).collect()) {
             Ok(caller) => format!("{} {:?}", caller.key, caller.version),
             Err(error) => format!("{} {}", error.status, error.message),
+        }
+    }
+
+    #[test]
+    fn this_machine_has_many_addresses() {
+        for (address, local) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("fe80::1", false),
+            ("::ffff:10.0.0.1", false),
+        ] {
+            assert_eq!(is_this_machine(address.parse().expect("an address")), local, "{address}");
         }
     }
 

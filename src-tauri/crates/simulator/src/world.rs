@@ -17,6 +17,8 @@ use crate::files::File;
 use crate::limits::Limits;
 use crate::pace::Latency;
 use crate::prompt_cache::PromptCache;
+use crate::storm::Storm;
+use crate::windows::Windows;
 
 pub(crate) struct World {
     pub(crate) clock: Clock,
@@ -37,6 +39,8 @@ pub(crate) struct World {
 
 pub(crate) struct State {
     pub(crate) limits: Limits,
+    pub(crate) windows: Windows,
+    pub(crate) storm: Storm,
     pub(crate) books: Books,
     pub(crate) prompts: PromptCache,
     pub(crate) batches: Vec<Batch>,
@@ -51,7 +55,9 @@ impl World {
         World {
             clock: Clock::start(),
             state: Mutex::new(State {
-                limits: Limits::new(options.scheme),
+                limits: Limits::new(options.scheme, options.seed),
+                windows: Windows::default(),
+                storm: Storm::default(),
                 books: Books::new(options.catalog.clone()),
                 prompts: PromptCache::default(),
                 batches: Vec::new(),
@@ -90,7 +96,8 @@ impl World {
 
     pub(crate) fn stats(&self) -> Stats {
         let now = self.clock.now().instant;
-        let state = self.state();
-        state.books.stats(state.limits.offered(now))
+        let mut state = self.state();
+        let outside = state.limits.drawn(now);
+        state.books.stats(state.limits.offered(now), outside)
     }
 }

@@ -146,26 +146,46 @@ impl Measure {
     }
 }
 
+/// More of anything is a mistake, and is taken for this. Sums of it stay far from where numbers end.
+pub(super) const AMOUNT_MAX: u64 = 1_000_000_000_000;
+
 /// How much of each measure a call wants.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Need {
     pub(super) input: u64,
     pub(super) output: u64,
+    /// Of these, what the upstream may never count.
+    pub(super) loose_input: u64,
+    pub(super) loose_output: u64,
 }
 
 impl Need {
     pub(super) fn of(self, measure: Measure) -> u64 {
-        match measure {
+        let amount = match measure {
             Measure::Requests | Measure::Concurrency => 1,
             Measure::InputTokens => self.input,
             Measure::OutputTokens => self.output,
             Measure::Tokens => self.size(),
             Measure::PriorityInputTokens | Measure::PriorityOutputTokens => 0,
-        }
+        };
+        amount.min(AMOUNT_MAX)
+    }
+
+    pub(super) const fn exactly(input: u64, output: u64) -> Need {
+        Need { input, output, loose_input: 0, loose_output: 0 }
+    }
+
+    /// What of it may come back.
+    pub(super) fn loose(self) -> Need {
+        Need::exactly(self.loose_input, self.loose_output)
     }
 
     pub(super) fn or_more(self, other: Need) -> Need {
-        Need { input: self.input.max(other.input), output: self.output.max(other.output) }
+        Need { input: self.input.max(other.input), output: self.output.max(other.output), ..self }
+    }
+
+    pub(super) fn beyond(self, other: Need) -> Need {
+        Need::exactly(self.input.saturating_sub(other.input), self.output.saturating_sub(other.output))
     }
 
     pub(super) fn size(self) -> u64 {

@@ -72,7 +72,7 @@ impl Gate {
 fn jitter(wait: Duration, now: Instant) -> Duration {
     let most = u64::try_from((wait / 20).min(JITTER_MAX).as_nanos()).unwrap_or(0);
     let chance = now.as_nanos().wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
-    Duration::from_nanos(u64::try_from(u128::from(most) * u128::from(chance) >> 31).unwrap_or(0))
+    Duration::from_nanos(u64::try_from((u128::from(most) * u128::from(chance)) >> 31).unwrap_or(0))
 }
 
 #[cfg(test)]

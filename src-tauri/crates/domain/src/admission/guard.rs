@@ -5,6 +5,8 @@ const FINE: u32 = 1_000;
 const LEAST: u32 = 800 * FINE;
 /// A confirmation closes this part of the distance to the most.
 const CONFIRMED: u32 = 64;
+/// And lets a refusal fade by this part.
+const FORGOTTEN: u32 = 2_048;
 /// A refusal that our count did not foresee.
 const REFUSED: u32 = 20 * FINE;
 /// Usage of others that came as a surprise.
@@ -13,13 +15,15 @@ const SURPRISED: u32 = 2 * FINE;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Guard {
     fine: u32,
+    /// Towards this it narrows: the most there is, or where it was refused last.
+    ceiling: u32,
     most: u32,
 }
 
 impl Guard {
     /// Learns between 800 and `most`; a start outside of them is kept until the first lesson.
     pub(super) const fn new(start_permille: u32, most_permille: u32) -> Guard {
-        Guard { fine: start_permille * FINE, most: most_permille * FINE }
+        Guard { fine: start_permille * FINE, ceiling: most_permille * FINE, most: most_permille * FINE }
     }
 
     pub(super) const fn permille(self) -> u32 {
@@ -32,10 +36,13 @@ impl Guard {
     }
 
     pub(super) fn confirmed(&mut self) {
-        self.fine += self.most.saturating_sub(self.fine) / CONFIRMED;
+        self.fine += self.ceiling.saturating_sub(self.fine) / CONFIRMED;
+        self.ceiling += (self.most - self.ceiling) / FORGOTTEN;
     }
 
+    /// What was refused once is approached again, and only slowly passed.
     pub(super) fn refused(&mut self) {
+        self.ceiling = self.fine.saturating_sub(REFUSED / 2).clamp(LEAST, self.most);
         self.widen(REFUSED);
     }
 
@@ -59,11 +66,28 @@ mod tests {
             guard.confirmed();
         }
         assert_eq!(guard.permille(), 996);
-        guard.refused();
-        assert_eq!(guard.permille(), 976);
+        guard.surprised();
+        assert_eq!(guard.permille(), 994);
         for _ in 0..100 {
             guard.refused();
         }
         assert_eq!(guard.permille(), 800);
+    }
+
+    #[test]
+    fn where_it_was_refused_it_stays_below_for_a_long_time() {
+        let mut guard = Guard::new(960, 1_000);
+        for _ in 0..400 {
+            guard.confirmed();
+        }
+        guard.refused();
+        for _ in 0..200 {
+            guard.confirmed();
+        }
+        assert!((985..=992).contains(&guard.permille()), "{guard:?}");
+        for _ in 0..9_000 {
+            guard.confirmed();
+        }
+        assert!(guard.permille() > 995, "{guard:?}");
     }
 }

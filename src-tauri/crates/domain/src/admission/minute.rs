@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::AccountId;
-use super::demand::{Measure, Need, ReservationId};
+use super::demand::{AMOUNT_MAX, Measure, Need, ReservationId};
 use super::guard::Guard;
 use super::last_minute::LastMinute;
 use super::outside::Outside;
@@ -46,6 +46,8 @@ struct Resource {
     limit: u64,
     source: LimitSource,
     observed: Option<Instant>,
+    /// When the latest call left that told of it.
+    told_by: Instant,
     store: Store,
 }
 
@@ -88,16 +90,26 @@ struct Share {
     burst: i128,
 }
 
+impl Share {
+    /// Whether it ever holds as much.
+    fn pays(&self, amount: u64) -> bool {
+        i128::from(amount) * ONE <= self.burst
+    }
+}
+
 /// All limits there are. Only ever grows, so an id stays good.
 #[derive(Debug, Default)]
 pub(super) struct Resources(Vec<Resource>);
 
 /// One request.
 const ONE: i128 = 1_000;
-/// Requests a hair apart may meet on the way, so their pace is never quite the limit's.
+/// Requests a hair apart may meet on the way, and an estimate may be short by a little: never quite the limit.
 const REQUESTS_GUARD_MOST: u32 = 990;
+const TOKENS_GUARD_MOST: u32 = 995;
 /// Headers round tokens to the nearest thousand.
 const ROUNDING: i64 = 500;
+/// News of more than this part of a limit is a surprise.
+const SURPRISE: u64 = 20;
 /// What others draw leaves us this part of a limit at least. In thousandths.
 const LEFT_TO_US: i128 = 50;
 
@@ -112,6 +124,7 @@ impl Resources {
         pacing: &Pacing,
         now: Instant,
     ) -> ResourceId {
+        let (group, limit) = (group.clone(), limit.min(AMOUNT_MAX));
         let store = match measure {
             Measure::Requests | Measure::InputTokens | Measure::OutputTokens | Measure::Tokens => {
                 Store::Minute(Box::new(Minute::full(measure, limit, pacing, now)))
@@ -119,8 +132,16 @@ impl Resources {
             Measure::Concurrency => Store::Slots { used: 0 },
             Measure::PriorityInputTokens | Measure::PriorityOutputTokens => Store::Shown { remaining: limit },
         };
-        let group = group.clone();
-        self.0.push(Resource { account, group, measure, limit, source, observed: None, store });
+        self.0.push(Resource {
+            account,
+            group,
+            measure,
+            limit,
+            source,
+            observed: None,
+            told_by: Instant::default(),
+            store,
+        });
         ResourceId(self.0.len() - 1)
     }
 
@@ -143,8 +164,10 @@ impl Resources {
         let resource = &self.0[id.0];
         match &resource.store {
             Store::Minute(minute) => match minute.shares.get(&by) {
-                Some(share) => until(share.bucket.ready_at(need.of(resource.measure), now), now),
-                None => self.wait(id, need, now),
+                Some(share) if share.pays(need.of(resource.measure)) => {
+                    until(share.bucket.ready_at(need.of(resource.measure), now), now)
+                }
+                Some(_) | None => self.wait(id, need, now),
             },
             Store::Slots { .. } | Store::Shown { .. } => self.wait(id, need, now),
         }
@@ -152,9 +175,9 @@ impl Resources {
 
     pub(super) fn take(&mut self, id: ResourceId, need: Need, by: Option<ReservationId>, now: Instant) {
         let resource = &mut self.0[id.0];
-        let amount = need.of(resource.measure);
+        let (amount, loose) = (need.of(resource.measure), need.loose().of(resource.measure));
         match &mut resource.store {
-            Store::Minute(minute) => minute.take(amount, by, now),
+            Store::Minute(minute) => minute.take(resource.measure, amount, loose, by, now),
             Store::Slots { used } => *used += 1,
             Store::Shown { .. } => {}
         }
@@ -184,10 +207,26 @@ impl Resources {
                 if let (Some(recent), None) = (&mut minute.recent, used) {
                     recent.came_back();
                 }
-                minute.settle(reserved.of(measure), used.map_or(0, |used| used.of(measure)), by, now);
+                let loose = if measure == Measure::Requests { 0 } else { reserved.loose().of(measure) };
+                minute.settle(reserved.of(measure), loose, used.map_or(0, |used| used.of(measure)), by, now);
             }
             Store::Slots { used } => *used = used.saturating_sub(1),
             Store::Shown { .. } => {}
+        }
+    }
+
+    /// What a call that ended left over, once the upstream knows that it ended.
+    pub(super) fn come_back(
+        &mut self,
+        id: ResourceId,
+        reserved: Need,
+        less: Need,
+        by: Option<ReservationId>,
+        now: Instant,
+    ) {
+        let resource = &mut self.0[id.0];
+        if let (Store::Minute(minute), true) = (&mut resource.store, resource.measure != Measure::Requests) {
+            minute.come_back(reserved.of(resource.measure), less.of(resource.measure), by, now);
         }
     }
 
@@ -196,23 +235,36 @@ impl Resources {
         let resource = &mut self.0[id.0];
         let amount = need.of(resource.measure);
         if let Store::Minute(minute) = &mut resource.store {
-            minute.take(amount, None, at);
+            minute.take(resource.measure, amount, 0, None, at);
             minute.in_flight = minute.in_flight.saturating_sub(amount);
         }
     }
 
     /// What a response told of it, of a call that left at `sent`.
     pub(super) fn observe(&mut self, id: ResourceId, reading: Reading, sent: Instant, now: Instant) {
-        let first = self.0[id.0].observed.is_none();
+        let Resource { limit, observed, told_by, .. } = &self.0[id.0];
+        let first = observed.is_none();
+        let changed = !first && *limit != reading.limit.min(AMOUNT_MAX);
+        if changed && sent < *told_by {
+            // An old answer on its way tells the limit that was.
+            return;
+        }
+        let (present, drawn) = self.drawn_since(id, sent, now);
         self.teach(id, reading.limit, LimitSource::Headers, now);
+        self.0[id.0].told_by = sent.max(self.0[id.0].told_by);
         let resource = &mut self.0[id.0];
-        let remaining = reading.remaining.map(|remaining| i64::try_from(remaining.min(reading.limit)).unwrap_or(0));
+        let remaining =
+            reading.remaining.map(|left| i64::try_from(left.min(reading.limit).min(AMOUNT_MAX)).unwrap_or(0));
         match (&mut resource.store, remaining) {
             (Store::Minute(minute), Some(remaining)) if resource.measure != Measure::Tokens => {
                 if first {
                     minute.align(remaining, now);
+                } else if changed {
+                    // A higher limit fills no bucket at once, and the reading may not know what went since.
+                    minute.mirror.lower_to(remaining.saturating_sub(drawn).into(), now);
+                    minute.extremes.shift(minute.mirror.tokens(now).saturating_sub(present));
                 } else {
-                    minute.compare(resource.measure, remaining, sent, now);
+                    minute.compare(resource.measure, resource.limit, remaining, sent, now);
                 }
                 minute.tune(resource.measure, resource.limit, now);
                 minute.stay_below_the_mirror(resource.measure, resource.limit, now);
@@ -222,10 +274,19 @@ impl Resources {
         }
     }
 
+    /// What the mirror shows, and how far it has fallen since a call left.
+    fn drawn_since(&self, id: ResourceId, sent: Instant, now: Instant) -> (i64, i64) {
+        let Store::Minute(minute) = &self.0[id.0].store else { return (0, 0) };
+        let present = minute.mirror.tokens(now);
+        let (_, highest) = minute.extremes.since(sent, present);
+        (present, highest.saturating_sub(present))
+    }
+
     /// A limit's figure from someone who knows.
     pub(super) fn teach(&mut self, id: ResourceId, limit: u64, source: LimitSource, now: Instant) {
         let resource = &mut self.0[id.0];
         (resource.observed, resource.source) = (Some(now), source);
+        let limit = limit.min(AMOUNT_MAX);
         if resource.limit != limit {
             resource.limit = limit;
             resource.tune(now);
@@ -239,10 +300,20 @@ impl Resources {
             minute.guard.refused();
             minute.common.empty(now);
             if resource.measure != Measure::Requests {
-                minute.outside.they_drew(minute.mirror.draw(u64::MAX, now), now);
+                let unexplained = i64::try_from(minute.mirror.draw(AMOUNT_MAX, now)).unwrap_or(0);
+                minute.outside.differs(unexplained, now);
             }
         }
         resource.tune(now);
+    }
+
+    /// An answer other than 429 came: of requests, which come too close together or don't, that is all there is to learn.
+    pub(super) fn accepted(&mut self, id: ResourceId, now: Instant) {
+        let resource = &mut self.0[id.0];
+        if let (Store::Minute(minute), Measure::Requests) = (&mut resource.store, resource.measure) {
+            minute.guard.confirmed();
+            minute.tune(resource.measure, resource.limit, now);
+        }
     }
 
     pub(super) fn set_ramp(&mut self, id: ResourceId, permille: u32, now: Instant) {
@@ -288,7 +359,7 @@ impl Resources {
         let Store::Minute(minute) = &mut resource.store else { return };
         let Some(mut share) = minute.shares.remove(&by) else { return };
         minute.tune(resource.measure, resource.limit, now);
-        minute.common.give_back(share.bucket.draw(u64::MAX, now), now);
+        minute.common.give_back(share.bucket.draw(AMOUNT_MAX, now), now);
     }
 
     /// How long until so many calls and tokens have gone, if nobody else comes.
@@ -336,7 +407,7 @@ fn until(ready: Instant, now: Instant) -> Wait {
 }
 
 const fn most(measure: Measure) -> u32 {
-    if matches!(measure, Measure::Requests) { REQUESTS_GUARD_MOST } else { 1_000 }
+    if matches!(measure, Measure::Requests) { REQUESTS_GUARD_MOST } else { TOKENS_GUARD_MOST }
 }
 
 fn guard(measure: Measure, pacing: &Pacing) -> Guard {
@@ -377,7 +448,8 @@ impl Minute {
     /// Sets the buckets' pace by all that is known.
     fn tune(&mut self, measure: Measure, limit: u64, now: Instant) {
         let whole = i128::from(limit) * ONE;
-        self.mirror.set_pace(whole, whole, now);
+        let theirs = i128::from(self.outside.per_minute(now)) * ONE;
+        self.mirror.set_pace((whole - theirs).max(0), whole, now);
         let pace = self.pace(limit, now);
         if measure == Measure::Requests {
             self.common.set_pace(pace, ONE, now);
@@ -390,7 +462,7 @@ impl Minute {
         self.common.set_pace((pace - self.shared_pace()).max(least), burst, now);
     }
 
-    fn take(&mut self, amount: u64, by: Option<ReservationId>, now: Instant) {
+    fn take(&mut self, measure: Measure, amount: u64, loose: u64, by: Option<ReservationId>, now: Instant) {
         if let Some(recent) = &mut self.recent {
             recent.went(now);
         }
@@ -399,19 +471,36 @@ impl Minute {
         self.extremes.see(self.mirror.tokens(now), now);
         self.outside.we_drew(amount.into(), now);
         self.in_flight = self.in_flight.saturating_add(amount);
-        self.bucket_of(by).take(amount, now);
+        self.bucket_of(by, amount).take(amount, now);
+        if measure != Measure::Requests {
+            self.mirror.hold(loose, now);
+            self.bucket_of(by, amount).hold(loose, now);
+        }
     }
 
-    fn settle(&mut self, reserved: u64, used: u64, by: Option<ReservationId>, now: Instant) {
+    fn settle(&mut self, reserved: u64, loose: u64, used: u64, by: Option<ReservationId>, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(reserved);
-        self.outside.we_drew(i128::from(used) - i128::from(reserved), now);
-        self.mirror.exchange(reserved, used, now);
-        self.bucket_of(by).exchange(reserved, used, now);
+        self.mirror.unhold(loose, now);
+        self.bucket_of(by, reserved).unhold(loose, now);
+        let more = used.saturating_sub(reserved);
+        self.outside.we_drew(more.into(), now);
+        self.mirror.take(more, now);
+        // What a reservation did not foresee everyone pays.
+        self.common.take(more, now);
+        self.come_back(reserved, reserved.saturating_sub(used), by, now);
+    }
+
+    /// `less` of what a call took of `reserved`.
+    fn come_back(&mut self, reserved: u64, less: u64, by: Option<ReservationId>, now: Instant) {
+        self.outside.we_drew(-i128::from(less), now);
+        self.mirror.give_back(less, now);
+        self.bucket_of(by, reserved).give_back(less, now);
         self.extremes.see(self.mirror.tokens(now), now);
     }
 
-    fn bucket_of(&mut self, by: Option<ReservationId>) -> &mut TokenBucket {
-        match by.and_then(|by| self.shares.get_mut(&by)) {
+    /// Who pays for a call: its reservation, where that ever holds as much.
+    fn bucket_of(&mut self, by: Option<ReservationId>, amount: u64) -> &mut TokenBucket {
+        match by.and_then(|by| self.shares.get_mut(&by)).filter(|share| share.pays(amount)) {
             Some(share) => &mut share.bucket,
             None => &mut self.common,
         }
@@ -421,40 +510,41 @@ impl Minute {
     fn align(&mut self, remaining: i64, now: Instant) {
         self.mirror.lower_to(remaining.into(), now);
         self.extremes = Extremes::default();
+        self.extremes.see(self.mirror.tokens(now), now);
     }
 
     /// Compares what the upstream has left with all that the mirror showed since the call left: its answer may be that old.
-    fn compare(&mut self, measure: Measure, remaining: i64, sent: Instant, now: Instant) {
-        let present = self.mirror.tokens(now);
-        let (lowest, highest) = self.extremes.since(sent, present);
-        let (rounding, uncertain) = self.uncertainty(measure);
-        let missing = lowest - remaining - rounding - uncertain;
-        let beyond = remaining - highest - rounding - i64::try_from(self.in_flight).unwrap_or(i64::MAX);
-        self.outside.they_drew(u64::try_from(missing).unwrap_or(0), now);
-        if missing > 0 {
-            self.mirror.take(missing.unsigned_abs(), now);
-            self.extremes.shift(-missing);
+    /// The mirror counts with what others drew lately, so only what differs from that is news.
+    fn compare(&mut self, measure: Measure, limit: u64, remaining: i64, sent: Instant, now: Instant) {
+        let (lowest, highest) = self.extremes.since(sent, self.mirror.tokens(now));
+        let (over, under) = self.uncertainty(measure);
+        let missing = lowest.saturating_sub(remaining).saturating_sub(over).max(0);
+        let surplus = remaining.saturating_sub(highest).saturating_sub(under).max(0);
+        self.outside.differs(missing - surplus, now);
+        self.mirror.take(missing.unsigned_abs(), now);
+        self.mirror.give_back(surplus.unsigned_abs(), now);
+        self.extremes.shift(surplus - missing);
+        if missing.unsigned_abs() > limit / SURPRISE {
             self.guard.surprised();
-        } else {
+        } else if measure != Measure::Requests {
             self.guard.confirmed();
-        }
-        if beyond > 0 {
-            self.mirror.give_back(beyond.unsigned_abs(), now);
-            self.extremes.shift(beyond);
         }
     }
 
-    /// How far a reading and our count may differ without meaning anything.
+    /// How far a reading may be below our count, and above it, without meaning anything.
     fn uncertainty(&self, measure: Measure) -> (i64, i64) {
+        let in_flight = i64::try_from(self.in_flight).unwrap_or(i64::MAX);
+        let of_estimates = (in_flight / 10).saturating_add(ROUNDING);
         match measure {
             // Theirs is cut to a whole number.
-            Measure::Requests => (1, 0),
+            Measure::Requests => (1, 1),
+            // It may count only what has been produced.
+            Measure::OutputTokens => (of_estimates, in_flight.saturating_add(ROUNDING)),
             Measure::InputTokens
-            | Measure::OutputTokens
             | Measure::Tokens
             | Measure::Concurrency
             | Measure::PriorityInputTokens
-            | Measure::PriorityOutputTokens => (ROUNDING, i64::try_from(self.in_flight / 10).unwrap_or(i64::MAX)),
+            | Measure::PriorityOutputTokens => (of_estimates, of_estimates),
         }
     }
 
@@ -503,7 +593,7 @@ impl Resource {
                 (minute.guard.permille(), guarded, minute.level(guarded, now))
             }
             Store::Slots { used } => (1_000, self.limit, self.limit.saturating_sub(*used)),
-            Store::Shown { remaining } => (1_000, self.limit, *remaining),
+            Store::Shown { remaining } => (1_000, self.limit, self.limit.min(*remaining)),
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) struct Outside {
 
 const FAST: Duration = Duration::from_secs(60);
 const SLOW: Duration = Duration::from_secs(300);
+const MINUTE_MICROS: i128 = 60_000_000;
 /// Less is the rounding of headers and the error of estimates. In thousandths.
 const SHARE_MIN: u32 = 20;
 
@@ -34,26 +35,28 @@ impl Outside {
         self.ours.add(amount, now);
     }
 
-    /// A reading showed so much that we did not draw; zero where it showed none.
-    pub(super) fn they_drew(&mut self, amount: u64, now: Instant) {
+    /// A reading showed so much less than we expected, or so much more where it is negative; zero where it showed what we did.
+    pub(super) fn differs(&mut self, less: i64, now: Instant) {
         let passed = self.since.map_or(Duration::ZERO, |since| now.since(since));
+        let micros = i128::try_from(passed.as_micros()).unwrap_or(0);
+        let expected = i128::from(self.per_minute(now)) * micros / MINUTE_MICROS;
+        let drawn = expected + i128::from(less);
         self.since = Some(now);
-        self.time.add(i128::try_from(passed.as_micros()).unwrap_or(0), now);
-        self.recent.add(amount.into(), now);
-        self.theirs.add(amount.into(), now);
-        let more = i128::from(amount) - self.burst.now(now);
+        self.time.add(micros, now);
+        self.recent.add(drawn, now);
+        self.theirs.add(drawn, now);
+        let more = i128::from(less) - self.burst.now(now);
         self.burst.add(more.max(0), now);
     }
 
     /// Their pace, a minute.
     pub(super) fn per_minute(&self, now: Instant) -> u64 {
-        let minute = 60_000_000;
         // Ten seconds at least, so that a single reading is no trend.
         let observed = self.time.now(now).max(10_000_000);
         if self.share_permille(now) == 0 {
             return 0;
         }
-        u64::try_from(self.recent.now(now).saturating_mul(minute) / observed).unwrap_or(0)
+        u64::try_from(self.recent.now(now).max(0).saturating_mul(MINUTE_MICROS) / observed).unwrap_or(0)
     }
 
     pub(super) fn burst(&self, now: Instant) -> u64 {
@@ -76,16 +79,19 @@ mod tests {
     fn a_steady_pace_beside_ours_is_told_within_a_minute_and_forgotten_after_it_ends() {
         let at = |seconds: u64| Instant::from_nanos(seconds * 1_000_000_000);
         let mut outside = Outside::unknown();
-        for second in 0..120 {
-            outside.we_drew(300, at(second));
-            outside.they_drew(200, at(second));
+        let second_of = |outside: &mut Outside, second: u64, ours: i128, theirs: i64| {
+            let expected = i64::try_from(outside.per_minute(at(second)) / 60).expect("small");
+            outside.we_drew(ours, at(second));
+            outside.differs(theirs - expected, at(second));
+        };
+        for second in 1..=300 {
+            second_of(&mut outside, second, 300, 200);
         }
-        assert!((398..=402).contains(&outside.share_permille(at(120))));
-        assert!((11_500..=12_500).contains(&outside.per_minute(at(120))), "{}", outside.per_minute(at(120)));
-        for second in 120..1_500 {
-            outside.we_drew(500, at(second));
-            outside.they_drew(0, at(second));
+        let (share, pace) = (outside.share_permille(at(300)), outside.per_minute(at(300)));
+        assert!((380..=420).contains(&share) && (11_000..=13_000).contains(&pace), "{share} {pace}");
+        for second in 301..=600 {
+            second_of(&mut outside, second, 500, 0);
         }
-        assert!(outside.per_minute(at(1_500)) < 500, "{}", outside.per_minute(at(1_500)));
+        assert!(outside.per_minute(at(600)) < 1_200, "{}", outside.per_minute(at(600)));
     }
 }

@@ -86,6 +86,9 @@ pub(super) enum Row {
 /// The way to a line.
 pub(super) type Path = [Rank; 2];
 
+/// The same by number: good while somebody waits in the line.
+pub(super) type Seat = [u32; 2];
+
 /// The call whose turn it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Head {
@@ -103,11 +106,13 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn push(&mut self, row: Row, path: &Path, place: Place, load: Load) {
+    pub(super) fn push(&mut self, row: Row, path: &Path, place: Place, load: Load) -> Seat {
+        let mut seat = Seat::default();
         match row {
-            Row::Reserved => self.reserved.push(&[], place, load),
-            Row::Of(class) => self.classes[class as usize].push(path, place, load),
+            Row::Reserved => self.reserved.push(&[], &mut [], place, load),
+            Row::Of(class) => self.classes[class as usize].push(path, &mut seat, place, load),
         }
+        seat
     }
 
     /// The one whose turn it is, among classes that are not shut.
@@ -137,24 +142,16 @@ impl Queue {
     }
 
     /// A call leaves for good; `served`: its turn has come and this is its size.
-    pub(super) fn remove(
-        &mut self,
-        row: Row,
-        path: &Path,
-        place: Place,
-        load: Load,
-        served: Option<u64>,
-        now: Instant,
-    ) {
+    pub(super) fn remove(&mut self, row: Row, seat: Seat, place: Place, load: Load, served: Option<u64>, now: Instant) {
         match row {
             Row::Reserved => self.reserved.remove(&[], place, load, served, now),
-            Row::Of(class) => self.classes[class as usize].remove(path, place, load, served, now),
+            Row::Of(class) => self.classes[class as usize].remove(&seat, place, load, served, now),
         }
     }
 
     /// A line that can't go for a reason of its own: others are not to wait behind it.
-    pub(super) fn park(&mut self, class: Class, path: &Path, parked: bool) {
-        self.classes[class as usize].park(path, parked);
+    pub(super) fn park(&mut self, class: Class, seat: Seat, parked: bool) {
+        self.classes[class as usize].park(&seat, parked);
     }
 
     /// What goes before a call that comes now.
@@ -190,11 +187,12 @@ impl Queue {
 
 /// Something in which calls wait: a line, or turns over lines.
 trait Seats: Default {
-    fn push(&mut self, path: &[Rank], place: Place, load: Load);
-    fn remove(&mut self, path: &[Rank], place: Place, load: Load, served: Option<u64>, now: Instant);
+    /// Writes down where it sits.
+    fn push(&mut self, path: &[Rank], seat: &mut [u32], place: Place, load: Load);
+    fn remove(&mut self, seat: &[u32], place: Place, load: Load, served: Option<u64>, now: Instant);
     /// Whose turn it is, and whether it has had more than its share.
     fn head(&self, now: Instant) -> Option<(Place, bool)>;
-    fn park(&mut self, path: &[Rank], parked: bool);
+    fn park(&mut self, seat: &[u32], parked: bool);
     /// What goes before one that joins now, inside.
     fn ahead(&self, path: &[Rank]) -> Load;
     /// Nobody in it can be served.
@@ -213,12 +211,12 @@ struct Line {
 }
 
 impl Seats for Line {
-    fn push(&mut self, _: &[Rank], place: Place, load: Load) {
+    fn push(&mut self, _: &[Rank], _: &mut [u32], place: Place, load: Load) {
         self.places.insert(place);
         self.load = self.load.plus(load);
     }
 
-    fn remove(&mut self, _: &[Rank], place: Place, load: Load, _: Option<u64>, _: Instant) {
+    fn remove(&mut self, _: &[u32], place: Place, load: Load, _: Option<u64>, _: Instant) {
         if self.places.remove(&place) {
             self.load = self.load.minus(load);
         }
@@ -228,7 +226,7 @@ impl Seats for Line {
         self.places.first().map(|place| (*place, false))
     }
 
-    fn park(&mut self, _: &[Rank], parked: bool) {
+    fn park(&mut self, _: &[u32], parked: bool) {
         self.parked = parked;
     }
 
@@ -256,9 +254,12 @@ impl Seats for Line {
 /// Weighted fair turns over those who wait.
 #[derive(Debug)]
 struct Turns<T> {
-    members: BTreeMap<Arc<str>, Member<T>>,
+    /// By number; a number that is free is used again.
+    members: Vec<Option<Member<T>>>,
+    free: Vec<u32>,
+    numbers: BTreeMap<Arc<str>, u32>,
     /// Those with someone who can be served, by what they have been served.
-    order: BTreeSet<(u64, Arc<str>)>,
+    order: BTreeSet<(u64, u32)>,
     /// What the member now being served had been served before: newcomers start here.
     round: u64,
     /// Of all in `order`.
@@ -269,6 +270,7 @@ struct Turns<T> {
 
 #[derive(Debug)]
 struct Member<T> {
+    name: Arc<str>,
     seats: T,
     weight: u32,
     max_share: Option<u8>,
@@ -280,15 +282,24 @@ struct Member<T> {
 
 impl<T> Default for Turns<T> {
     fn default() -> Turns<T> {
-        let (members, order) = (BTreeMap::new(), BTreeSet::new());
-        Turns { members, order, round: 0, weight: 0, load: Load::default(), served: Decayed::over(SHARE_MEMORY) }
+        Turns {
+            members: Vec::new(),
+            free: Vec::new(),
+            numbers: BTreeMap::new(),
+            order: BTreeSet::new(),
+            round: 0,
+            weight: 0,
+            load: Load::default(),
+            served: Decayed::over(SHARE_MEMORY),
+        }
     }
 }
 
 impl<T: Seats> Member<T> {
     fn new(rank: &Rank) -> Member<T> {
-        let (weight, max_share, lately) = (rank.weight.max(1), rank.max_share, Decayed::over(SHARE_MEMORY));
-        Member { seats: T::default(), weight, max_share, served: 0, lately, waits: false }
+        let (name, weight, max_share) = (rank.name.clone(), rank.weight.max(1), rank.max_share);
+        let lately = Decayed::over(SHARE_MEMORY);
+        Member { name, seats: T::default(), weight, max_share, served: 0, lately, waits: false }
     }
 
     /// Has it had more than its share of all that was served lately?
@@ -301,74 +312,108 @@ impl<T: Seats> Member<T> {
 }
 
 impl<T: Seats> Turns<T> {
-    /// Puts a member into the order, or out of it, as it can be served or not. `round` is where it starts at least.
-    fn rank(&mut self, name: &Arc<str>, round: u64) {
-        let Some(member) = self.members.get_mut(name) else { return };
-        if member.seats.is_idle() == member.waits {
-            if member.waits {
-                self.order.remove(&(member.served, name.clone()));
-                self.weight -= u64::from(member.weight);
-            } else {
-                member.served = member.served.max(round);
-                self.order.insert((member.served, name.clone()));
-                self.weight += u64::from(member.weight);
-            }
-            member.waits = !member.waits;
+    fn member(&mut self, number: u32) -> Option<&mut Member<T>> {
+        self.members.get_mut(number as usize)?.as_mut()
+    }
+
+    fn named(&self, name: &str) -> Option<&Member<T>> {
+        self.members.get(*self.numbers.get(name)? as usize)?.as_ref()
+    }
+
+    /// The member's number; a new one where it has none.
+    fn number(&mut self, rank: &Rank) -> u32 {
+        if let Some(number) = self.numbers.get(&rank.name) {
+            return *number;
+        }
+        let next = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        let number = self.free.pop().unwrap_or(next);
+        if number == next {
+            self.members.push(None);
+        }
+        self.members[number as usize] = Some(Member::new(rank));
+        self.numbers.insert(rank.name.clone(), number);
+        number
+    }
+
+    /// Puts a member into the order, or out of it, as it can be served or not.
+    fn rank(&mut self, number: u32) {
+        let round = self.round;
+        let Some(member) = self.member(number).filter(|member| member.seats.is_idle() == member.waits) else { return };
+        member.waits = !member.waits;
+        let weight = u64::from(member.weight);
+        if member.waits {
+            member.served = member.served.max(round);
+            let served = member.served;
+            self.order.insert((served, number));
+            self.weight += weight;
+        } else {
+            let served = member.served;
+            self.order.remove(&(served, number));
+            self.weight -= weight;
         }
     }
 
-    fn charge(&mut self, name: &Arc<str>, size: u64, now: Instant) {
-        let Some(member) = self.members.get_mut(name) else { return };
+    fn charge(&mut self, number: u32, size: u64, now: Instant) {
+        let Some(member) = self.member(number) else { return };
         let before = member.served;
-        self.round = before;
         member.served = before.saturating_add(size.saturating_mul(TURN_SCALE) / u64::from(member.weight));
         member.lately.add(size.into(), now);
+        let (after, waits) = (member.served, member.waits);
+        self.round = before;
         self.served.add(size.into(), now);
-        if member.waits {
-            self.order.remove(&(before, name.clone()));
-            self.order.insert((member.served, name.clone()));
+        if waits {
+            self.order.remove(&(before, number));
+            self.order.insert((after, number));
         }
     }
 
     /// A member without a debt to this round needs no memory; when nobody waits, all debts are off.
-    fn forget_idle(&mut self, name: &Arc<str>) {
+    fn forget_idle(&mut self, number: u32) {
+        let round = self.round;
         if self.load.calls == 0 {
             *self = Turns { served: self.served, ..Turns::default() };
-        } else if self.members.get(name).is_some_and(|member| member.seats.is_empty() && member.served <= self.round) {
-            self.members.remove(name);
+        } else if let Some(idle) =
+            self.member(number).filter(|member| member.seats.is_empty() && member.served <= round)
+        {
+            let name = idle.name.clone();
+            self.numbers.remove(&name);
+            self.members[number as usize] = None;
+            self.free.push(number);
         }
     }
 }
 
 impl<T: Seats> Seats for Turns<T> {
-    fn push(&mut self, path: &[Rank], place: Place, load: Load) {
-        let Some((rank, rest)) = path.split_first() else { return };
-        let member = self.members.entry(rank.name.clone()).or_insert_with(|| Member::new(rank));
+    fn push(&mut self, path: &[Rank], seat: &mut [u32], place: Place, load: Load) {
+        let (Some((rank, rest)), Some((own, seat))) = (path.split_first(), seat.split_first_mut()) else { return };
+        *own = self.number(rank);
+        let number = *own;
+        let Some(member) = self.member(number) else { return };
         member.max_share = rank.max_share;
         if !member.waits {
             member.weight = rank.weight.max(1);
         }
-        member.seats.push(rest, place, load);
+        member.seats.push(rest, seat, place, load);
         self.load = self.load.plus(load);
-        self.rank(&rank.name, self.round);
+        self.rank(number);
     }
 
-    fn remove(&mut self, path: &[Rank], place: Place, load: Load, served: Option<u64>, now: Instant) {
-        let Some((rank, rest)) = path.split_first() else { return };
-        let Some(member) = self.members.get_mut(&rank.name) else { return };
+    fn remove(&mut self, seat: &[u32], place: Place, load: Load, served: Option<u64>, now: Instant) {
+        let Some((number, rest)) = seat.split_first() else { return };
+        let Some(member) = self.member(*number) else { return };
         member.seats.remove(rest, place, load, served, now);
         self.load = self.load.minus(load);
         if let Some(size) = served {
-            self.charge(&rank.name, size, now);
+            self.charge(*number, size, now);
         }
-        self.rank(&rank.name, self.round);
-        self.forget_idle(&rank.name);
+        self.rank(*number);
+        self.forget_idle(*number);
     }
 
     fn head(&self, now: Instant) -> Option<(Place, bool)> {
         let mut over_its_share = None;
-        for (_, name) in &self.order {
-            let member = self.members.get(name)?;
+        for (_, number) in &self.order {
+            let member = self.members.get(*number as usize)?.as_ref()?;
             let Some((place, inner_over)) = member.seats.head(now) else { continue };
             if !inner_over && !member.is_over(&self.served, now) {
                 return Some((place, false));
@@ -378,17 +423,17 @@ impl<T: Seats> Seats for Turns<T> {
         over_its_share
     }
 
-    fn park(&mut self, path: &[Rank], parked: bool) {
-        let Some((rank, rest)) = path.split_first() else { return };
-        if let Some(member) = self.members.get_mut(&rank.name) {
+    fn park(&mut self, seat: &[u32], parked: bool) {
+        let Some((number, rest)) = seat.split_first() else { return };
+        if let Some(member) = self.member(*number) {
             member.seats.park(rest, parked);
-            self.rank(&rank.name, self.round);
+            self.rank(*number);
         }
     }
 
     fn ahead(&self, path: &[Rank]) -> Load {
         let Some((rank, rest)) = path.split_first() else { return Load::default() };
-        let Some(member) = self.members.get(&rank.name) else {
+        let Some(member) = self.named(&rank.name) else {
             // In the next turn: after one call at most of each.
             let turns = u64::try_from(self.order.len()).unwrap_or(u64::MAX);
             return self.load.times(turns, self.load.calls).at_most(self.load);
@@ -406,12 +451,12 @@ impl<T: Seats> Seats for Turns<T> {
     }
 
     fn longest(&self) -> Option<(usize, Place)> {
-        self.members.values().filter_map(|member| member.seats.longest()).max()
+        self.members.iter().flatten().filter_map(|member| member.seats.longest()).max()
     }
 
     fn line_len(&self, path: &[Rank]) -> usize {
         let Some((rank, rest)) = path.split_first() else { return 0 };
-        self.members.get(&rank.name).map_or(0, |member| member.seats.line_len(rest))
+        self.named(&rank.name).map_or(0, |member| member.seats.line_len(rest))
     }
 }
 
@@ -449,14 +494,14 @@ mod tests {
             let (line, size) = rest.split_once('=').expect("class:line=size");
             let class = Class::ALL.iter().find(|c| c.name().starts_with(class)).expect("a class");
             let size = size.parse::<u64>().expect("a size");
-            queue.push(Row::Of(*class), &path(line), place(i as u64), load(size));
-            names.push((line.to_owned(), size));
+            let seat = queue.push(Row::Of(*class), &path(line), place(i as u64), load(size));
+            names.push((line.to_owned(), size, seat));
         }
         let mut left = vec![];
         while let Some(Head { row, place, .. }) = queue.head(OPEN, NOW) {
-            let (line, size) = &names[usize::try_from(place.waiter.0).expect("small")];
+            let (line, size, seat) = &names[usize::try_from(place.waiter.0).expect("small")];
             left.push(line.clone());
-            queue.remove(row, &path(line), place, load(*size), Some(*size), NOW);
+            queue.remove(row, *seat, place, load(*size), Some(*size), NOW);
         }
         assert!(queue.is_empty());
         left.join(" ")
@@ -498,23 +543,21 @@ mod tests {
     fn a_client_that_comes_late_neither_saves_up_nor_waits_for_others_past() {
         let mut queue = Queue::default();
         let normal = Row::Of(Class::Normal);
-        for n in 0..6 {
-            queue.push(normal, &path("a"), place(n), load(10));
-        }
+        let seats: BTreeMap<u64, Seat> =
+            (0..6).map(|n| (n, queue.push(normal, &path("a"), place(n), load(10)))).collect();
         let mut left = Vec::new();
-        let mut serve = |queue: &mut Queue| {
+        let mut serve = |queue: &mut Queue, seats: &BTreeMap<u64, Seat>| {
             let Head { place, .. } = queue.head(OPEN, NOW)?;
-            let line = if place.waiter.0 < 10 { "a" } else { "b" };
-            queue.remove(normal, &path(line), place, load(10), Some(10), NOW);
+            queue.remove(normal, seats[&place.waiter.0], place, load(10), Some(10), NOW);
             left.push(place.waiter.0);
             Some(())
         };
         for _ in 0..3 {
-            serve(&mut queue);
+            serve(&mut queue, &seats);
         }
-        queue.push(normal, &path("b"), place(10), load(10));
-        queue.push(normal, &path("b"), place(11), load(10));
-        while serve(&mut queue).is_some() {}
+        let late = [10, 11].map(|n| (n, queue.push(normal, &path("b"), place(n), load(10))));
+        let seats = seats.into_iter().chain(late).collect();
+        while serve(&mut queue, &seats).is_some() {}
         assert_eq!(left, [0, 1, 2, 10, 3, 11, 4, 5]);
     }
 
@@ -523,17 +566,17 @@ mod tests {
         let mut queue = Queue::default();
         let normal = Row::Of(Class::Normal);
         let greedy = [Rank { name: "g".into(), weight: 1_000, max_share: Some(25) }, rank("")];
+        let mut seats = [Seat::default(); 2];
         for n in 0..40 {
-            queue.push(normal, &greedy, place(n), load(10));
+            seats[0] = queue.push(normal, &greedy, place(n), load(10));
         }
         for n in 100..130 {
-            queue.push(normal, &path("o"), place(n), load(10));
+            seats[1] = queue.push(normal, &path("o"), place(n), load(10));
         }
         let mut left = String::new();
         while let Some(Head { place, .. }) = queue.head(OPEN, NOW) {
             let own = place.waiter.0 < 100;
-            let line = if own { greedy.clone() } else { path("o") };
-            queue.remove(normal, &line, place, load(10), Some(10), NOW);
+            queue.remove(normal, seats[usize::from(!own)], place, load(10), Some(10), NOW);
             left.push(if own { 'g' } else { 'o' });
         }
         assert_eq!(&left[..12], "gooogooogooo");
@@ -543,14 +586,14 @@ mod tests {
     #[test]
     fn a_parked_line_holds_nobody_up() {
         let mut queue = Queue::default();
-        queue.push(Row::Of(Class::Normal), &path("a/x"), place(1), load(1));
-        queue.push(Row::Of(Class::Normal), &path("a/y"), place(2), load(1));
+        let x = queue.push(Row::Of(Class::Normal), &path("a/x"), place(1), load(1));
+        let y = queue.push(Row::Of(Class::Normal), &path("a/y"), place(2), load(1));
         let head = |queue: &Queue| queue.head(OPEN, NOW).map(|head| head.place.waiter.0);
-        queue.park(Class::Normal, &path("a/x"), true);
+        queue.park(Class::Normal, x, true);
         assert_eq!(head(&queue), Some(2));
-        queue.remove(Row::Of(Class::Normal), &path("a/y"), place(2), load(1), Some(1), NOW);
+        queue.remove(Row::Of(Class::Normal), y, place(2), load(1), Some(1), NOW);
         assert_eq!(head(&queue), None);
-        queue.park(Class::Normal, &path("a/x"), false);
+        queue.park(Class::Normal, x, false);
         assert_eq!(head(&queue), Some(1));
     }
 
@@ -569,8 +612,8 @@ mod tests {
     #[test]
     fn whoever_leaves_the_queue_is_forgotten() {
         let mut queue = Queue::default();
-        queue.push(Row::Of(Class::Normal), &path("a"), place(1), load(1));
-        queue.remove(Row::Of(Class::Normal), &path("a"), place(1), load(1), None, NOW);
+        let seat = queue.push(Row::Of(Class::Normal), &path("a"), place(1), load(1));
+        queue.remove(Row::Of(Class::Normal), seat, place(1), load(1), None, NOW);
         assert!(queue.is_empty() && queue.head(OPEN, NOW).is_none());
         assert!(queue.classes[Class::Normal as usize].members.is_empty());
     }

@@ -257,10 +257,7 @@ impl Quotas {
 
     /// As a person calls it.
     pub(super) fn name(&self, id: QuotaId) -> Arc<str> {
-        match &self.all[id.0].key {
-            QuotaKey::Window { name, .. } => name.clone(),
-            QuotaKey::Budget { period, .. } => period.name().into(),
-        }
+        self.all[id.0].name()
     }
 
     pub(super) fn resets_at(&self, id: QuotaId) -> Timestamp {
@@ -312,27 +309,33 @@ impl Quotas {
         quota.live = quota.live.saturating_sub(quota.amount(live, 0)).max(0);
     }
 
-    /// What the upstream says of its own windows; one that nobody knew is added.
+    /// What the upstream says of its own windows: for the one of the settings that lasts as long, else for one of its own.
     pub(super) fn observe(&mut self, account: AccountId, reading: &WindowReading, now: Timestamp) {
-        let key = QuotaKey::Window { account, name: reading.name.clone() };
-        let known = self.all.iter().position(|quota| quota.key == key && quota.unit == Unit::Percent);
-        let id = known.map_or_else(
-            || {
-                let id =
-                    self.add(key, Unit::Percent, 100 * PERCENT, false, Span::Rolling(window_length(&reading.name)));
-                self.windows.entry(account).or_default().push(id);
-                id
-            },
-            QuotaId,
-        );
+        let length = window_length(&reading.name);
+        let Some(id) = self.percent_window(account, &reading.name, length) else { return };
         let quota = &mut self.all[id.0];
-        quota.used = i64::from(reading.used.min(10_000));
+        quota.used = i64::from(reading.used).min(100 * PERCENT);
         quota.rejected = reading.rejected;
         if reading.resets_at > now && reading.resets_at.since(now) <= RESET_MAX {
-            quota.resets_at = reading.resets_at;
-            quota.since = reading.resets_at.before(window_length(&reading.name));
+            (quota.since, quota.resets_at) = (reading.resets_at.before(length), reading.resets_at);
             self.next_turn = self.next_turn.min(quota.resets_at);
         }
+    }
+
+    fn percent_window(&mut self, account: AccountId, name: &Arc<str>, length: Duration) -> Option<QuotaId> {
+        let known = self.windows_of(account);
+        let fits = |id: &&QuotaId| {
+            let quota = &self.all[id.0];
+            quota.unit == Unit::Percent && (quota.name() == *name || quota.span.lasts(length))
+        };
+        let found = known.iter().find(fits).copied();
+        if found.is_some() || known.len() >= WINDOWS_MAX {
+            return found;
+        }
+        let key = QuotaKey::Window { account, name: name.clone() };
+        let id = self.add(key, Unit::Percent, 100 * PERCENT, false, Span::Rolling(length));
+        self.windows.entry(account).or_default().push(id);
+        Some(id)
     }
 
     /// Sets what was used since the period began, as the ledger tells it.
@@ -360,6 +363,8 @@ impl Quotas {
     }
 }
 
+/// More windows than this an upstream can't mean.
+const WINDOWS_MAX: usize = 32;
 /// A reset farther away than this is a mistake.
 const RESET_MAX: Duration = Duration::from_secs(62 * 86_400);
 
@@ -383,6 +388,13 @@ impl Quota {
         }
         if over {
             (self.used, self.rejected) = (0, false);
+        }
+    }
+
+    fn name(&self) -> Arc<str> {
+        match &self.key {
+            QuotaKey::Window { name, .. } => name.clone(),
+            QuotaKey::Budget { period, .. } => period.name().into(),
         }
     }
 

@@ -74,7 +74,7 @@ impl Admission {
             let start = now.instant.before(REPLAYED);
             let lane = self.lane(account, &call.model, call.fast, start);
             let used = counted(&call.usage.tokens, self.groups[self.lanes[lane.0].group].cache_reads_count);
-            let reserved = Need { input: call.reserved.tokens.input, output: call.reserved.tokens.output };
+            let reserved = Need::exactly(call.reserved.tokens.input, call.reserved.tokens.output);
             let need = if call.interrupted { used.or_more(reserved) } else { used };
             let at = now.instant.before(age);
             for id in self.draws_on(lane).collect::<Vec<_>>() {

@@ -17,6 +17,8 @@ pub(super) struct TokenBucket {
     burst: i128,
     /// Negative is a debt, which later refilling pays.
     level: i128,
+    /// Taken, and may still come back: no refilling takes its room.
+    held: i128,
     at: Instant,
 }
 
@@ -24,7 +26,7 @@ impl TokenBucket {
     /// Full at `now`. `rate` is thousandths a minute; it holds at most `burst` thousandths.
     pub(super) fn new(rate: i128, burst: i128, now: Instant) -> TokenBucket {
         let burst = burst.max(0) * NANOS_PER_MINUTE;
-        TokenBucket { rate: rate.max(0), burst, level: burst, at: now }
+        TokenBucket { rate: rate.max(0), burst, level: burst, held: 0, at: now }
     }
 
     /// From now on at another pace. What was spent stays spent, but a smaller bucket makes no debt beyond a full one.
@@ -38,7 +40,7 @@ impl TokenBucket {
 
     /// When `amount` may be taken: at `now`, or later. More than the burst may go when the bucket is full.
     pub(super) fn ready_at(&self, amount: u64, now: Instant) -> Instant {
-        let wanted = (i128::from(amount) * TOKEN).min(self.burst);
+        let wanted = (i128::from(amount) * TOKEN).min(self.refilled_to());
         let missing = wanted - self.level_at(now);
         if missing <= 0 {
             return now;
@@ -56,15 +58,21 @@ impl TokenBucket {
         self.level -= i128::from(amount) * TOKEN;
     }
 
+    /// So much of what is taken may come back. The upstream's bucket is fuller by that, and stops refilling earlier than ours would.
+    pub(super) fn hold(&mut self, amount: u64, now: Instant) {
+        self.refill(now);
+        self.held += i128::from(amount) * TOKEN;
+    }
+
+    /// It has come back, or never will.
+    pub(super) fn unhold(&mut self, amount: u64, now: Instant) {
+        self.refill(now);
+        self.held = (self.held - i128::from(amount) * TOKEN).max(0);
+    }
+
     pub(super) fn give_back(&mut self, amount: u64, now: Instant) {
         self.refill(now);
         self.level = (self.level + i128::from(amount) * TOKEN).min(self.burst);
-    }
-
-    /// What was reserved for what was used.
-    pub(super) fn exchange(&mut self, reserved: u64, used: u64, now: Instant) {
-        self.take(used.saturating_sub(reserved), now);
-        self.give_back(reserved.saturating_sub(used), now);
     }
 
     /// Evidence that no more than `tokens` are left.
@@ -103,7 +111,13 @@ impl TokenBucket {
 
     fn level_at(&self, now: Instant) -> i128 {
         let elapsed = i128::try_from(now.since(self.at).as_nanos()).unwrap_or(i128::MAX);
-        self.level.saturating_add(self.rate.saturating_mul(elapsed)).min(self.burst)
+        let grown = self.level.saturating_add(self.rate.saturating_mul(elapsed)).min(self.refilled_to());
+        grown.max(self.level.min(self.burst))
+    }
+
+    /// However much is held, half of it refills: many long calls must not shut it.
+    fn refilled_to(&self) -> i128 {
+        (self.burst - self.held).max(self.burst / 2)
     }
 
     fn refill(&mut self, now: Instant) {
@@ -167,6 +181,17 @@ mod tests {
         assert_eq!(bucket.tokens(at(0)), 30);
         bucket.set_pace(10_000, 10_000, at(0));
         assert_eq!(bucket.tokens(at(0)), -10, "a minute's debt at most");
+    }
+
+    #[test]
+    fn what_may_come_back_keeps_its_room() {
+        let mut bucket = of_a_minute(60, 1_000, at(0));
+        bucket.take(40, at(0));
+        bucket.hold(25, at(0));
+        assert_eq!([10, 15, 30].map(|seconds| bucket.tokens(at(seconds * 1_000))), [30, 35, 35]);
+        bucket.unhold(25, at(30_000));
+        bucket.give_back(25, at(30_000));
+        assert_eq!(bucket.tokens(at(30_000)), 60, "the upstream, full all the while, has no more");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::json;
+use super::shape::{Findings, Gauge};
 use crate::headers::short;
 
 pub(crate) mod limits;
@@ -23,6 +24,11 @@ pub(crate) struct Peek<'a> {
     pub(crate) stream: bool,
     /// `metadata.user_id`.
     pub(crate) user_id: Option<String>,
+    /// What it is made of, and whether it writes to the prompt cache.
+    pub(crate) findings: Findings,
+    /// It asks for the fast mode, which has limits of its own.
+    pub(crate) fast: bool,
+    pub(crate) service_tier: Option<Cow<'a, str>>,
 }
 
 /// Why a body is not forwarded. Everything else is the upstream's to judge.
@@ -32,15 +38,38 @@ pub(crate) enum NotACall {
     NoModel,
 }
 
+const ASKED: [&str; 15] = [
+    "model",
+    "max_tokens",
+    "stream",
+    "metadata",
+    "speed",
+    "service_tier",
+    "system",
+    "messages",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "cache_control",
+    "output_config",
+    "output_format",
+    "mcp_servers",
+];
+
 pub(crate) fn peek(body: &[u8]) -> Result<Peek<'_>, NotACall> {
     let mut peek = Peek::default();
-    json::members(body, &["model", "max_tokens", "stream", "metadata"], |name, value| match name {
+    let mut gauge = Gauge::default();
+    json::members(body, &ASKED, |name, value| match name {
         "model" => peek.model = json::text(value).unwrap_or_default(),
         "max_tokens" => peek.max_tokens = value.get().parse().ok(),
         "stream" => peek.stream = value.get() == "true",
-        _ => peek.user_id = json::small_value(value)["user_id"].as_str().map(str::to_owned),
+        "metadata" => peek.user_id = json::small_value(value)["user_id"].as_str().map(str::to_owned),
+        "speed" => peek.fast = value.get() == r#""fast""#,
+        "service_tier" => peek.service_tier = json::text(value),
+        _ => gauge.member(name, value.get()),
     })
     .map_err(|_| NotACall::NoObject)?;
+    peek.findings = gauge.findings();
     if peek.model.is_empty() { Err(NotACall::NoModel) } else { Ok(peek) }
 }
 
