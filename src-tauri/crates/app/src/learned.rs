@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::{
-    ClosedGroup, KnownWindow, LearnedLimit, LimitSource, Measure, Memory, Reservation, ReservationId,
+    ClosedGroup, KnownWindow, LearnedEstimate, LearnedLimit, LearnedTemplate, LimitSource, Measure, Memory,
+    Reservation, ReservationId,
 };
 use domain::call::Class;
 use domain::time::Timestamp;
@@ -79,6 +80,7 @@ struct Learned {
     limits: Vec<LimitRow>,
     closed: Vec<ClosedRow>,
     windows: Vec<WindowRow>,
+    estimates: Vec<EstimateRow>,
     reservations: Vec<ReservationRow>,
     paused: Vec<String>,
 }
@@ -113,6 +115,28 @@ struct WindowRow {
 }
 
 #[derive(Serialize, Deserialize)]
+struct EstimateRow {
+    account: String,
+    model: String,
+    client: String,
+    calls: u64,
+    weights: Vec<f64>,
+    spread: f64,
+    caution: f64,
+    templates: Vec<TemplateRow>,
+    outputs: Vec<u32>,
+    errors: Vec<f32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TemplateRow {
+    head: u32,
+    offset: f64,
+    doubt: f64,
+    outputs: Vec<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct ReservationRow {
     account: String,
     id: String,
@@ -134,6 +158,7 @@ impl Learned {
             limits: memory.limits.iter().map(LimitRow::of).collect(),
             closed: memory.closed.iter().map(ClosedRow::of).collect(),
             windows: memory.windows.iter().map(WindowRow::of).collect(),
+            estimates: memory.estimates.iter().filter_map(|(account, row)| EstimateRow::of(account, row)).collect(),
             reservations: memory.reservations.iter().map(|(account, held)| ReservationRow::of(account, held)).collect(),
             paused: memory.paused.iter().map(|class| class.name().to_owned()).collect(),
         }
@@ -145,7 +170,7 @@ impl Learned {
             limits: self.limits.into_iter().filter_map(LimitRow::limit).collect(),
             closed: self.closed.into_iter().map(ClosedRow::closed).collect(),
             windows: self.windows.into_iter().map(WindowRow::window).collect(),
-            estimates: vec![],
+            estimates: self.estimates.into_iter().map(EstimateRow::estimate).collect(),
             reservations: self.reservations.into_iter().filter_map(ReservationRow::reservation).collect(),
             paused: self.paused.iter().filter_map(|class| Class::named(class)).collect(),
         }
@@ -213,6 +238,55 @@ impl WindowRow {
             resets_at: Timestamp::from_millis(self.resets_at),
             observed: self.observed,
         }
+    }
+}
+
+impl EstimateRow {
+    /// JSON knows no number that is none; one such would make the whole file unreadable.
+    fn of(account: &Arc<str>, learned: &LearnedEstimate) -> Option<EstimateRow> {
+        let LearnedEstimate { model, client, calls, weights, spread, caution, templates, outputs, errors } = learned;
+        let of_templates = templates.iter().flat_map(|template| [template.offset, template.doubt]);
+        let figures = weights.iter().copied().chain([*spread, *caution]).chain(of_templates);
+        let sensible = figures.chain(errors.iter().copied().map(f64::from)).all(f64::is_finite);
+        sensible.then(|| EstimateRow {
+            account: account.to_string(),
+            model: model.to_string(),
+            client: client.to_string(),
+            calls: *calls,
+            weights: weights.clone(),
+            spread: *spread,
+            caution: *caution,
+            templates: templates.iter().map(TemplateRow::of).collect(),
+            outputs: outputs.clone(),
+            errors: errors.clone(),
+        })
+    }
+
+    fn estimate(self) -> (Arc<str>, LearnedEstimate) {
+        let learned = LearnedEstimate {
+            model: self.model.into(),
+            client: self.client.into(),
+            calls: self.calls,
+            weights: self.weights,
+            spread: self.spread,
+            caution: self.caution,
+            templates: self.templates.into_iter().map(TemplateRow::template).collect(),
+            outputs: self.outputs,
+            errors: self.errors,
+        };
+        (self.account.into(), learned)
+    }
+}
+
+impl TemplateRow {
+    fn of(template: &LearnedTemplate) -> TemplateRow {
+        let LearnedTemplate { head, offset, doubt, outputs } = template.clone();
+        TemplateRow { head, offset, doubt, outputs }
+    }
+
+    fn template(self) -> LearnedTemplate {
+        let TemplateRow { head, offset, doubt, outputs } = self;
+        LearnedTemplate { head, offset, doubt, outputs }
     }
 }
 
@@ -294,9 +368,24 @@ mod tests {
                 resets_at: at(18_000_001),
                 observed: true,
             }],
-            estimates: vec![],
+            estimates: vec![("anthropic".into(), estimate())],
             reservations: vec![("anthropic".into(), reservation)],
             paused: vec![Class::Background],
+        }
+    }
+
+    fn estimate() -> LearnedEstimate {
+        let template = LearnedTemplate { head: 7, offset: -12.5, doubt: 4.0, outputs: vec![30] };
+        LearnedEstimate {
+            model: "claude-sonnet-4-5".into(),
+            client: "ci".into(),
+            calls: 50,
+            weights: vec![1.0, 0.75],
+            spread: 0.25,
+            caution: 2.5,
+            templates: vec![template],
+            outputs: vec![100, 200],
+            errors: vec![0.5, 0.125],
         }
     }
 
@@ -327,6 +416,15 @@ mod tests {
         let strange = String::from_utf8(whole).expect("text").replace("input_tokens\"", "moons\"");
         std::fs::write(&file, strange).expect("written");
         assert_eq!(read(dir.path()).limits, []);
+    }
+
+    #[test]
+    fn a_figure_that_is_no_number_costs_its_own_row_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let broken = LearnedEstimate { spread: f64::NAN, ..estimate() };
+        let estimates = vec![("anthropic".into(), broken), ("anthropic".into(), estimate())];
+        kept(dir.path(), &Memory { estimates, ..memory() });
+        assert_eq!(read(dir.path()), memory());
     }
 
     #[test]
