@@ -1,5 +1,6 @@
 //! The real binary, from a client's socket to the ledger, over the simulator. Each module is one promise.
 
+mod account;
 mod bad_input;
 mod bench;
 mod budgets;
