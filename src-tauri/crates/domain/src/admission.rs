@@ -111,6 +111,7 @@ const MODELS_MAX: usize = 512;
 const RAMP_START_PERMILLE: u32 = 500;
 const RAMP_LEAST_PERMILLE: u32 = 50;
 const RAMP_STEP: Duration = Duration::from_secs(30);
+const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 /// A cut connection is known at its other end by then.
 const KNOWN_AFTER: Duration = Duration::from_secs(1);
 /// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
@@ -176,6 +177,8 @@ pub struct Admission {
     next_waiter: u64,
     /// Refusals that came to be outside of `decide`, which tells them.
     refused: Vec<(WaiterId, Refusal)>,
+    /// When paces last followed what others draw.
+    followed: Instant,
     /// What ended calls left over, until the upstream surely knows that they ended. In the order of time.
     leftovers: VecDeque<Leftover>,
     running: [usize; 3],
@@ -211,6 +214,7 @@ impl Admission {
             deadlines: BTreeSet::new(),
             next_waiter: 0,
             refused: Vec::new(),
+            followed: Instant::default(),
             leftovers: VecDeque::new(),
             running: [0; 3],
             paused: [false; 3],
@@ -285,8 +289,9 @@ impl Admission {
         });
         let deadline = self.deadlines.first().map(|(deadline, _)| *deadline);
         let ramps = self.ramps.values().map(|ramp| ramp.next);
+        let outside = self.resources.are_shared().then(|| self.followed.after(FOLLOW_EVERY).max(soon(now)));
         let leftover = self.leftovers.front().map(|leftover| leftover.at);
-        heads.chain(deadline).chain(leftover).chain(ramps).chain(self.next_turn(now)).min()
+        heads.chain(deadline).chain(leftover).chain(outside).chain(ramps).chain(self.next_turn(now)).min()
     }
 
     /// A waiting caller has gone.
@@ -504,6 +509,10 @@ impl Admission {
         self.end_reservations(now);
         self.climb(now.instant);
         self.clear_leftovers(now.instant);
+        if now.instant.since(self.followed) >= FOLLOW_EVERY {
+            self.followed = now.instant;
+            self.resources.follow_outside(now.instant);
+        }
     }
 
     fn clear_leftovers(&mut self, now: Instant) {
@@ -999,6 +1008,11 @@ impl Admission {
         });
         written.get(&line).cloned().unwrap_or_default()
     }
+}
+
+/// A moment later.
+fn soon(now: Now) -> Instant {
+    now.instant.after(Duration::from_nanos(1))
 }
 
 fn measures(limits: MinuteLimits) -> impl Iterator<Item = (Measure, u64)> {

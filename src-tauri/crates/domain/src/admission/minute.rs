@@ -46,8 +46,8 @@ struct Resource {
     limit: u64,
     source: LimitSource,
     observed: Option<Instant>,
-    /// When the latest call left that told of it.
-    told_by: Instant,
+    /// When the latest call left whose answer told of it.
+    told_by: Option<Instant>,
     store: Store,
 }
 
@@ -81,6 +81,14 @@ struct Minute {
     recent: Option<LastMinute>,
 }
 
+/// Levels in whole tokens.
+#[derive(Clone, Copy)]
+struct Before {
+    mirror: i64,
+    drawn: i64,
+    common: i64,
+}
+
 /// A reservation's own part.
 #[derive(Debug)]
 struct Share {
@@ -88,6 +96,15 @@ struct Share {
     /// Thousandths a minute, and thousandths at once.
     pace: i128,
     burst: i128,
+}
+
+impl Store {
+    fn minute(&self) -> Option<&Minute> {
+        match self {
+            Store::Minute(minute) => Some(minute),
+            Store::Slots { .. } | Store::Shown { .. } => None,
+        }
+    }
 }
 
 impl Share {
@@ -99,7 +116,11 @@ impl Share {
 
 /// All limits there are. Only ever grows, so an id stays good.
 #[derive(Debug, Default)]
-pub(super) struct Resources(Vec<Resource>);
+pub(super) struct Resources {
+    all: Vec<Resource>,
+    /// Somebody else draws on one of them.
+    are_shared: bool,
+}
 
 /// One request.
 const ONE: i128 = 1_000;
@@ -111,7 +132,7 @@ const ROUNDING: i64 = 500;
 /// News of more than this part of a limit is a surprise.
 const SURPRISE: u64 = 20;
 /// What others draw leaves us this part of a limit at least. In thousandths.
-const LEFT_TO_US: i128 = 50;
+const LEFT_TO_US: i128 = 100;
 
 impl Resources {
     /// A limit that starts with nothing taken.
@@ -132,26 +153,17 @@ impl Resources {
             Measure::Concurrency => Store::Slots { used: 0 },
             Measure::PriorityInputTokens | Measure::PriorityOutputTokens => Store::Shown { remaining: limit },
         };
-        self.0.push(Resource {
-            account,
-            group,
-            measure,
-            limit,
-            source,
-            observed: None,
-            told_by: Instant::default(),
-            store,
-        });
-        ResourceId(self.0.len() - 1)
+        self.all.push(Resource { account, group, measure, limit, source, observed: None, told_by: None, store });
+        ResourceId(self.all.len() - 1)
     }
 
     pub(super) fn measure(&self, id: ResourceId) -> Measure {
-        self.0[id.0].measure
+        self.all[id.0].measure
     }
 
     /// What a call without a reservation meets.
     pub(super) fn wait(&self, id: ResourceId, need: Need, now: Instant) -> Wait {
-        let resource = &self.0[id.0];
+        let resource = &self.all[id.0];
         match &resource.store {
             Store::Minute(minute) => until(minute.common.ready_at(need.of(resource.measure), now), now),
             Store::Slots { used } if *used >= resource.limit => Wait::UntilOneEnds,
@@ -161,7 +173,7 @@ impl Resources {
 
     /// What a call of a reservation meets: its own tokens, and the requests that all share.
     pub(super) fn wait_reserved(&self, id: ResourceId, need: Need, by: ReservationId, now: Instant) -> Wait {
-        let resource = &self.0[id.0];
+        let resource = &self.all[id.0];
         match &resource.store {
             Store::Minute(minute) => match minute.shares.get(&by) {
                 Some(share) if share.pays(need.of(resource.measure)) => {
@@ -174,7 +186,7 @@ impl Resources {
     }
 
     pub(super) fn take(&mut self, id: ResourceId, need: Need, by: Option<ReservationId>, now: Instant) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         let (amount, loose) = (need.of(resource.measure), need.loose().of(resource.measure));
         match &mut resource.store {
             Store::Minute(minute) => minute.take(resource.measure, amount, loose, by, now),
@@ -185,7 +197,7 @@ impl Resources {
 
     /// What was taken left only now: a smoothed bucket counts its interval from here.
     pub(super) fn left(&mut self, id: ResourceId, now: Instant) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         if let (Store::Minute(minute), Measure::Requests) = (&mut resource.store, resource.measure) {
             minute.common.empty(now);
         }
@@ -200,7 +212,7 @@ impl Resources {
         by: Option<ReservationId>,
         now: Instant,
     ) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         let measure = resource.measure;
         match &mut resource.store {
             Store::Minute(minute) => {
@@ -224,7 +236,7 @@ impl Resources {
         by: Option<ReservationId>,
         now: Instant,
     ) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         if let (Store::Minute(minute), true) = (&mut resource.store, resource.measure != Measure::Requests) {
             minute.come_back(reserved.of(resource.measure), less.of(resource.measure), by, now);
         }
@@ -232,7 +244,7 @@ impl Resources {
 
     /// What a call took before a restart, at `at`.
     pub(super) fn replay(&mut self, id: ResourceId, need: Need, at: Instant) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         let amount = need.of(resource.measure);
         if let Store::Minute(minute) = &mut resource.store {
             minute.take(resource.measure, amount, 0, None, at);
@@ -242,49 +254,37 @@ impl Resources {
 
     /// What a response told of it, of a call that left at `sent`.
     pub(super) fn observe(&mut self, id: ResourceId, reading: Reading, sent: Instant, now: Instant) {
-        let Resource { limit, observed, told_by, .. } = &self.0[id.0];
-        let first = observed.is_none();
-        let changed = !first && *limit != reading.limit.min(AMOUNT_MAX);
-        if changed && sent < *told_by {
+        let Resource { limit, told_by, .. } = self.all[id.0];
+        let changed = limit != reading.limit.min(AMOUNT_MAX);
+        if changed && told_by.is_some_and(|told_by| sent < told_by) {
             // An old answer on its way tells the limit that was.
             return;
         }
-        let (present, drawn) = self.drawn_since(id, sent, now);
+        let before = self.all[id.0].store.minute().map(|minute| minute.levels(sent, now));
         self.teach(id, reading.limit, LimitSource::Headers, now);
-        self.0[id.0].told_by = sent.max(self.0[id.0].told_by);
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
+        resource.told_by = told_by.max(Some(sent));
         let remaining =
             reading.remaining.map(|left| i64::try_from(left.min(reading.limit).min(AMOUNT_MAX)).unwrap_or(0));
         match (&mut resource.store, remaining) {
             (Store::Minute(minute), Some(remaining)) if resource.measure != Measure::Tokens => {
-                if first {
-                    minute.align(remaining, now);
-                } else if changed {
-                    // A higher limit fills no bucket at once, and the reading may not know what went since.
-                    minute.mirror.lower_to(remaining.saturating_sub(drawn).into(), now);
-                    minute.extremes.shift(minute.mirror.tokens(now).saturating_sub(present));
-                } else {
-                    minute.compare(resource.measure, resource.limit, remaining, sent, now);
+                match before.filter(|_| changed) {
+                    _ if told_by.is_none() => minute.align(remaining, now),
+                    Some(before) => minute.rescale(before, remaining, resource.limit, now),
+                    None => minute.compare(resource.measure, resource.limit, remaining, sent, now),
                 }
                 minute.tune(resource.measure, resource.limit, now);
                 minute.stay_below_the_mirror(resource.measure, resource.limit, now);
+                self.are_shared |= resource.is_shared(now);
             }
             (Store::Shown { remaining: shown }, Some(remaining)) => *shown = remaining.unsigned_abs(),
             (Store::Minute(_) | Store::Slots { .. } | Store::Shown { .. }, _) => {}
         }
     }
 
-    /// What the mirror shows, and how far it has fallen since a call left.
-    fn drawn_since(&self, id: ResourceId, sent: Instant, now: Instant) -> (i64, i64) {
-        let Store::Minute(minute) = &self.0[id.0].store else { return (0, 0) };
-        let present = minute.mirror.tokens(now);
-        let (_, highest) = minute.extremes.since(sent, present);
-        (present, highest.saturating_sub(present))
-    }
-
     /// A limit's figure from someone who knows.
     pub(super) fn teach(&mut self, id: ResourceId, limit: u64, source: LimitSource, now: Instant) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         (resource.observed, resource.source) = (Some(now), source);
         let limit = limit.min(AMOUNT_MAX);
         if resource.limit != limit {
@@ -295,13 +295,14 @@ impl Resources {
 
     /// A 429 named this limit.
     pub(super) fn refused(&mut self, id: ResourceId, now: Instant) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         if let Store::Minute(minute) = &mut resource.store {
             minute.guard.refused();
             minute.common.empty(now);
             if resource.measure != Measure::Requests {
                 let unexplained = i64::try_from(minute.mirror.draw(AMOUNT_MAX, now)).unwrap_or(0);
-                minute.outside.differs(unexplained, now);
+                minute.outside.differs(unexplained, false, now);
+                self.are_shared = true;
             }
         }
         resource.tune(now);
@@ -309,23 +310,38 @@ impl Resources {
 
     /// An answer other than 429 came: of requests, which come too close together or don't, that is all there is to learn.
     pub(super) fn accepted(&mut self, id: ResourceId, now: Instant) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         if let (Store::Minute(minute), Measure::Requests) = (&mut resource.store, resource.measure) {
             minute.guard.confirmed();
             minute.tune(resource.measure, resource.limit, now);
         }
     }
 
+    /// What others draw is forgotten where no answer tells of it: the paces follow.
+    pub(super) fn follow_outside(&mut self, now: Instant) {
+        if self.are_shared {
+            self.are_shared = false;
+            for resource in &mut self.all {
+                self.are_shared |= resource.is_shared(now);
+                resource.tune(now);
+            }
+        }
+    }
+
+    pub(super) const fn are_shared(&self) -> bool {
+        self.are_shared
+    }
+
     pub(super) fn set_ramp(&mut self, id: ResourceId, permille: u32, now: Instant) {
-        if let Store::Minute(minute) = &mut self.0[id.0].store {
+        if let Store::Minute(minute) = &mut self.all[id.0].store {
             minute.ramp_permille = permille;
         }
-        self.0[id.0].tune(now);
+        self.all[id.0].tune(now);
     }
 
     /// Thousandths a minute that a new reservation could have.
     pub(super) fn free_pace(&self, id: ResourceId, now: Instant) -> Option<i128> {
-        let resource = &self.0[id.0];
+        let resource = &self.all[id.0];
         match &resource.store {
             Store::Minute(minute) => Some(minute.pace(resource.limit, now) - minute.shared_pace()),
             Store::Slots { .. } | Store::Shown { .. } => None,
@@ -334,7 +350,7 @@ impl Resources {
 
     /// Sets `pace` thousandths a minute aside, `burst` at once; tells what it holds at first.
     pub(super) fn set_aside(&mut self, id: ResourceId, by: ReservationId, pace: i128, burst: i128, now: Instant) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         let Store::Minute(minute) = &mut resource.store else { return };
         let mut bucket = TokenBucket::new(pace, burst, now);
         bucket.empty(now);
@@ -347,7 +363,7 @@ impl Resources {
 
     /// When a reservation's part first holds `amount`.
     pub(super) fn aside_ready(&self, id: ResourceId, by: ReservationId, amount: u64, now: Instant) -> Instant {
-        match &self.0[id.0].store {
+        match &self.all[id.0].store {
             Store::Minute(minute) => minute.shares.get(&by).map_or(now, |share| share.bucket.ready_at(amount, now)),
             Store::Slots { .. } | Store::Shown { .. } => now,
         }
@@ -355,7 +371,7 @@ impl Resources {
 
     /// What a reservation did not use is everyone's again.
     pub(super) fn give_up(&mut self, id: ResourceId, by: ReservationId, now: Instant) {
-        let resource = &mut self.0[id.0];
+        let resource = &mut self.all[id.0];
         let Store::Minute(minute) = &mut resource.store else { return };
         let Some(mut share) = minute.shares.remove(&by) else { return };
         minute.tune(resource.measure, resource.limit, now);
@@ -364,7 +380,7 @@ impl Resources {
 
     /// How long until so many calls and tokens have gone, if nobody else comes.
     pub(super) fn time_for(&self, id: ResourceId, need: Need, calls: u64, now: Instant) -> Duration {
-        let resource = &self.0[id.0];
+        let resource = &self.all[id.0];
         let amount = if resource.measure == Measure::Requests { calls } else { need.of(resource.measure) };
         match &resource.store {
             Store::Minute(minute) => minute.common.time_for(amount, now),
@@ -373,30 +389,32 @@ impl Resources {
     }
 
     pub(super) fn binding(&self, id: ResourceId) -> Binding {
-        let Resource { group, measure, limit, source, .. } = &self.0[id.0];
+        let Resource { group, measure, limit, source, .. } = &self.all[id.0];
         Binding { group: group.clone(), measure: *measure, limit: *limit, source: *source }
     }
 
     pub(super) fn levels(&self, now: Instant) -> Vec<Level> {
-        self.0.iter().map(|resource| resource.level(now)).collect()
+        self.all.iter().map(|resource| resource.level(now)).collect()
     }
 
     pub(super) fn outside(&self, now: Instant) -> Vec<view::Outside> {
-        self.0.iter().filter_map(|resource| resource.outside(now)).collect()
+        self.all.iter().filter_map(|resource| resource.outside(now)).collect()
     }
 
     /// For a restart: guard and what others draw a minute.
     pub(super) fn learned(&self, id: ResourceId, now: Instant) -> (u32, u64) {
-        match &self.0[id.0].store {
+        match &self.all[id.0].store {
             Store::Minute(minute) => (minute.guard.permille(), minute.outside.per_minute(now)),
             Store::Slots { .. } | Store::Shown { .. } => (1_000, 0),
         }
     }
 
-    pub(super) fn recall(&mut self, id: ResourceId, guard_permille: u32, now: Instant) {
-        let resource = &mut self.0[id.0];
+    pub(super) fn recall(&mut self, id: ResourceId, guard_permille: u32, theirs_per_minute: u64, now: Instant) {
+        let resource = &mut self.all[id.0];
         if let Store::Minute(minute) = &mut resource.store {
             minute.guard = Guard::new(guard_permille.clamp(800, most(resource.measure)), most(resource.measure));
+            minute.outside = Outside::resumed(theirs_per_minute.min(resource.limit), now);
+            self.are_shared |= theirs_per_minute > 0;
         }
         resource.tune(now);
     }
@@ -513,6 +531,24 @@ impl Minute {
         self.extremes.see(self.mirror.tokens(now), now);
     }
 
+    /// What was there before a limit changed: the mirror, how far that had fallen since a call left, and what was common.
+    fn levels(&self, sent: Instant, now: Instant) -> Before {
+        let mirror = self.mirror.tokens(now);
+        let (_, highest) = self.extremes.since(sent, mirror);
+        Before { mirror, drawn: highest.saturating_sub(mirror), common: self.common.tokens(now) }
+    }
+
+    /// A limit has changed. A higher one fills no bucket at once, a lower one makes no debt where the upstream has none.
+    fn rescale(&mut self, before: Before, remaining: i64, limit: u64, now: Instant) {
+        // The reading may not know what went since.
+        let known = remaining.saturating_sub(before.drawn);
+        self.mirror.lower_to(known.into(), now);
+        self.mirror.raise_to(known.min(before.mirror), now);
+        self.extremes.shift(self.mirror.tokens(now).saturating_sub(before.mirror));
+        let kept_back = i64::try_from(i128::from(limit) - self.guard.of(limit) / ONE).unwrap_or(0);
+        self.common.raise_to(known.saturating_sub(kept_back).min(before.common), now);
+    }
+
     /// Compares what the upstream has left with all that the mirror showed since the call left: its answer may be that old.
     /// The mirror counts with what others drew lately, so only what differs from that is news.
     fn compare(&mut self, measure: Measure, limit: u64, remaining: i64, sent: Instant, now: Instant) {
@@ -520,7 +556,8 @@ impl Minute {
         let (over, under) = self.uncertainty(measure);
         let missing = lowest.saturating_sub(remaining).saturating_sub(over).max(0);
         let surplus = remaining.saturating_sub(highest).saturating_sub(under).max(0);
-        self.outside.differs(missing - surplus, now);
+        let was_full = highest >= i64::try_from(limit).unwrap_or(i64::MAX);
+        self.outside.differs(missing - surplus, was_full, now);
         self.mirror.take(missing.unsigned_abs(), now);
         self.mirror.give_back(surplus.unsigned_abs(), now);
         self.extremes.shift(surplus - missing);
@@ -568,6 +605,10 @@ impl Resource {
         if let Store::Minute(minute) = &mut self.store {
             minute.tune(self.measure, self.limit, now);
         }
+    }
+
+    fn is_shared(&self, now: Instant) -> bool {
+        self.store.minute().is_some_and(|minute| minute.outside.per_minute(now) > 0)
     }
 
     fn level(&self, now: Instant) -> Level {

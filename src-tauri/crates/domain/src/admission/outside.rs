@@ -20,6 +20,8 @@ pub(super) struct Outside {
 
 const FAST: Duration = Duration::from_secs(60);
 const SLOW: Duration = Duration::from_secs(300);
+/// Without a reading for so long, what was known begins to fade.
+const NEWS_EVERY: Duration = Duration::from_secs(15);
 const MINUTE_MICROS: i128 = 60_000_000;
 /// Less is the rounding of headers and the error of estimates. In thousandths.
 const SHARE_MIN: u32 = 20;
@@ -30,17 +32,29 @@ impl Outside {
         Outside { recent, time, theirs: Decayed::over(SLOW), ours: Decayed::over(SLOW), burst, since: None }
     }
 
+    /// As it was before a restart.
+    pub(super) fn resumed(per_minute: u64, now: Instant) -> Outside {
+        let mut outside = Outside::unknown();
+        let per_minute = i128::from(per_minute);
+        outside.since = Some(now);
+        outside.time.add(MINUTE_MICROS, now);
+        outside.recent.add(per_minute, now);
+        outside.theirs.add(per_minute * 5, now);
+        outside
+    }
+
     /// We drew so much; negative where it came back.
     pub(super) fn we_drew(&mut self, amount: i128, now: Instant) {
         self.ours.add(amount, now);
     }
 
     /// A reading showed so much less than we expected, or so much more where it is negative; zero where it showed what we did.
-    pub(super) fn differs(&mut self, less: i64, now: Instant) {
+    /// Where the bucket was full meanwhile, what they drew may have been refilled before it: only what is missing is sure.
+    pub(super) fn differs(&mut self, less: i64, was_full: bool, now: Instant) {
         let passed = self.since.map_or(Duration::ZERO, |since| now.since(since));
         let micros = i128::try_from(passed.as_micros()).unwrap_or(0);
         let expected = i128::from(self.per_minute(now)) * micros / MINUTE_MICROS;
-        let drawn = expected + i128::from(less);
+        let drawn = if was_full { i128::from(less).max(0) } else { expected + i128::from(less) };
         self.since = Some(now);
         self.time.add(micros, now);
         self.recent.add(drawn, now);
@@ -51,8 +65,9 @@ impl Outside {
 
     /// Their pace, a minute.
     pub(super) fn per_minute(&self, now: Instant) -> u64 {
-        // Ten seconds at least, so that a single reading is no trend.
-        let observed = self.time.now(now).max(10_000_000);
+        // Ten seconds at least, so that a single reading is no trend; and where none comes any more, it fades.
+        let unseen = self.since.map_or(Duration::ZERO, |since| now.since(since).saturating_sub(NEWS_EVERY));
+        let observed = self.time.now(now).max(10_000_000) + i128::try_from(unseen.as_micros()).unwrap_or(i128::MAX / 2);
         if self.share_permille(now) == 0 {
             return 0;
         }
@@ -82,7 +97,7 @@ mod tests {
         let second_of = |outside: &mut Outside, second: u64, ours: i128, theirs: i64| {
             let expected = i64::try_from(outside.per_minute(at(second)) / 60).expect("small");
             outside.we_drew(ours, at(second));
-            outside.differs(theirs - expected, at(second));
+            outside.differs(theirs - expected, false, at(second));
         };
         for second in 1..=300 {
             second_of(&mut outside, second, 300, 200);

@@ -131,7 +131,7 @@ impl Admission {
         let group = self.group(account, limit.group.clone(), &limit.group, start);
         let id = self.told(group, limit.measure, limit.limit, start);
         self.resources.teach(id, limit.limit, limit.source, start);
-        self.resources.recall(id, limit.guard_permille, start);
+        self.resources.recall(id, limit.guard_permille, limit.outside_per_minute, start);
     }
 
     fn recall_closed(&mut self, closed: &ClosedGroup, now: Now) {

@@ -869,6 +869,40 @@ fn what_falls_faster_than_we_draw_is_outside_usage_and_slows_us_down() {
     assert!((400..=490).contains(share_permille), "4 of 9 are theirs: {share_permille}");
 }
 
+fn input_left(limit: u64, remaining: u64) -> Readings {
+    let reading = Reading { measure: Measure::InputTokens, limit, remaining: Some(remaining), full_in: None };
+    Readings { limits: vec![reading], ..Readings::default() }
+}
+
+#[test]
+fn a_limit_that_is_lowered_makes_no_debt_where_the_upstream_has_none() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    world.call("a");
+    world.observe(&input_left(30_000, 2_500));
+    world.observe(&input_left(15_000, 1_000));
+    world.call("b");
+    world.run_until(secs(60));
+    assert!(world.went_at("b") < 5.0, "{:?}", world.log);
+}
+
+#[test]
+fn what_others_drew_is_forgotten_where_nothing_tells_of_them_any_more() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    world.call("a");
+    for second in 1..60 {
+        world.now = secs(second);
+        world.observe(&input_left(30_000, 30_000 - 500 * second));
+    }
+    let pace = |world: &World| {
+        let group = &world.admission.groups[0];
+        world.admission.resources.free_pace(group.limits[&Measure::InputTokens], world.now).expect("a pace")
+    };
+    let (busy, full) = (pace(&world), 27_900_000);
+    assert!(busy < full / 2, "{busy}");
+    world.run_until(secs(600));
+    assert!(pace(&world) > full * 8 / 10, "{}", pace(&world));
+}
+
 #[test]
 fn a_late_reading_is_no_sign_of_others() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));

@@ -81,6 +81,12 @@ impl TokenBucket {
         self.level = self.level.min(tokens * TOKEN);
     }
 
+    /// Evidence that so much is there.
+    pub(super) fn raise_to(&mut self, tokens: i64, now: Instant) {
+        self.refill(now);
+        self.level = self.level.max(i128::from(tokens) * TOKEN).min(self.burst);
+    }
+
     /// Everything from `now` on counts from nothing.
     pub(super) fn empty(&mut self, now: Instant) {
         self.refill(now);

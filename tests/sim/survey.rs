@@ -1,0 +1,447 @@
+//! Thousands of hours of made-up worlds, each with a few of all the things that go wrong.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use domain::admission::ReservationId;
+use domain::call::{CallId, Class};
+use domain::config::{Amount, Budget, Period, Rules, Scope, Span, Window};
+use domain::money::Usd;
+use domain::price::{Price, Rate, Rates};
+use domain::time::Timestamp;
+use fastrand::Rng;
+
+use crate::clients::{Arrivals, Client, Size};
+use crate::goodput::plain;
+use crate::traces;
+use crate::upstream::{Allowance, Counting, HOUR, Limits, MINUTE, Manner, SECOND};
+use crate::watch::{Promises, Watch};
+use crate::world::{Fault, Others, Setup, World};
+
+/// Simulated, where nothing else is asked for.
+const HOURS: u64 = 1_000;
+/// Of the hours, those of seeds that nobody has seen before.
+const FRESH_PERCENT: u64 = 10;
+
+/// One world of the survey.
+struct Made {
+    setup: Setup,
+    promises: Promises,
+    hours: u64,
+}
+
+/// What goes wrong in one world; most things don't in most worlds.
+struct Subset {
+    outside: bool,
+    lowered: bool,
+    raised: bool,
+    storm: bool,
+    ramp: bool,
+    their_windows: bool,
+    clock: bool,
+    suspend: bool,
+    crash: bool,
+    pause: bool,
+    reservation: bool,
+    stall: bool,
+    quotas: bool,
+    headers: bool,
+    ignorant: bool,
+    shares: bool,
+    wild_sizes: bool,
+}
+
+impl Subset {
+    fn drawn(rng: &mut Rng) -> Subset {
+        let mut one_in = |n: u64| rng.u64(..n) == 0;
+        Subset {
+            outside: one_in(6),
+            lowered: one_in(8),
+            raised: one_in(8),
+            storm: one_in(8),
+            ramp: one_in(12),
+            their_windows: one_in(12),
+            clock: one_in(6),
+            suspend: one_in(6),
+            crash: one_in(5),
+            pause: one_in(8),
+            reservation: one_in(6),
+            stall: one_in(8),
+            quotas: one_in(5),
+            headers: one_in(4),
+            ignorant: one_in(8),
+            shares: one_in(5),
+            wild_sizes: one_in(6),
+        }
+    }
+
+    fn promises(&self, setup: &Setup) -> Promises {
+        let faults = &setup.headers;
+        let told_less = faults.contradictory > 0 || faults.garbage > 0;
+        let alone = !(self.outside || self.lowered || self.storm || self.ramp || self.their_windows || self.ignorant);
+        let steady = alone && !(self.raised || self.wild_sizes || told_less);
+        let only_pace = !(self.pause || self.quotas || self.reservation || self.shares);
+        Promises {
+            no_refusals: alone && !self.wild_sizes && (!self.stall || setup.stall < SECOND / 30),
+            idle_at_most: (steady && only_pace && !self.crash).then_some(2 * SECOND),
+            class_order: only_pace && !self.their_windows,
+            fair: only_pace && !self.their_windows && !self.suspend,
+            exact_quotas: !self.clock,
+        }
+    }
+}
+
+fn made(seed: u64) -> Made {
+    let mut rng = Rng::with_seed(seed);
+    let subset = Subset::drawn(&mut rng);
+    let hours = rng.u64(1..=4);
+    let end = hours * HOUR;
+    let known = [
+        Limits::TIER_1,
+        Limits { requests: 60, input: 1_000_000, output: 200_000 },
+        Limits { requests: 400, input: 40_000, output: 16_000 },
+        Limits { requests: 200, input: 200_000, output: 40_000 },
+        Limits { requests: 1_000, input: 450_000, output: 90_000 },
+    ];
+    let limits = known[rng.usize(..known.len())];
+    let counting = if rng.bool() { Counting::Reserved } else { Counting::AsProduced };
+    let clients = population(&mut rng, limits, end, seed, &subset);
+    let mut setup = plain(limits, counting, clients, seed);
+    setup.manner = manner(&mut rng, limits, counting, &subset);
+    setup.booted = [0, 5 * SECOND, HOUR, 1_000 * HOUR][rng.usize(..4)];
+    setup.rules.queue_max = [20, 300, 10_000][rng.usize(..3)];
+    if subset.ignorant {
+        setup.pacing.presumed = None;
+    }
+    headers(&mut rng, &mut setup, &subset);
+    quotas(&mut rng, &mut setup, &subset);
+    faults(&mut rng, &mut setup, &subset, limits, end);
+    let promises = subset.promises(&setup);
+    Made { setup, promises, hours }
+}
+
+fn manner(rng: &mut Rng, limits: Limits, counting: Counting, subset: &Subset) -> Manner {
+    let burst = [1, 1, 5, limits.requests / 4][rng.usize(..4)].max(1);
+    let hourly = (limits.input * 60) as f64;
+    let windows = if subset.their_windows {
+        vec![Allowance::new("5h", 5 * HOUR, hourly * rng.f64()), Allowance::new("7d", 168 * HOUR, hourly * 3.0)]
+    } else {
+        vec![]
+    };
+    Manner { counting, burst, ramp: subset.ramp, windows }
+}
+
+fn population(rng: &mut Rng, limits: Limits, end: u64, seed: u64, subset: &Subset) -> Vec<Client> {
+    let count = rng.u64(1..7);
+    // From a fifth of what is possible to three times as much, over all clients.
+    let times = rng.f64() * 2.8 + 0.2;
+    // Programs of one account send texts of much the same kind.
+    let density = rng.f64() * 80.0 + 220.0;
+    let spread = if subset.wild_sizes { 0.5 } else { 0.05 };
+    let mut clients: Vec<Client> =
+        (0..count).map(|n| client(rng, limits, end, seed, times / count as f64, n, subset)).collect();
+    for client in &mut clients {
+        client.size.tokens_per_kilobyte = density * (1.0 + spread * (rng.f64() - 0.5));
+    }
+    clients
+}
+
+fn client(rng: &mut Rng, limits: Limits, end: u64, seed: u64, times: f64, n: u64, subset: &Subset) -> Client {
+    let size = size(rng, limits, subset);
+    let per_minute = (limits.requests as f64)
+        .min(limits.input as f64 / (size.input.0 + size.input.1) as f64 * 2.0)
+        .min(limits.output as f64 / size.max_tokens as f64)
+        * times;
+    let from = rng.u64(..end / 2);
+    let arrivals = match rng.u64(..6) {
+        0 => Arrivals::AtOnce { at: from, count: (per_minute * 20.0) as u64 + 1 },
+        1 => Arrivals::Every {
+            gap: ((MINUTE as f64 / per_minute) as u64).max(SECOND / 20),
+            from: rng.u64(..MINUTE),
+            to: end,
+        },
+        2 => Arrivals::Closed { workers: rng.u64(1..4), pause: 30 * SECOND, from, to: end },
+        3 => Arrivals::Closed { workers: rng.u64(4..30), pause: SECOND, from, to: from + end / 3 },
+        _ => Arrivals::Poisson { per_minute: per_minute + 0.1, from: 0, to: end },
+    };
+    let class = Class::ALL[rng.usize(..3)];
+    let patience = [2 * SECOND, MINUTE, 10 * MINUTE, 10 * MINUTE, HOUR][rng.usize(..5)];
+    let mut client = Client::new(&format!("client-{n}"), class, arrivals, size, seed).patient(patience);
+    client.streams_permille = [0, 500, 1_000][rng.usize(..3)];
+    client.hangs_up_permille = [0, 0, 0, 100][rng.usize(..4)];
+    client.tenants = [0, 0, 5][rng.usize(..3)];
+    if subset.shares {
+        client.weight = rng.u32(1..5);
+        client.max_share = rng.bool().then(|| rng.u8(10..90));
+    }
+    client
+}
+
+fn size(rng: &mut Rng, limits: Limits, subset: &Subset) -> Size {
+    let input = rng.u64(20..limits.input / 6);
+    let output = rng.u64(4..limits.output / 20);
+    let max_tokens = output * rng.u64(1..3);
+    Size {
+        input: (input / 2 + 1, input),
+        cached: if rng.u64(..4) == 0 { (input, input * 4) } else { (0, 0) },
+        output: (output / 4 + 1, output),
+        max_tokens: max_tokens.min(limits.output / 2).max(output),
+        tokens_per_kilobyte: 250.0,
+        noise: if subset.wild_sizes { 0.5 } else { 0.03 },
+        tokens_per_second: rng.u64(20..200),
+    }
+}
+
+fn headers(rng: &mut Rng, setup: &mut Setup, subset: &Subset) {
+    setup.headers.tell_the_end = rng.bool();
+    if !subset.headers {
+        return;
+    }
+    setup.headers.late = [0, SECOND, 30 * SECOND][rng.usize(..3)];
+    setup.headers.missing = [0, 300, 1_000][rng.usize(..3)];
+    setup.headers.contradictory = [0, 0, 50][rng.usize(..3)];
+    setup.headers.garbage = [0, 0, 50][rng.usize(..3)];
+    setup.headers.terse = rng.bool();
+}
+
+fn quotas(rng: &mut Rng, setup: &mut Setup, subset: &Subset) {
+    if !subset.quotas {
+        return;
+    }
+    let price = Arc::new(price());
+    for client in &mut setup.clients {
+        client.price = Some(price.clone());
+    }
+    let usd = |rng: &mut Rng| Usd::from_nanos(rng.i64(100_000_000..20_000_000_000));
+    if rng.bool() {
+        let limit = Amount::Tokens(rng.u64(100_000..setup.limits.input * 120));
+        let length = Duration::from_secs([1, 5][rng.usize(..2)] * 3_600);
+        setup.pacing.windows.push(Window { name: "tokens".into(), limit, span: Span::Rolling(length) });
+    }
+    if rng.bool() {
+        let limit = Amount::Usd(usd(rng));
+        setup.pacing.windows.push(Window {
+            name: "5h".into(),
+            limit,
+            span: Span::Rolling(Duration::from_secs(18_000)),
+        });
+    }
+    for n in 0..rng.u64(..3) {
+        let scope = if n == 0 { Scope::Machine } else { Scope::Client(setup.clients[0].name.clone()) };
+        let period = [Period::Day, Period::Week, Period::Month][rng.usize(..3)];
+        setup.budgets.push(Budget { scope, period, limit: usd(rng), hard: rng.bool() });
+    }
+}
+
+pub(crate) fn price() -> Price {
+    let rate = |text: &str| Rate::per_mtok(text).expect("a rate");
+    let rates = Rates {
+        input: rate("3"),
+        cache_write_5m: rate("3.75"),
+        cache_write_1h: rate("6"),
+        cache_read: rate("0.3"),
+        output: rate("15"),
+    };
+    Price {
+        id: "sonnet@2025-09-29".into(),
+        model: crate::clients::MODEL.into(),
+        valid_from: None,
+        rates,
+        long_prompt: None,
+        us_only_permille: 1_000,
+        fast_permille: 1_000,
+        web_search: Usd::ZERO,
+        source: "tests/sim".into(),
+    }
+}
+
+fn faults(rng: &mut Rng, setup: &mut Setup, subset: &Subset, limits: Limits, end: u64) {
+    let mut all = vec![];
+    let mut some = |rng: &mut Rng, wanted: bool, make: &mut dyn FnMut(&mut Rng) -> Vec<Fault>| {
+        for _ in 0..if wanted { rng.u64(1..4) } else { 0 } {
+            let mut at = rng.u64(MINUTE..end);
+            for fault in make(rng) {
+                all.push((at, fault));
+                at += rng.u64(SECOND..10 * MINUTE);
+            }
+        }
+    };
+    some(rng, subset.lowered, &mut |rng| {
+        vec![Fault::Limits(limits.times(0.3 + rng.f64() * 0.6)), Fault::Limits(limits)]
+    });
+    some(rng, subset.raised, &mut |rng| {
+        let (once, again) = (1.0 + rng.f64(), 2.0 + rng.f64() * 2.0);
+        vec![Fault::Limits(limits.times(once)), Fault::Limits(limits.times(again))]
+    });
+    some(rng, subset.storm, &mut |rng| vec![Fault::Storm(rng.u64(SECOND..3 * MINUTE))]);
+    some(rng, subset.clock, &mut |rng| vec![Fault::Clock(rng.i64(-7_200_000..7_200_000))]);
+    some(rng, subset.suspend, &mut |rng| vec![Fault::Suspend(rng.u64(SECOND..HOUR))]);
+    some(rng, subset.crash, &mut |rng| {
+        vec![Fault::Crash { down: rng.u64(SECOND / 5..20 * SECOND), reboot: rng.u64(..4) == 0 }]
+    });
+    some(rng, subset.pause, &mut |rng| {
+        let class = Class::ALL[rng.usize(..3)];
+        vec![Fault::Pause(class), Fault::Resume(class)]
+    });
+    let clients: Vec<Size> = setup.clients.iter().map(|client| client.size).collect();
+    let mut next = 0;
+    some(rng, subset.reservation, &mut |rng| {
+        next += 1;
+        let id = ReservationId(CallId::new(Timestamp::default(), next));
+        let client = rng.usize(..clients.len());
+        let calls = rng.u64(1..100);
+        // As much as its calls will want, and a little more.
+        let Size { input, max_tokens, .. } = clients[client];
+        let (input, output) = (calls * input.1 * 11 / 10, calls * max_tokens);
+        let ttl = rng.u64(SECOND..30 * MINUTE);
+        vec![Fault::Reserve { client, id, calls, input, output, ttl }, Fault::Release { client, id }]
+    });
+    setup.faults = all;
+    never_fall(&mut setup.faults, subset);
+    if subset.stall {
+        setup.stall = if limits.requests > 100 { SECOND } else { [SECOND / 40, SECOND][rng.usize(..2)] };
+    }
+    if subset.outside {
+        let from = rng.u64(..end / 2);
+        let burst = rng.u64(1..8);
+        setup.others = Some(Others {
+            from,
+            to: from + end / 3,
+            burst,
+            every: MINUTE * burst / (limits.requests / 2),
+            input: limits.input / limits.requests,
+            output: limits.output / limits.requests,
+        });
+    }
+}
+
+/// Where nothing is to be lowered, limits only ever rise.
+fn never_fall(faults: &mut [(u64, Fault)], subset: &Subset) {
+    if subset.lowered {
+        return;
+    }
+    faults.sort_by_key(|(at, _)| *at);
+    let mut most = 0;
+    for (_, fault) in faults {
+        if let Fault::Limits(limits) = fault {
+            most = most.max(limits.requests);
+            *limits = limits.times(most as f64 / limits.requests as f64);
+        }
+    }
+}
+
+/// Runs one seed and returns its hours, its calls and its trace.
+fn run(seed: u64, loud: bool) -> (u64, usize, u64) {
+    let Made { setup, promises, hours } = made(seed);
+    let limits = setup.limits;
+    if loud {
+        eprintln!("{promises:?}\n{limits:?} {:?} {:?}", setup.manner, setup.headers);
+        for client in &setup.clients {
+            eprintln!("{}: {} {:?} {:?}", client.name, client.class, client.arrivals, client.size);
+        }
+    }
+    let mut world = World::new(setup);
+    world.watch.promise(promises, limits);
+    world.loud = loud;
+    world.run();
+    Watch::at_the_end(&mut world);
+    (hours, world.calls.len(), world.trace)
+}
+
+/// The seed in the message is all that is needed to see it again.
+fn survey(seeds: Range<u64>, hours: u64) -> (u64, u64, u64) {
+    let next = AtomicU64::new(seeds.start);
+    let (done, calls, count) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let work = || {
+        while done.load(Ordering::Relaxed) < hours {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, false)));
+            let (some, made, _) =
+                outcome.unwrap_or_else(|_| panic!("seed {seed} failed; replay it with: SIM_SEED={seed} make sim"));
+            done.fetch_add(some, Ordering::Relaxed);
+            calls.fetch_add(made as u64, Ordering::Relaxed);
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        for thread in (0..threads).map(|_| scope.spawn(work)).collect::<Vec<_>>() {
+            thread.join().unwrap_or_else(|why| std::panic::resume_unwind(why));
+        }
+    });
+    (count.into_inner(), done.into_inner(), calls.into_inner())
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a whole number, not {text:?}")))
+}
+
+#[test]
+fn what_was_promised_holds_in_a_thousand_hours_of_made_up_worlds() {
+    if let Some(seed) = from_environment("SIM_SEED") {
+        run(seed, std::env::var_os("SIM_QUIET").is_none());
+        return;
+    }
+    let hours = from_environment("SIM_HOURS").unwrap_or(HOURS);
+    let fresh = hours * FRESH_PERCENT / 100;
+    let base = fastrand::u64(1 << 32..1 << 62);
+    for (seeds, hours) in [(0..u64::MAX, hours - fresh), (base..u64::MAX, fresh)] {
+        let first = seeds.start;
+        let (count, hours, calls) = survey(seeds, hours);
+        eprintln!("{count} seeds from {first}: {hours} simulated hours, {calls} calls");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..10 {
+        assert_eq!(run(seed, false), run(seed, false));
+    }
+}
+
+#[test]
+fn arrivals_of_real_services_are_paced_without_a_refusal() {
+    let limits = Limits { requests: 50, input: 60_000, output: 16_000 };
+    for (name, hours) in
+        [("azure-code-2023.csv.gz", 1), ("servegen-small-24h.csv.gz", 6), ("mooncake-conversation.csv.gz", 1)]
+    {
+        let Some(rows) = traces::read(name) else {
+            eprintln!("no {name} beside the repository: not tried");
+            continue;
+        };
+        let clients = rows.into_iter().enumerate().map(|(n, rows)| {
+            let size = Size { noise: 0.03, ..Size::fixed(1, 1, 1_000) };
+            let rows: Vec<_> = rows.iter().copied().filter(|row| row.at < hours * HOUR).collect();
+            Client::new(
+                &format!("client-{n}"),
+                Class::Normal,
+                Arrivals::Trace { rows: Arc::new(rows), from: 0 },
+                size,
+                1,
+            )
+        });
+        let mut setup = plain(limits, Counting::Reserved, clients.collect(), 1);
+        setup.rules = Rules { queue_max: 1_000, ..Rules::default() };
+        let mut world = World::new(setup);
+        let promises = Promises {
+            no_refusals: true,
+            idle_at_most: Some(2 * SECOND),
+            class_order: true,
+            fair: true,
+            exact_quotas: true,
+        };
+        world.watch.promise(promises, limits);
+        world.run();
+        Watch::at_the_end(&mut world);
+        eprintln!(
+            "{name}: {} calls, {:.0} served, at most {} waiting, 0 refused by the upstream",
+            world.calls.len(),
+            world.upstream.taken.requests,
+            world.watch.most_waiting,
+        );
+    }
+}
