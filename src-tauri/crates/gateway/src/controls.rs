@@ -61,6 +61,11 @@ impl Gateway {
         self.pipeline().door.ask(|admission, _| admission.reservations())
     }
 
+    /// Ends when a client has made, extended or released a reservation since the last time this ended.
+    pub async fn reserved(&self) {
+        self.pipeline().reserved.notified().await;
+    }
+
     /// What would become of a call with this body that `client` sent now.
     pub fn outlook(&self, body: &[u8], client: &Client) -> Result<Outlook, NoOutlook> {
         let demand = self.pipeline().imagined(body, client);

@@ -17,7 +17,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::answers::{Answer, Metered};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
@@ -53,6 +53,8 @@ pub(crate) struct Pipeline {
     pub(crate) oddities: Seldom,
     pub(crate) words: Words,
     pub(crate) returning: Returning<OpenEntry>,
+    /// A client has made, extended or released a reservation.
+    pub(crate) reserved: Notify,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
