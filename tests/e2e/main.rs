@@ -1,10 +1,13 @@
 //! The real binary, from a client's socket to the ledger, over the simulator. Each module is one promise.
 
+mod account;
 mod bad_input;
 mod bench;
+mod budgets;
 mod bytes;
 mod canary;
 mod crash;
 mod flow;
 mod guard;
 mod hangup;
+mod queue;

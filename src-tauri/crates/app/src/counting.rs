@@ -123,3 +123,135 @@ pub(crate) async fn past(ledger: &Ledger, max_wait: Duration, now: Timestamp) ->
     });
     Ok(past.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use domain::admission::Admission;
+    use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry as Settled, Outcome, Source};
+    use domain::config::{Amount, Budget, Pacing, Period, Rules, Window};
+    use domain::time::Now;
+
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).expect("a time")
+    }
+
+    fn now() -> Timestamp {
+        at("2026-11-26T12:00:00Z")
+    }
+
+    async fn ledger(dir: &std::path::Path) -> Ledger {
+        let catalog = Arc::new(crate::data::catalog().expect("prices"));
+        let options = ledger::Options { durability: ledger::Durability::Process, catalog };
+        Ledger::open(dir, options).await.expect("a ledger").0
+    }
+
+    /// A call of 1,000 tokens in and 100 out, 400 more from the cache.
+    async fn settle(ledger: &Ledger, number: u128, started_at: Timestamp, cost: Option<Usd>) {
+        let who = Attribution { client: "ci".into(), ..Attribution::default() };
+        let id = CallId::new(started_at, number);
+        let (class, max_tokens, stream, body_bytes) = (Class::Normal, None, false, 1);
+        let call = Call { id, started_at, class, who, model: "m".into(), max_tokens, stream, body_bytes };
+        let attempt = Attempt {
+            number: 1,
+            upstream: "anthropic".into(),
+            opened_at: started_at,
+            status: Some(200),
+            request_id: None,
+            error: None,
+            maybe_billed: false,
+        };
+        let tokens = Tokens { input: 1_000, output: 100, cache_read: 400, ..Tokens::default() };
+        let settled = Settled {
+            call,
+            ended_at: started_at,
+            attempts: vec![attempt],
+            status: 200,
+            outcome: Outcome::Completed,
+            usage: Usage { tokens, ..Usage::default() },
+            cost,
+            price_id: cost.map(|_| "own".into()),
+            estimated: false,
+            source: Source::Gateway,
+            waited_ms: 0,
+            first_byte_ms: None,
+            total_ms: 0,
+            cache: CacheUse::Off,
+            error: None,
+        };
+        ledger.settle(&settled).await.expect("settled");
+    }
+
+    fn pacing(window: Window) -> Pacing {
+        Pacing {
+            presumed: None,
+            written: vec![],
+            guard_requests_permille: 960,
+            guard_tokens_permille: 930,
+            retry_after_buffer: Duration::ZERO,
+            windows: vec![window],
+        }
+    }
+
+    fn five_hours() -> Window {
+        let span = Span::Rolling(Duration::from_secs(18_000));
+        Window { name: "5h".into(), limit: Amount::Tokens(1_000_000), span }
+    }
+
+    #[tokio::test]
+    async fn a_restart_counts_budgets_and_a_rolling_window_that_nobody_remembers() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let ledger = Arc::new(ledger(dir.path()).await);
+        settle(&ledger, 1, at("2026-11-26T06:59:00Z"), Some(Usd::from_nanos(5))).await;
+        settle(&ledger, 2, at("2026-11-26T08:00:00Z"), Some(Usd::from_nanos(7))).await;
+        settle(&ledger, 3, at("2026-11-26T09:00:00Z"), None).await;
+        let (base_url, key) = ("http://127.0.0.1:9".to_owned(), None);
+        let upstream = gateway::Upstream { name: "anthropic".to_owned(), base_url, key, pacing: pacing(five_hours()) };
+        let mut memory = Memory::default();
+        find_windows(&ledger, std::slice::from_ref(&upstream), &mut memory, now()).await.expect("asked");
+        let began = memory.windows.first().map(|window| (window.since, window.resets_at));
+        assert_eq!(began, Some((at("2026-11-26T08:00:00Z"), at("2026-11-26T13:00:00Z"))));
+
+        let mut admission = Admission::new(&Rules::default());
+        admission.add_account("anthropic".into(), upstream.pacing);
+        let limit = Usd::from_nanos(1_000_000_000);
+        let budget = |scope| Budget { scope, period: Period::Day, limit, hard: false };
+        let now = Now { timestamp: now(), ..Now::default() };
+        admission.set_budgets(&[budget(Scope::Client("ci".into())), budget(Scope::Client("other".into()))], now);
+        admission.recall(memory, now);
+        let catalog = Arc::new(crate::data::catalog().expect("prices"));
+        let dearest = catalog.dearest(now.timestamp).expect("a price").clone();
+        let counted = Counted { ledger, catalog, upstreams: vec!["anthropic".to_owned()] };
+        let spent = counted.spent(&admission.quotas(now), now.timestamp).await.expect("counted");
+        let used: Vec<i64> = spent.iter().map(|(_, used)| *used).collect();
+        let tokens = Tokens { input: 1_000, output: 100, cache_read: 400, ..Tokens::default() };
+        let unpriced = dearest.cost(&Usage { tokens, ..Usage::default() }).as_nanos();
+        // What is read from the cache costs no quota; a call of unknown price counts at the dearest.
+        assert_eq!(used, [2_200, 12 + unpriced, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_window_that_is_remembered_is_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let ledger = ledger(dir.path()).await;
+        settle(&ledger, 1, at("2026-11-26T08:00:00Z"), None).await;
+        let (base_url, key) = ("http://127.0.0.1:9".to_owned(), None);
+        let upstream = gateway::Upstream { name: "anthropic".to_owned(), base_url, key, pacing: pacing(five_hours()) };
+        let known = |resets_at| KnownWindow {
+            account: "anthropic".into(),
+            name: "5h".into(),
+            used: 1,
+            since: at("2026-11-26T07:30:00Z"),
+            resets_at,
+            observed: false,
+        };
+        for (resets_at, began) in
+            [("2026-11-26T12:30:00Z", "2026-11-26T07:30:00Z"), ("2026-11-26T07:45:00Z", "2026-11-26T08:00:00Z")]
+        {
+            let mut memory = Memory { windows: vec![known(at(resets_at))], ..Memory::default() };
+            find_windows(&ledger, std::slice::from_ref(&upstream), &mut memory, now()).await.expect("asked");
+            assert_eq!(memory.windows.iter().map(|window| window.since).collect::<Vec<_>>(), [at(began)]);
+        }
+    }
+}

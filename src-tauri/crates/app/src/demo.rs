@@ -23,10 +23,16 @@ scheme = \"2025-09\"
 tier = \"1\"
 ";
 
-/// The user's own settings on a simulated upstream.
+/// The user's own settings on a simulated upstream; what nobody pays for is budgeted by nobody.
 pub(crate) fn settings(own: &Settings) -> Result<Settings, HostError> {
     let demo = settings::parse(UPSTREAM, &data::schemes()?).map(|demo| demo.upstreams);
-    Ok(Settings { upstreams: demo.unwrap_or_default(), durability: Durability::Process, ..own.clone() })
+    Ok(Settings {
+        upstreams: demo.unwrap_or_default(),
+        budgets: vec![],
+        background: None,
+        durability: Durability::Process,
+        ..own.clone()
+    })
 }
 
 /// A program that calls.

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use domain::admission::ReservationId;
 use domain::time::Now;
 use gateway::{Gateway, ProxyUse};
 use tokio::task::JoinSet;
@@ -17,8 +16,8 @@ use crate::settings::{BaseUrl, KeyRef};
 
 /// How much of what was learned a crash may take.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
-/// How much of a reservation.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// However many reservations come and go.
+const KEEP_APART: Duration = Duration::from_millis(100);
 /// The wall clock and the one that only goes on drift apart by less than this.
 const JUMP: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_secs(3_600);
@@ -67,19 +66,12 @@ impl Keeping {
 }
 
 async fn keep(gateway: Arc<Gateway>, keeper: Arc<Mutex<Keeper>>) {
-    let (mut held, mut kept_at) = (reservations(&gateway), clock::now().instant);
     loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let (now_held, now) = (reservations(&gateway), clock::now().instant);
-        if now_held != held || now.since(kept_at) >= KEEP_EVERY {
-            (held, kept_at) = (now_held, now);
-            save(&gateway, &keeper).await;
-        }
+        // A reservation is kept at once: a crash must not take it.
+        let _ = tokio::time::timeout(KEEP_EVERY, gateway.reserved()).await;
+        save(&gateway, &keeper).await;
+        tokio::time::sleep(KEEP_APART).await;
     }
-}
-
-fn reservations(gateway: &Gateway) -> Vec<ReservationId> {
-    gateway.reservations().iter().map(|held| held.id).collect()
 }
 
 /// On a thread of its own: calls must not wait for the disk.

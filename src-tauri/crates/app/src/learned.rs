@@ -158,7 +158,7 @@ impl Learned {
             limits: memory.limits.iter().map(LimitRow::of).collect(),
             closed: memory.closed.iter().map(ClosedRow::of).collect(),
             windows: memory.windows.iter().map(WindowRow::of).collect(),
-            estimates: memory.estimates.iter().map(|(account, learned)| EstimateRow::of(account, learned)).collect(),
+            estimates: memory.estimates.iter().filter_map(|(account, row)| EstimateRow::of(account, row)).collect(),
             reservations: memory.reservations.iter().map(|(account, held)| ReservationRow::of(account, held)).collect(),
             paused: memory.paused.iter().map(|class| class.name().to_owned()).collect(),
         }
@@ -242,19 +242,24 @@ impl WindowRow {
 }
 
 impl EstimateRow {
-    fn of(account: &Arc<str>, learned: &LearnedEstimate) -> EstimateRow {
-        EstimateRow {
+    /// JSON knows no number that is none; one such would make the whole file unreadable.
+    fn of(account: &Arc<str>, learned: &LearnedEstimate) -> Option<EstimateRow> {
+        let LearnedEstimate { model, client, calls, weights, spread, caution, templates, outputs, errors } = learned;
+        let of_templates = templates.iter().flat_map(|template| [template.offset, template.doubt]);
+        let figures = weights.iter().copied().chain([*spread, *caution]).chain(of_templates);
+        let sensible = figures.chain(errors.iter().copied().map(f64::from)).all(f64::is_finite);
+        sensible.then(|| EstimateRow {
             account: account.to_string(),
-            model: learned.model.to_string(),
-            client: learned.client.to_string(),
-            calls: learned.calls,
-            weights: learned.weights.clone(),
-            spread: learned.spread,
-            caution: learned.caution,
-            templates: learned.templates.iter().map(TemplateRow::of).collect(),
-            outputs: learned.outputs.clone(),
-            errors: learned.errors.clone(),
-        }
+            model: model.to_string(),
+            client: client.to_string(),
+            calls: *calls,
+            weights: weights.clone(),
+            spread: *spread,
+            caution: *caution,
+            templates: templates.iter().map(TemplateRow::of).collect(),
+            outputs: outputs.clone(),
+            errors: errors.clone(),
+        })
     }
 
     fn estimate(self) -> (Arc<str>, LearnedEstimate) {
@@ -274,8 +279,8 @@ impl EstimateRow {
 }
 
 impl TemplateRow {
-    fn of(learned: &LearnedTemplate) -> TemplateRow {
-        let LearnedTemplate { head, offset, doubt, outputs } = learned.clone();
+    fn of(template: &LearnedTemplate) -> TemplateRow {
+        let LearnedTemplate { head, offset, doubt, outputs } = template.clone();
         TemplateRow { head, offset, doubt, outputs }
     }
 
@@ -370,16 +375,17 @@ mod tests {
     }
 
     fn estimate() -> LearnedEstimate {
+        let template = LearnedTemplate { head: 7, offset: -12.5, doubt: 4.0, outputs: vec![30] };
         LearnedEstimate {
             model: "claude-sonnet-4-5".into(),
             client: "ci".into(),
-            calls: 7,
-            weights: vec![1.5, 0.25],
-            spread: 0.1,
-            caution: 3.0,
-            templates: vec![LearnedTemplate { head: 9, offset: 12.5, doubt: 4.0, outputs: vec![1, 2] }],
-            outputs: vec![3],
-            errors: vec![0.5, 1.0],
+            calls: 50,
+            weights: vec![1.0, 0.75],
+            spread: 0.25,
+            caution: 2.5,
+            templates: vec![template],
+            outputs: vec![100, 200],
+            errors: vec![0.5, 0.125],
         }
     }
 
@@ -410,6 +416,15 @@ mod tests {
         let strange = String::from_utf8(whole).expect("text").replace("input_tokens\"", "moons\"");
         std::fs::write(&file, strange).expect("written");
         assert_eq!(read(dir.path()).limits, []);
+    }
+
+    #[test]
+    fn a_figure_that_is_no_number_costs_its_own_row_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let broken = LearnedEstimate { spread: f64::NAN, ..estimate() };
+        let estimates = vec![("anthropic".into(), broken), ("anthropic".into(), estimate())];
+        kept(dir.path(), &Memory { estimates, ..memory() });
+        assert_eq!(read(dir.path()), memory());
     }
 
     #[test]

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use app::api::{Answer, Command, ReserveQuestion};
-use app::control::Desk;
 use app::view::ReservationView;
 use app::{clients, clock, process};
 use tokio::process::Child;
@@ -17,22 +16,14 @@ use crate::serve::{Stop, Stops};
 use crate::{Place, tell, unexpected};
 
 pub(crate) async fn reserve(place: &Place, reserve: Reserve) -> anyhow::Result<ExitCode> {
-    let desk = place.desk().await?;
-    let outcome = with_reservation(&desk, reserve).await;
-    desk.close().await?;
-    outcome
-}
-
-async fn with_reservation(desk: &Desk, reserve: Reserve) -> anyhow::Result<ExitCode> {
     // From here on no signal ends us before the reservation is given back.
     let mut stops = Stops::watch()?;
-    let Answer::Reservation(held) = desk.ask(Command::Reserve(question(&reserve))).await? else {
+    let Answer::Reservation(held) = place.ask(Command::Reserve(question(&reserve))).await? else {
         return Err(unexpected());
     };
     let ended = run(&held, reserve.command, &mut stops).await;
-    let released = desk.ask(Command::Release { id: held.id, client: held.client }).await;
-    // One that has expired is no failure: its end was told.
-    drop(released);
+    // Asked of whoever runs now: the app may have been restarted meanwhile. One that has expired is no failure.
+    drop(place.ask(Command::Release { id: held.id, client: held.client }).await);
     ended
 }
 

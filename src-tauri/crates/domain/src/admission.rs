@@ -443,14 +443,14 @@ impl Admission {
     }
 
     pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
-        let of_class = |waiter: &&Box<Waiter>| waiter.asked.class == class;
+        let of_class = || self.waiters.values().filter(|waiter| waiter.asked.class == class);
         let paused = self.paused[class as usize];
         let waits = |id: &&LaneId| !paused && self.lanes[id.0].queue.waiting(class) > 0;
         let etas = self.busy.iter().filter(waits);
         ClassQueue {
-            waiting: self.waiters.values().filter(of_class).count(),
+            waiting: of_class().count(),
             running: self.running[class as usize],
-            oldest: self.waiters.values().filter(of_class).map(|waiter| now.instant.since(waiter.asked.since)).max(),
+            oldest: of_class().map(|waiter| now.instant.since(waiter.asked.since)).max(),
             eta: etas.filter_map(|id| self.eta_of_class(*id, class, now)).max(),
             paused,
         }
@@ -941,6 +941,7 @@ impl Admission {
         let beyond = known.len() >= MODELS_MAX && !known.contains_key(model);
         let name = if beyond { "others".into() } else { self.group_name(account, model, fast) };
         let group = self.group(account, name, model, now);
+        self.accounts[account.0].estimates.meet(model);
         let matching = self.matching_lines(account, model);
         let written = matching.iter().flat_map(|line| self.written(account, *line, now)).collect();
         let next = LaneId(self.lanes.len());

@@ -126,14 +126,16 @@ impl Pipeline {
             }
             Reserving::Release { id } => {
                 let was = self.door.change(|admission, now| admission.release_reservation(id, &client.name, now));
+                self.reserved.notify_one();
                 return if was { Ok(released()) } else { Err(Error::NoReservation) };
             }
         };
+        if kept.is_ok() {
+            self.reserved.notify_one();
+        }
         kept.map(|kept| shown(&kept)).map_err(|why| self.words.not_reserved(&why, self.now()))
     }
-}
 
-impl Pipeline {
     fn ask_of(&self, client: &Client, wanted: &Wanted) -> Result<ReservationAsk, Error> {
         let now = self.now();
         let Wanted { model, calls, input_tokens, output_tokens, ttl } = wanted;

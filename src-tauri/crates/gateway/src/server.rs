@@ -213,6 +213,7 @@ fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
         oddities: Seldom::new(),
         words: Words::of(&config.rules, &config.upstreams),
         returning: Returning::default(),
+        reserved: Notify::new(),
     })
 }
 
