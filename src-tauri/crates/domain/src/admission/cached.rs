@@ -71,7 +71,7 @@ impl Conversations {
         let written = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
         let kept_for = if caching == Caching::OneHour { HOUR } else { FIVE_MINUTES };
         let turn = |tokens| Turn { at: now, tokens, kept_for };
-        let is_first = !self.known.contains_key(&(client, shape.opening));
+        let is_first = shape.messages <= 1 && !self.known.contains_key(&(client, shape.opening));
         self.remember((client, shape.opening), turn(tokens.cache_read.saturating_add(written)));
         if is_first {
             // The first turn of another conversation with the same head reads as much.
