@@ -785,7 +785,10 @@ impl Admission {
 
     /// The queue is full: the youngest call of the longest line gives way to one that is more urgent, or of a shorter line.
     fn make_room(&mut self, newcomer: &Waiter) -> bool {
-        let Row::Of(class) = newcomer.row else { return self.evict(Class::Background, 0) };
+        let Row::Of(class) = newcomer.row else {
+            // What is reserved is not refused, whoever else waits.
+            return Class::ALL.iter().rev().any(|other| self.evict(*other, 0));
+        };
         let less_urgent = Class::ALL.iter().rev().filter(|other| **other > class);
         if less_urgent.copied().any(|other| self.evict(other, 0)) {
             return true;

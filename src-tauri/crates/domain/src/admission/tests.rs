@@ -805,6 +805,21 @@ fn reservation_of(world: &World, calls: u64, ttl: Duration) -> ReservationAsk {
 }
 
 #[test]
+fn a_queue_full_of_critical_calls_makes_room_for_what_is_reserved() {
+    let rules = Rules { queue_max: 2, ..Rules::default() };
+    let mut world = World::by(&rules, tier_1(OutputCounting::AsProduced));
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let reserved = world.admission.reserve(ask, world.now()).expect("it fits");
+    for name in ["a", "b", "c"] {
+        world.offer(name, world.demand(SONNET, Class::Critical, name));
+    }
+    let own = Demand { reservation: Some(reserved.id), ..world.demand(SONNET, Class::Background, "migration") };
+    world.offer("migration", own);
+    world.run_until(secs(5));
+    assert!(!world.log.iter().any(|line| line.starts_with("migration!")), "{:?}", world.log);
+}
+
+#[test]
 fn a_full_queue_makes_room_for_the_more_urgent_and_for_shorter_lines() {
     let rules = Rules { queue_max: 5, ..Rules::default() };
     let mut world = World::by(&rules, tier_1(OutputCounting::AsProduced));
