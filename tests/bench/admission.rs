@@ -1,4 +1,4 @@
-//! What one decision costs while ten thousand calls wait.
+//! What one decision costs while so many calls wait: more by ten times as many, but not ten times more.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use domain::config::{Pacing, Rules, WrittenLimits};
 use domain::tier::MinuteLimits;
 use domain::time::{Instant, Now, Timestamp};
 
-const WAITING: usize = 10_000;
+pub(crate) const WAITING: [usize; 3] = [1_000, 10_000, 100_000];
 const DECISIONS: u32 = 20_000;
 
 /// A call comes and waits, another may go: the time of both together.
-pub(crate) fn one_decision() -> Duration {
-    let rules = Rules { queue_max: WAITING + 2, ..Rules::default() };
+pub(crate) fn one_decision(waiting: usize) -> Duration {
+    let rules = Rules { queue_max: waiting + 2, ..Rules::default() };
     let mut admission = Admission::new(&rules);
     let account = admission.add_account("upstream".into(), pacing());
     let demand = |i: usize, at: Instant| Demand {
@@ -40,7 +40,7 @@ pub(crate) fn one_decision() -> Duration {
     };
     let mut now = Instant::from_nanos(1);
     let mut tickets = Vec::new();
-    for i in 0..WAITING {
+    for i in 0..waiting {
         if let Ok(Verdict::Go(ticket)) = admission.offer(demand(i, now), both(now)) {
             tickets.push(ticket);
         }

@@ -74,7 +74,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
     drop(bed);
     streams(plan, &mut figures).await?;
     figures.overload = Some(overload::run(plan.overload_seconds).await?);
-    figures.decision = Some(admission::one_decision());
+    figures.decisions = admission::WAITING.map(|waiting| (waiting, admission::one_decision(waiting))).to_vec();
     table::print(&figures);
     Ok(())
 }
