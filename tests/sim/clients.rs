@@ -244,8 +244,12 @@ impl Talk {
         let before = self.tokens;
         (self.bytes, self.tokens, self.turns) =
             (self.bytes + bytes, self.tokens + tokens, self.turns.saturating_add(1));
-        let shape =
-            Shape { head: 1, opening: 1_000 + self.number, messages: 2 * self.turns - 1, ..Shape::of_words(self.bytes) };
+        let shape = Shape {
+            head: 1,
+            opening: 1_000 + self.number,
+            messages: 2 * self.turns - 1,
+            ..Shape::of_words(self.bytes)
+        };
         (shape, before)
     }
 }

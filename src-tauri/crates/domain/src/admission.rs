@@ -316,7 +316,12 @@ impl Admission {
         let group = self.lanes[ticket.lane.0].group;
         let account = self.groups[group].account;
         for reading in readings.limits.iter().chain(&readings.priority).filter(|reading| reading.limit > 0) {
+            let is_new = !self.groups[group].limits.contains_key(&reading.measure);
             let id = self.told(group, reading.measure, reading.limit, now.instant);
+            if is_new {
+                // The call that told of it was the first to draw on it.
+                self.resources.left(id, ticket.sent);
+            }
             self.resources.observe(id, *reading, ticket.sent, now.instant);
         }
         for reading in &readings.windows {
