@@ -3,6 +3,7 @@
 //! One decision over everything a call draws on: minutes, calls at once, windows and budgets. It gets all of it or
 //! none. The state machine takes the time as an argument; whoever owns it wakes it at `next_wake`.
 
+mod cached;
 mod decayed;
 mod demand;
 mod estimate;
@@ -21,6 +22,7 @@ mod reservation;
 mod reserving;
 mod token_bucket;
 mod view;
+mod waiter;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -35,12 +37,14 @@ pub use self::refusal::{Binding, LimitSource, QuotaSpent, Refusal};
 pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
 pub use self::view::{ClassQueue, Level, Outlook, Outside, WaitingCall};
 
+use self::cached::Conversations;
 use self::demand::Need;
 use self::gate::Gate;
 use self::minute::{ResourceId, Resources, Wait};
-use self::queue::{Head, Load, Path, Place, Queue, Rank, Row, Seat};
+use self::queue::{Head, Load, Place, Queue, Row, Seat};
 use self::quota::{QuotaId, Quotas, Shut, window_tokens};
 use self::reserving::Held;
+use self::waiter::{Asked, Terms, Waiter};
 use crate::call::Class;
 use crate::catalog;
 use crate::config::{Budget, Pacing, Rules, WrittenLimits};
@@ -88,6 +92,8 @@ struct Lane {
     group: usize,
     written: Vec<ResourceId>,
     queue: Queue,
+    /// What its head comes to, and how much had been learned when that was found.
+    head: Option<(WaiterId, u64, Terms)>,
 }
 
 #[derive(Debug)]
@@ -103,6 +109,9 @@ struct Account {
     /// By line of the settings: one resource for each measure it names.
     written: BTreeMap<usize, Vec<ResourceId>>,
     estimates: Estimates,
+    conversations: Conversations,
+    /// Calls that have taught something.
+    lessons: u64,
 }
 
 /// Model names are what clients write. Those beyond this many share one group.
@@ -117,43 +126,14 @@ const KNOWN_AFTER: Duration = Duration::from_secs(1);
 /// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
 const HOPE_PERCENT: u32 = 80;
 
-#[derive(Debug)]
-struct Waiter {
-    lane: LaneId,
-    row: Row,
-    /// Where it sits, once it waits.
-    seat: Seat,
-    /// Someone put it before all others by hand.
-    raised: bool,
-    need: Need,
-    guessed: Estimate,
-    output_likely: u64,
-    worst_cost: Usd,
-    quotas: Arc<[QuotaId]>,
-    demand: Demand,
-}
-
-impl Waiter {
-    fn place(&self, waiter: WaiterId) -> Place {
-        let since = if self.raised { Instant::default() } else { self.demand.since };
-        Place { since, waiter }
+impl Account {
+    /// What a call came to teaches what the next will.
+    fn learn(&mut self, ticket: &Ticket, usage: &Usage, now: Instant) {
+        let Ticket { model, client, shape, caching, guessed, .. } = ticket;
+        self.lessons += 1;
+        self.estimates.learn(model, client, shape, *guessed, usage.tokens.prompt(), usage.tokens.output);
+        self.conversations.learn(client, shape, *caching, &usage.tokens, now);
     }
-
-    fn path(&self) -> Path {
-        path(&self.demand)
-    }
-
-    /// What it will probably take.
-    fn load(&self) -> Load {
-        Load { calls: 1, input: self.guessed.likely, output: self.output_likely }
-    }
-}
-
-fn path(demand: &Demand) -> Path {
-    let Demand { client, weight, max_share, tenant, .. } = demand;
-    let client = Rank { name: client.clone(), weight: *weight, max_share: *max_share };
-    let tenant = Rank { name: tenant.clone().unwrap_or_default(), weight: 1, max_share: *max_share };
-    [client, tenant]
 }
 
 /// The state of all limits, and everyone who waits for them.
@@ -172,7 +152,7 @@ pub struct Admission {
     /// Lines that wait for a budget, by the budget.
     parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Seat)>>,
     reservations: BTreeMap<ReservationId, Held>,
-    waiters: BTreeMap<WaiterId, Waiter>,
+    waiters: BTreeMap<WaiterId, Box<Waiter>>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
     next_waiter: u64,
     /// Refusals that came to be outside of `decide`, which tells them.
@@ -236,6 +216,8 @@ impl Admission {
             by_model: BTreeMap::new(),
             written: BTreeMap::new(),
             estimates: Estimates::fresh(),
+            conversations: Conversations::default(),
+            lessons: 0,
         });
         id
     }
@@ -250,13 +232,13 @@ impl Admission {
     /// Goes at once, waits, or learns why not and until when.
     pub fn offer(&mut self, demand: Demand, now: Now) -> Result<Verdict, Refusal> {
         self.refresh(now);
-        let waiter = self.waiter(demand, now);
+        let (waiter, terms) = self.waiter(demand, now);
         if let Some(refusal) = self.spent_beyond(&waiter, now) {
             return Err(refusal);
         }
-        let (wait, by, covered) = self.wait(&waiter, now.instant);
+        let (wait, by, covered) = self.wait(&waiter, terms.need, now.instant);
         if wait == Wait::None && self.busy.is_empty() && !self.is_shut(&waiter, now) {
-            return Ok(Verdict::Go(self.grant(waiter, covered, now)));
+            return Ok(Verdict::Go(self.grant(waiter, terms, covered, now)));
         }
         if let Some(refusal) = self.too_late(&waiter, wait, by, now) {
             return Err(refusal);
@@ -316,7 +298,7 @@ impl Admission {
         let Some(mut raised) = self.waiters.remove(&waiter) else { return false };
         self.leave_queue(&raised, waiter, None, Instant::default());
         raised.raised = true;
-        raised.demand.class = Class::Critical;
+        raised.asked.class = Class::Critical;
         raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
         self.join_queue(raised, waiter);
         true
@@ -365,14 +347,7 @@ impl Admission {
         let (usage, cost) = match spent {
             Spent::Nothing => (None, None),
             Spent::Told { usage, cost } => {
-                self.accounts[group.account.0].estimates.learn(
-                    &ticket.model,
-                    &ticket.client,
-                    &ticket.shape,
-                    ticket.guessed,
-                    usage.tokens.prompt(),
-                    usage.tokens.output,
-                );
+                self.accounts[group.account.0].learn(&ticket, usage, now.instant);
                 (Some(usage), cost)
             }
             Spent::Presumed { usage, cost } => (Some(usage), cost),
@@ -434,18 +409,14 @@ impl Admission {
     /// What would become of a call that came now.
     pub fn outlook(&mut self, demand: Demand, now: Now) -> Outlook {
         self.refresh(now);
-        let Demand { max_tokens, price, .. } = demand.clone();
-        let waiter = self.waiter(demand, now);
-        let estimates = &self.accounts[waiter.demand.account.0].estimates;
-        let Demand { model, client, shape, .. } = &waiter.demand;
-        let output = estimates.output(model, client, shape, max_tokens);
-        let likely = cost_at(&waiter.demand, waiter.guessed.likely, output.likely);
-        let (wait, by, _) = self.wait(&waiter, now.instant);
+        let (waiter, Terms { need, prompt, answer, worst_cost }) = self.waiter(demand, now);
+        let (wait, by, _) = self.wait(&waiter, need, now.instant);
+        let is_priced = waiter.asked.price.is_some();
         Outlook {
-            input: waiter.guessed,
-            output,
-            cost_likely: price.is_some().then_some(likely),
-            cost_worst: price.is_some().then_some(waiter.worst_cost),
+            input: prompt,
+            output: answer,
+            cost_likely: is_priced.then(|| waiter.asked.cost(prompt.likely, answer.likely)),
+            cost_worst: is_priced.then_some(worst_cost),
             wait: self.eta(&waiter, wait, now),
             binding: by.map(|id| self.resources.binding(id)),
         }
@@ -472,14 +443,14 @@ impl Admission {
     }
 
     pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
-        let of_class = |waiter: &&Waiter| waiter.demand.class == class;
+        let of_class = || self.waiters.values().filter(|waiter| waiter.asked.class == class);
         let paused = self.paused[class as usize];
         let waits = |id: &&LaneId| !paused && self.lanes[id.0].queue.waiting(class) > 0;
         let etas = self.busy.iter().filter(waits);
         ClassQueue {
-            waiting: self.waiters.values().filter(of_class).count(),
+            waiting: of_class().count(),
             running: self.running[class as usize],
-            oldest: self.waiters.values().filter(of_class).map(|waiter| now.instant.since(waiter.demand.since)).max(),
+            oldest: of_class().map(|waiter| now.instant.since(waiter.asked.since)).max(),
             eta: etas.filter_map(|id| self.eta_of_class(*id, class, now)).max(),
             paused,
         }
@@ -494,11 +465,19 @@ impl Admission {
     }
 
     fn waiting_call(&self, id: WaiterId, waiter: &Waiter, now: Now) -> WaitingCall {
-        let Demand { call, account, class, client, tenant, model, since, .. } = waiter.demand.clone();
-        let (wait, ..) = self.wait(waiter, now.instant);
-        let eta = self.eta(waiter, wait, now);
-        let waited = now.instant.since(since);
-        WaitingCall { waiter: id, call, account, class, client, tenant, model, waited, eta }
+        let Asked { call, account, class, client, tenant, model, since, .. } = &waiter.asked;
+        let (wait, ..) = self.wait(waiter, self.terms(waiter, now.instant).need, now.instant);
+        WaitingCall {
+            waiter: id,
+            call: *call,
+            account: *account,
+            class: *class,
+            client: client.clone(),
+            tenant: tenant.clone(),
+            model: model.clone(),
+            waited: now.instant.since(*since),
+            eta: self.eta(waiter, wait, now),
+        }
     }
 
     /// Periods that have ended, ramps that have gone on, reservations that are over.
@@ -582,9 +561,9 @@ impl Admission {
             return None;
         }
         waiter.quotas.iter().find_map(|id| {
-            let shut = self.quotas.shut(*id, waiter.demand.class, now.timestamp)?;
+            let shut = self.quotas.shut(*id, waiter.asked.class, now.timestamp)?;
             let reopens = self.reopens(*id, shut, now)?;
-            (reopens > waiter.demand.deadline).then(|| self.shut_refusal(*id, shut))
+            (reopens > waiter.asked.deadline).then(|| self.shut_refusal(*id, shut))
         })
     }
 
@@ -607,7 +586,7 @@ impl Admission {
 
     /// Something other than the minute's limits keeps it.
     fn is_shut(&self, waiter: &Waiter, now: Now) -> bool {
-        let class = waiter.demand.class;
+        let class = waiter.asked.class;
         let spent = || waiter.quotas.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some());
         waiter.row != Row::Reserved && (self.paused[class as usize] || spent())
     }
@@ -620,7 +599,7 @@ impl Admission {
             Wait::None | Wait::UntilOneEnds => Duration::ZERO,
         };
         let hoped = surely.max(eta / 100 * HOPE_PERCENT);
-        let late = now.instant.after(hoped) > waiter.demand.deadline;
+        let late = now.instant.after(hoped) > waiter.asked.deadline;
         let by = by.or_else(|| self.slowest(waiter, now.instant));
         let binding = by.map(|id| self.resources.binding(id));
         late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
@@ -633,7 +612,7 @@ impl Admission {
             Wait::None => Duration::ZERO,
             Wait::UntilOneEnds => return None,
         };
-        let class = waiter.demand.class;
+        let class = waiter.asked.class;
         if waiter.row == Row::Reserved {
             return Some(own);
         }
@@ -680,8 +659,9 @@ impl Admission {
         // What an earlier head waits for, a later one must not take.
         let mut held = BTreeSet::new();
         while let Some(((row, _, id), next)) = turns.pop_first() {
+            let Some(terms) = self.terms_of_head(id, next, now.instant) else { continue };
             let Some(waiter) = self.waiters.get(&next) else { continue };
-            let (wait, by, covered) = self.wait(waiter, now.instant);
+            let (wait, by, covered) = self.wait(waiter, terms.need, now.instant);
             if wait != Wait::None {
                 held.extend(by);
             } else if self.draws_on(id).any(|resource| held.contains(&resource)) {
@@ -690,7 +670,7 @@ impl Admission {
                 self.park(id, row, next, quota);
                 turns.extend(self.turn(id, now));
             } else {
-                admitted.extend(self.release(next, covered, now));
+                admitted.extend(self.release(next, terms, covered, now));
                 turns.extend(self.turn(id, now));
             }
         }
@@ -715,7 +695,24 @@ impl Admission {
 
     fn wait_of_head(&self, id: LaneId, now: Now) -> Option<Wait> {
         let Head { place, .. } = self.head(id, now)?;
-        Some(self.wait(self.waiters.get(&place.waiter)?, now.instant).0)
+        let waiter = self.waiters.get(&place.waiter)?;
+        let known = self.lanes[id.0].head.filter(|(head, ..)| *head == place.waiter);
+        let terms = known.map_or_else(|| self.terms(waiter, now.instant), |(_, _, terms)| terms);
+        Some(self.wait(waiter, terms.need, now.instant).0)
+    }
+
+    /// What the head of a lane comes to by what is known now: others may have taught something while it waited.
+    fn terms_of_head(&mut self, lane: LaneId, head: WaiterId, now: Instant) -> Option<Terms> {
+        let waiter = self.waiters.get(&head)?;
+        let lessons = self.accounts[waiter.asked.account.0].lessons;
+        if let Some((known, then, terms)) = self.lanes[lane.0].head
+            && (known, then) == (head, lessons)
+        {
+            return Some(terms);
+        }
+        let terms = self.terms(waiter, now);
+        self.lanes[lane.0].head = Some((head, lessons, terms));
+        Some(terms)
     }
 
     /// When a window, a budget or business hours change what may go.
@@ -730,7 +727,7 @@ impl Admission {
         if waiter.row == Row::Reserved {
             return None;
         }
-        let shut = |id: &&QuotaId| self.quotas.shut(**id, waiter.demand.class, now.timestamp).is_some();
+        let shut = |id: &&QuotaId| self.quotas.shut(**id, waiter.asked.class, now.timestamp).is_some();
         waiter.quotas.iter().find(shut).copied()
     }
 
@@ -753,10 +750,10 @@ impl Admission {
         }
     }
 
-    fn release(&mut self, id: WaiterId, covered: bool, now: Now) -> Option<Decision> {
+    fn release(&mut self, id: WaiterId, terms: Terms, covered: bool, now: Now) -> Option<Decision> {
         let waiter = self.waiters.remove(&id)?;
-        self.leave_queue(&waiter, id, Some(waiter.need.size()), now.instant);
-        Some((id, Ok(self.grant(waiter, covered, now))))
+        self.leave_queue(&waiter, id, Some(terms.need.size()), now.instant);
+        Some((id, Ok(self.grant(*waiter, terms, covered, now))))
     }
 
     fn expire(&mut self, now: Now) -> Vec<Decision> {
@@ -770,7 +767,7 @@ impl Admission {
     }
 
     fn why_late(&self, late: &Waiter, now: Now) -> Refusal {
-        let class = late.demand.class;
+        let class = late.asked.class;
         let quotas = || late.quotas.iter().find_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
         if late.row != Row::Reserved {
             if self.paused[class as usize] {
@@ -780,7 +777,7 @@ impl Admission {
                 return self.shut_refusal(id, shut);
             }
         }
-        let (wait, by, _) = self.wait(late, now.instant);
+        let (wait, by, _) = self.wait(late, self.terms(late, now.instant).need, now.instant);
         let not_before = self.eta(late, wait, now).map(|eta| now.instant.after(eta));
         let by = by.or_else(|| self.slowest(late, now.instant));
         Refusal::Deadline { binding: by.map(|id| self.resources.binding(id)), not_before }
@@ -809,12 +806,12 @@ impl Admission {
     fn enqueue(&mut self, waiter: Waiter) -> WaiterId {
         let id = WaiterId(self.next_waiter);
         self.next_waiter += 1;
-        self.join_queue(waiter, id);
+        self.join_queue(Box::new(waiter), id);
         id
     }
 
-    fn join_queue(&mut self, mut waiter: Waiter, id: WaiterId) {
-        self.deadlines.insert((waiter.demand.deadline, id));
+    fn join_queue(&mut self, mut waiter: Box<Waiter>, id: WaiterId) {
+        self.deadlines.insert((waiter.asked.deadline, id));
         let queue = &mut self.lanes[waiter.lane.0].queue;
         waiter.seat = queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
         self.busy.insert(waiter.lane);
@@ -822,7 +819,7 @@ impl Admission {
     }
 
     fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {
-        self.deadlines.remove(&(waiter.demand.deadline, id));
+        self.deadlines.remove(&(waiter.asked.deadline, id));
         let queue = &mut self.lanes[waiter.lane.0].queue;
         queue.remove(waiter.row, waiter.seat, waiter.place(id), waiter.load(), served, now);
         if queue.is_empty() {
@@ -830,37 +827,37 @@ impl Admission {
         }
     }
 
-    fn grant(&mut self, waiter: Waiter, covered: bool, now: Now) -> Ticket {
-        let Waiter { lane, need, guessed, worst_cost, quotas, demand, row, .. } = waiter;
-        let covered_by = if covered { demand.reservation } else { None };
+    fn grant(&mut self, waiter: Waiter, terms: Terms, covered: bool, now: Now) -> Ticket {
+        let Waiter { asked, lane, row, quotas, .. } = waiter;
+        let Terms { need, prompt, worst_cost, .. } = terms;
+        let covered_by = if covered { asked.reservation } else { None };
         let taken: Vec<ResourceId> = self.draws_on(lane).collect();
         for id in &taken {
             self.resources.take(*id, need, covered_by, now.instant);
         }
         self.groups[self.lanes[lane.0].group].gate.passed(now.instant);
-        self.running[demand.class as usize] += 1;
-        if let (Row::Reserved, Some(id)) = (row, demand.reservation) {
+        self.running[asked.class as usize] += 1;
+        if let (Row::Reserved, Some(id)) = (row, asked.reservation) {
             self.use_reservation(id, worst_cost, need.size());
         }
         for id in quotas.iter() {
             self.quotas.reserve(*id, worst_cost, need.size(), now.timestamp);
         }
-        let Demand { class, model, client, shape, price, .. } = demand;
-        let (sent, live_cost) = (now.instant, Usd::ZERO);
         Ticket {
             lane,
-            class,
-            model,
-            client,
-            shape,
-            price,
-            guessed,
+            class: asked.class,
+            model: asked.model,
+            client: asked.client,
+            shape: asked.shape,
+            caching: asked.caching,
+            price: asked.price,
+            guessed: prompt,
             need,
-            sent,
+            sent: now.instant,
             taken,
             quotas,
             worst_cost,
-            live_cost,
+            live_cost: Usd::ZERO,
             covered_by,
         }
     }
@@ -879,20 +876,17 @@ impl Admission {
     }
 
     /// What keeps a call, which limit binds, and whether its reservation pays.
-    fn wait(&self, waiter: &Waiter, now: Instant) -> (Wait, Option<ResourceId>, bool) {
+    fn wait(&self, waiter: &Waiter, need: Need, now: Instant) -> (Wait, Option<ResourceId>, bool) {
         let closed = self.groups[self.lanes[waiter.lane.0].group].gate.opens(now).map_or(Wait::None, Wait::Until);
         let worst = |waits: &mut dyn Iterator<Item = (Wait, Option<ResourceId>)>| {
             waits.filter(|(wait, _)| *wait != Wait::None).fold((closed, None), std::cmp::Ord::max)
         };
-        let common =
-            worst(&mut self.draws_on(waiter.lane).map(|id| (self.resources.wait(id, waiter.need, now), Some(id))));
-        let Some(by) = waiter.demand.reservation.filter(|_| waiter.row == Row::Reserved) else {
+        let common = worst(&mut self.draws_on(waiter.lane).map(|id| (self.resources.wait(id, need, now), Some(id))));
+        let Some(by) = waiter.asked.reservation.filter(|_| waiter.row == Row::Reserved) else {
             return (common.0, common.1, false);
         };
         let own = worst(
-            &mut self
-                .draws_on(waiter.lane)
-                .map(|id| (self.resources.wait_reserved(id, waiter.need, by, now), Some(id))),
+            &mut self.draws_on(waiter.lane).map(|id| (self.resources.wait_reserved(id, need, by, now), Some(id))),
         );
         if own.0 <= common.0 { (own.0, own.1, true) } else { (common.0, common.1, false) }
     }
@@ -902,41 +896,40 @@ impl Admission {
         self.groups[lane.group].limits.values().chain(&lane.written).copied()
     }
 
-    fn waiter(&mut self, demand: Demand, now: Now) -> Waiter {
+    fn waiter(&mut self, demand: Demand, now: Now) -> (Waiter, Terms) {
         let lane = self.lane(demand.account, &demand.model, demand.fast, now.instant);
         let row = match demand.reservation.filter(|id| self.holds_reservation(*id, &demand, lane)) {
             Some(_) => Row::Reserved,
             None => Row::Of(demand.class),
         };
-        let estimates = &self.accounts[demand.account.0].estimates;
-        let guessed = estimates.input(&demand.model, &demand.client, &demand.shape);
-        let Estimate { likely, high } =
-            estimates.output(&demand.model, &demand.client, &demand.shape, demand.max_tokens);
-        let (output, loose_output) = match self.groups[self.lanes[lane.0].group].output {
-            // The upstream takes as much itself.
-            OutputCounting::Reserved => (demand.max_tokens.unwrap_or(high), 0),
-            OutputCounting::AsProduced => (high, high),
-        };
-        let loose_input = match demand.caching {
-            Caching::None => guessed.high.saturating_sub(guessed.likely - guessed.likely / 20),
-            // It may all be read from the cache.
-            Caching::FiveMinutes | Caching::OneHour => guessed.high,
-        };
-        let worst_cost = cost_at(&demand, guessed.high, demand.max_tokens.unwrap_or(high));
         let quotas = self.quotas.of(&demand);
-        let need = Need { input: guessed.high, output, loose_input, loose_output };
-        Waiter {
-            lane,
-            row,
-            seat: Seat::default(),
-            raised: false,
-            need,
-            guessed,
-            output_likely: likely,
-            worst_cost,
-            quotas,
-            demand,
-        }
+        let (asked, seat, raised) = (Asked::of(demand), Seat::default(), false);
+        let mut waiter = Waiter { asked, lane, row, seat, raised, quotas, input: 0, output: 0 };
+        let terms = self.terms(&waiter, now.instant);
+        (waiter.input, waiter.output) = (terms.need.input, terms.answer.likely);
+        (waiter, terms)
+    }
+
+    fn terms(&self, Waiter { asked, lane, .. }: &Waiter, now: Instant) -> Terms {
+        let Group { output, cache_reads_count, .. } = &self.groups[self.lanes[lane.0].group];
+        let account = &self.accounts[asked.account.0];
+        let prompt = account.estimates.input(&asked.model, &asked.client, &asked.shape);
+        let answer = account.estimates.output(&asked.model, &asked.client, &asked.shape, asked.max_tokens);
+        let reads = if *cache_reads_count { Caching::None } else { asked.caching };
+        let counted = account.conversations.counted(&asked.client, &asked.shape, reads, prompt, now);
+        let loose_input = match reads {
+            Caching::None => counted.high.saturating_sub(counted.likely - counted.likely / 20),
+            // It may all be read from the cache.
+            Caching::FiveMinutes | Caching::OneHour => counted.high,
+        };
+        let (output, loose_output) = match output {
+            // The upstream takes as much itself.
+            OutputCounting::Reserved => (asked.max_tokens.unwrap_or(answer.high), 0),
+            OutputCounting::AsProduced => (answer.high, answer.high),
+        };
+        let need = Need { input: counted.high, output, loose_input, loose_output };
+        let worst_cost = asked.cost(prompt.high, asked.max_tokens.unwrap_or(answer.high));
+        Terms { need, prompt, answer, worst_cost }
     }
 
     /// The lane of a model; made, with its limits, when the model is first seen.
@@ -948,12 +941,13 @@ impl Admission {
         let beyond = known.len() >= MODELS_MAX && !known.contains_key(model);
         let name = if beyond { "others".into() } else { self.group_name(account, model, fast) };
         let group = self.group(account, name, model, now);
+        self.accounts[account.0].estimates.meet(model);
         let matching = self.matching_lines(account, model);
         let written = matching.iter().flat_map(|line| self.written(account, *line, now)).collect();
         let next = LaneId(self.lanes.len());
         let id = *self.accounts[account.0].lanes.entry((group, matching)).or_insert(next);
         if id == next {
-            self.lanes.push(Lane { group, written, queue: Queue::default() });
+            self.lanes.push(Lane { group, written, queue: Queue::default(), head: None });
         }
         if !beyond {
             self.accounts[account.0].by_model.entry(model.clone()).or_default()[usize::from(fast)] = Some(id);
@@ -1028,17 +1022,6 @@ fn measures(limits: MinuteLimits) -> impl Iterator<Item = (Measure, u64)> {
 fn counted(tokens: &Tokens, cache_reads_count: bool) -> Need {
     let read = if cache_reads_count { 0 } else { tokens.cache_read };
     Need::exactly(tokens.prompt().saturating_sub(read), tokens.output)
-}
-
-/// What so many tokens cost, the prompt at the rate of what the body asks the cache to keep.
-fn cost_at(demand: &Demand, input: u64, output: u64) -> Usd {
-    let Some(price) = &demand.price else { return Usd::ZERO };
-    let prompt = match demand.caching {
-        Caching::None => Tokens { input, ..Tokens::default() },
-        Caching::FiveMinutes => Tokens { cache_write_5m: input, ..Tokens::default() },
-        Caching::OneHour => Tokens { cache_write_1h: input, ..Tokens::default() },
-    };
-    price.cost(&Usage { tokens: Tokens { output, ..prompt }, fast: demand.fast, ..Usage::default() })
 }
 
 #[cfg(test)]

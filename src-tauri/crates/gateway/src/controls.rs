@@ -1,6 +1,6 @@
 //! What shells see of admission, and what they change in it by hand.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use domain::admission::{
     AccountId, ClassQueue, EstimateError, Level, Memory, Outlook, Outside, Past, QuotaKey, QuotaLevel, Reservation,
@@ -141,15 +141,14 @@ impl Pipeline {
     /// The budgets of the settings and of all clients are in force from now on.
     pub(crate) fn renew_budgets(&self) {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut own: Vec<&Arc<Client>> = clients.values().collect();
-        own.sort_by(|a, b| a.name.cmp(&b.name));
-        let budgets: Vec<Budget> =
-            self.words.budgets().into_iter().chain(own.into_iter().flat_map(|c| of_client(c))).collect();
+        let mut budgets: Vec<Budget> = clients.values().flat_map(|client| own_budgets(client)).collect();
+        // The last of two for the same says whether it is hard: a client's own never is.
+        budgets.extend(self.words.budgets());
         self.door.change(|admission, now| admission.set_budgets(&budgets, now));
     }
 }
 
-fn of_client(client: &Client) -> impl Iterator<Item = Budget> {
+fn own_budgets(client: &Client) -> impl Iterator<Item = Budget> {
     let periods = [(Period::Day, client.daily), (Period::Week, client.weekly), (Period::Month, client.monthly)];
     periods.into_iter().filter_map(|(period, limit)| {
         Some(Budget { scope: Scope::Client(client.name.clone()), period, limit: limit?, hard: false })

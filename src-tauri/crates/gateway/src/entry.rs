@@ -466,7 +466,7 @@ impl Drop for OpenEntry {
         if !panicked && self.is_kept() {
             return;
         }
-        let ours = panicked || self.pipeline.has_stopped();
+        let ours = panicked || (self.left.is_none() && self.pipeline.has_stopped());
         let outcome = if ours { Outcome::Interrupted } else { Outcome::Cancelled };
         let status = if self.first_byte.is_some() {
             self.attempts.last().and_then(|attempt| attempt.status).unwrap_or(0)

@@ -27,12 +27,14 @@ mod connection;
 mod controls;
 mod departing;
 mod door;
+mod entering;
 mod entry;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
 mod guard;
 mod headers;
+mod heeding;
 mod live;
 mod meter;
 mod passing;

@@ -8,12 +8,11 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::{Demand, Readings, Refusal};
+use domain::admission::Demand;
 use domain::call::{CacheUse, Outcome};
 use domain::catalog::Catalog;
 use domain::config::Client;
-use domain::price::Price;
-use domain::time::{Now, Timestamp};
+use domain::time::Now;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
@@ -23,17 +22,16 @@ use tokio::sync::{Notify, watch};
 use crate::answers::{Answer, Metered};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
 use crate::departing::{Departing, Departure};
-use crate::door::{Door, Entered, Pass};
-use crate::entry::{Ending, OpenEntry, Prompt};
+use crate::door::Door;
+use crate::entry::{Ending, OpenEntry};
 use crate::error::Error;
 use crate::live::Live;
-use crate::returning::{Returning, Sameness, Taken};
+use crate::returning::Returning;
 use crate::seldom::Seldom;
 use crate::upstream::{self, NoAnswer, Upstream};
-use crate::wire::anthropic::limits::{self, Refused, Told};
 use crate::wire::anthropic::{self, NotACall};
 use crate::words::Words;
-use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers, meter};
+use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers};
 
 /// Everything a call meets on its way.
 pub(crate) struct Pipeline {
@@ -73,9 +71,6 @@ pub(crate) enum Phase {
 
 /// After so many answers 429 the client gets the last.
 const LIMITED_MAX: u32 = 3;
-/// A refusal's body is small; a larger one is passed on instead of kept.
-const REFUSAL_BYTES_MAX: u64 = 64 << 10;
-
 impl Pipeline {
     /// One call, whole. Whatever happens in it, its entry is closed exactly once.
     pub(crate) async fn call(self: &Arc<Self>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
@@ -188,43 +183,6 @@ impl Pipeline {
         }
     }
 
-    fn demand(&self, entry: &OpenEntry, client: &Client, upstream: &Upstream, request: &HeaderMap) -> Demand {
-        let (call, Prompt { shape, fast, caching }) = (entry.call(), entry.prompt());
-        Demand {
-            call: call.id,
-            account: upstream.account,
-            model: call.model.clone(),
-            fast,
-            class: call.class,
-            client: call.who.client.clone(),
-            weight: client.weight,
-            max_share: client.max_share,
-            tenant: call.who.tenant.clone(),
-            person: call.who.person.clone(),
-            project: call.who.project.clone(),
-            shape,
-            max_tokens: call.max_tokens,
-            caching,
-            price: self.price(&call.model, call.started_at),
-            reservation: headers::reservation(request),
-            since: entry.since(),
-            deadline: entry.came().after(headers::max_wait(request, self.max_wait)),
-        }
-    }
-
-    /// What a client would ask for, had it sent this body now.
-    pub(crate) fn imagined(self: &Arc<Self>, body: &[u8], client: &Client) -> Result<Demand, Error> {
-        let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
-        let mut entry = OpenEntry::begin(self.clone(), client, &HeaderMap::new());
-        entry.says(&parse(body)?, body.len());
-        Ok(self.demand(&entry, client, upstream, &HeaderMap::new()))
-    }
-
-    /// A model without a price counts against budgets at the dearest there is.
-    pub(crate) fn price(&self, model: &str, at: Timestamp) -> Option<Arc<Price>> {
-        self.catalog.price(model, at).or_else(|| self.catalog.dearest(at)).cloned()
-    }
-
     /// What goes out beside the body: the client's headers without its credential, and the real key.
     pub(crate) async fn outgoing(&self, upstream: &Upstream, headers: HeaderMap) -> Result<HeaderMap, Error> {
         let mut headers = upstream::outgoing(headers);
@@ -237,114 +195,6 @@ impl Pipeline {
             })?;
         }
         Ok(headers)
-    }
-
-    /// Through the door, as soon as the call may go.
-    async fn enter(&self, entry: &mut OpenEntry, demand: &Demand, sent: &Sent) -> Result<Pass, Error> {
-        let mut phase = self.phase.subscribe();
-        tokio::select! {
-            biased;
-            _ = phase.wait_for(|phase| *phase != Phase::Open) => Err(Error::Draining),
-            entered = self.wait_at_the_door(entry, demand, sent) => entered,
-        }
-    }
-
-    async fn wait_at_the_door(&self, entry: &mut OpenEntry, demand: &Demand, sent: &Sent) -> Result<Pass, Error> {
-        if let Some(room) = self.books.room() {
-            room.await;
-        }
-        let waiting = match self.door.offer(demand.clone()) {
-            Ok(Entered::Goes(pass)) => return Ok(pass),
-            Ok(Entered::Waits(waiting)) => waiting,
-            Err(refusal) => return Err(self.refusal(&refusal, demand)),
-        };
-        let Some(tries) = sent.tries.filter(|_| entry.attempts().is_empty()) else {
-            return waiting.end().await.map_err(|refusal| self.refusal(&refusal, demand));
-        };
-        let overtaken = entry.sits(self.sameness(entry, sent), tries);
-        let decision = tokio::select! {
-            biased;
-            Ok(()) = overtaken => Err(Error::SentAgain),
-            decided = waiting.end() => decided.map_err(|refusal| self.refusal(&refusal, demand)),
-        };
-        if entry.rises() { decision } else { Err(Error::SentAgain) }
-    }
-
-    fn refusal(&self, refusal: &Refusal, demand: &Demand) -> Error {
-        let full = matches!(refusal, Refusal::QueueFull { .. });
-        let eta = full.then(|| self.door.ask(|admission, now| admission.outlook(demand.clone(), now).wait)).flatten();
-        self.words.refused(refusal, &demand.model, eta, self.now())
-    }
-
-    /// What a client left when it gave the same call up, or still holds, where this is its retry.
-    fn place_of_earlier_try(&self, entry: &OpenEntry, sent: &Sent) -> Option<Taken<OpenEntry>> {
-        let tries = sent.tries.filter(|tries| *tries > 0)?;
-        self.returning.take(self.sameness(entry, sent), tries, self.now().instant)
-    }
-
-    fn sameness(&self, entry: &OpenEntry, sent: &Sent) -> Sameness {
-        Sameness::of(&entry.call().who.client, &sent.target, sent.body())
-    }
-
-    /// Tells the entry and the buckets what an answer says. `true`: it is a refusal against which waiting helps.
-    async fn heed(
-        &self,
-        entry: &mut OpenEntry,
-        upstream: &Upstream,
-        answer: Response<reqwest::Body>,
-    ) -> Result<(Response<reqwest::Body>, bool), Error> {
-        let request_id = answer.headers().get("request-id").and_then(|id| id.to_str().ok()).map(Arc::from);
-        entry.answered(answer.status(), request_id);
-        self.note_key(upstream, answer.status());
-        let readings = self.readings(answer.headers());
-        if answer.status() != StatusCode::TOO_MANY_REQUESTS {
-            entry.observe(&readings);
-            return Ok((answer, false));
-        }
-        let waits = waiting_may_help(&answer, self.now());
-        let (head, body) = answer.into_parts();
-        let (body, refused) =
-            if waits { self.read_refusal(&head.headers, body, upstream).await } else { (Ok(body), Refused::default()) };
-        let limited = limits::limited(&head.headers, &refused, &readings, self.now().timestamp);
-        let waits = waits && limited.is_some();
-        entry.observe(&Readings { limited, ..readings });
-        Ok((Response::from_parts(head, body?), waits))
-    }
-
-    /// What an answer's headers tell of limits. What in them can't be true is said in the log.
-    fn readings(&self, headers: &HeaderMap) -> Readings {
-        let now = self.now();
-        let Told { readings, oddity } = limits::told(headers, now.timestamp);
-        if let Some(oddity) = oddity.filter(|_| self.oddities.is_due(now.instant)) {
-            tracing::warn!("{oddity}");
-        }
-        readings
-    }
-
-    fn note_key(&self, upstream: &Upstream, status: StatusCode) {
-        if status == StatusCode::UNAUTHORIZED {
-            self.trouble.says(Error::Key {
-                reason: format!("upstream \"{}\" refuses its key; set another one", upstream.name),
-            });
-        } else {
-            self.trouble.passed();
-        }
-    }
-
-    /// A refusal in memory, so that it can be read and its connection is free while the call waits.
-    async fn read_refusal(
-        &self,
-        headers: &HeaderMap,
-        body: reqwest::Body,
-        from: &Upstream,
-    ) -> (Result<reqwest::Body, Error>, Refused) {
-        match self.whole(body, REFUSAL_BYTES_MAX, from).await {
-            Ok(body) => {
-                let refused = Refused::read(&meter::unpacked(headers, &body));
-                (Ok(body.into()), refused)
-            }
-            Err(error) => (Err(error), Refused::default()),
-        }
     }
 
     /// An upstream's body in memory: small, and not waited for longer than for any byte.
@@ -382,20 +232,12 @@ impl Pipeline {
     }
 }
 
-/// A spend cap names no `retry-after`, and some refusals say that coming again is useless. One that is large passes on unread.
-fn waiting_may_help(refusal: &Response<reqwest::Body>, now: Now) -> bool {
-    let headers = refusal.headers();
-    let said = anthropic::should_retry(headers);
-    let throttled = said == Some(true) || anthropic::retry_after(headers, now.timestamp).is_some();
-    said != Some(false) && throttled && http_body::Body::size_hint(refusal.body()).lower() <= REFUSAL_BYTES_MAX
-}
-
 /// What a client sent, as it goes out with each attempt.
-struct Sent {
-    target: String,
+pub(crate) struct Sent {
+    pub(crate) target: String,
     body: Held,
     /// Which try of the client it is, where the client counts.
-    tries: Option<u32>,
+    pub(crate) tries: Option<u32>,
 }
 
 impl Sent {
@@ -404,12 +246,12 @@ impl Sent {
         Sent { target, body, tries: headers::tries(&head.headers) }
     }
 
-    fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.body.bytes
     }
 }
 
-fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {
+pub(crate) fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {
     anthropic::peek(body).map_err(|why| match why {
         NotACall::NoObject => Error::NoObject,
         NotACall::NoModel => Error::NoModel,

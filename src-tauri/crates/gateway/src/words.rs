@@ -86,21 +86,25 @@ impl Words {
 
     /// A window or a budget that is spent, or that running calls hold the rest of.
     pub(crate) fn spent(&self, spent: &QuotaSpent, now: Now) -> Error {
-        let QuotaSpent { key, unit, limit, used, critical_only, resets_at } = spent;
+        let QuotaSpent { unit, limit, used, critical_only, resets_at, .. } = spent;
         // The upstream's own percent is never held by our calls.
         let held = *unit != Unit::Percent && used < limit && !critical_only;
-        let state = match (held, critical_only) {
-            (true, _) => "can't pay for more calls before some of those that run have ended",
-            (false, true) => "leaves what is left to critical calls",
-            (false, false) => "is spent",
+        let (state, wait) = match (held, critical_only) {
+            (true, _) => ("can't pay for more calls before some of those that run have ended", ONE_ENDS),
+            (false, true) => ("leaves what is left to critical calls", resets_at.since(now.timestamp)),
+            (false, false) => ("is spent", resets_at.since(now.timestamp)),
         };
+        self.quota(spent, state, wait)
+    }
+
+    fn quota(&self, spent: &QuotaSpent, state: &str, wait: Duration) -> Error {
+        let QuotaSpent { key, unit, limit, used, resets_at, .. } = spent;
         let amounts = format!("{} of {} used", amount(*unit, *used, false), amount(*unit, *limit, true));
         let (what, source) = (self.quota_name(key), self.quota_source(key, *unit, *limit));
         let sentence = format!("{what} {state}: {amounts} ({source}); it starts anew at {}", self.moment(*resets_at));
-        let wait = Some(if held { ONE_ENDS } else { resets_at.since(now.timestamp) });
         match key {
-            QuotaKey::Window { .. } => Error::Paced { code: "tidegate_window_exhausted", sentence, wait },
-            QuotaKey::Budget { .. } => Error::Budget { sentence, wait },
+            QuotaKey::Window { .. } => Error::Paced { code: "tidegate_window_exhausted", sentence, wait: Some(wait) },
+            QuotaKey::Budget { .. } => Error::Budget { sentence, wait: Some(wait) },
         }
     }
 
@@ -117,7 +121,9 @@ impl Words {
                 let sentence = format!("the reservation asks for more than is free of {}: {end}", limit(binding));
                 Error::TooMuchToReserve { sentence, shortest: *shortest }
             }
-            NotReserved::Quota(spent) => self.spent(spent, now),
+            NotReserved::Quota(spent) => {
+                self.quota(spent, "can't pay for the reservation", spent.resets_at.since(now.timestamp))
+            }
             NotReserved::TooMany => Error::Paced {
                 code: "tidegate_reservations_full",
                 sentence: "too many reservations are held; release one or wait until one ends".to_owned(),
@@ -326,6 +332,17 @@ mod tests {
             "{error}"
         );
         assert_eq!(error.retry_after(), Some(ONE_ENDS));
+    }
+
+    #[test]
+    fn what_cannot_pay_for_a_reservation_says_so() {
+        let (words, week, _) = words();
+        let Refusal::Quota(spent) = spent(week, Unit::Usd, 1_000_000_000, 2_000_000_000, false) else { return };
+        let error = words.not_reserved(&NotReserved::Quota(spent), at("2026-11-29T22:59:00Z"));
+        let expected =
+            "the window \"week\" of upstream \"first\" can't pay for the reservation: 1.00 of 2.00 dollars used";
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(60)));
     }
 
     #[test]

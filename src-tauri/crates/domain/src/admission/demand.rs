@@ -59,6 +59,7 @@ pub struct ReservationId(pub CallId);
 pub struct WaiterId(pub(super) u64);
 
 #[derive(PartialEq, Eq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "most calls go at once, and a box would cost each of them")]
 pub enum Verdict {
     Go(Ticket),
     /// `decide` will tell, at the deadline at the latest.
@@ -74,6 +75,7 @@ pub struct Ticket {
     pub(super) model: Arc<str>,
     pub(super) client: Arc<str>,
     pub(super) shape: Shape,
+    pub(super) caching: Caching,
     pub(super) price: Option<Arc<Price>>,
     /// What its input was thought to be, for learning.
     pub(super) guessed: Estimate,

@@ -72,6 +72,11 @@ impl Estimates {
         Estimates::default()
     }
 
+    /// A model that calls will name from now on.
+    pub(super) fn meet(&mut self, model: &str) {
+        self.habit(model, ANYONE);
+    }
+
     /// Tokens of the prompt.
     pub fn input(&self, model: &str, client: &str, shape: &Shape) -> Estimate {
         match self.known(model, client).or_else(|| self.known(model, ANYONE)) {
@@ -146,10 +151,19 @@ impl Estimates {
     }
 }
 
-/// The names as one number, to find them by without a copy (FNV-1a).
+/// The names as one number, to find them by without a copy: a hash over words of eight bytes.
 fn key(model: &str, client: &str) -> u64 {
-    let names = model.bytes().chain([0]).chain(client.bytes());
-    names.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let mut hash = 0_u64;
+    let mut add = |number: u64| hash = (hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    for name in [model, client] {
+        for word in name.as_bytes().chunks(8) {
+            let mut padded = [0; 8];
+            padded[..word.len()].copy_from_slice(word);
+            add(u64::from_le_bytes(padded));
+        }
+        add(name.len() as u64);
+    }
+    hash
 }
 
 /// Whole tokens, at least one.

@@ -16,6 +16,9 @@ use crate::time::Instant;
 const BACKGROUND_AGES: Duration = Duration::from_secs(120);
 /// So that a weight divides a call's size without losing small ones.
 const TURN_SCALE: u64 = 1_000;
+/// One that nobody of has waited for so long begins like a newcomer, and so do the oldest where there are too many.
+const RESTING: Duration = Duration::from_secs(600);
+const RESTING_MAX: usize = 4_096;
 /// Over which a share is measured.
 const SHARE_MEMORY: Duration = Duration::from_secs(30);
 
@@ -260,12 +263,19 @@ struct Turns<T> {
     numbers: BTreeMap<Arc<str>, u32>,
     /// Those with someone who can be served, by what they have been served.
     order: BTreeSet<(u64, u32)>,
+    /// Those with nobody who waits, by when the last of theirs left.
+    resting: BTreeSet<(Instant, u32)>,
     /// What the member now being served had been served before: newcomers start here.
     round: u64,
+    /// How far behind the round one that comes back may start: its share of what was served lately. Who takes less than
+    /// its share is so served before one that takes all that is left.
+    credit: u64,
     /// Of all in `order`.
     weight: u64,
     load: Load,
     served: Decayed,
+    /// When somebody was last served. Who hangs up does so without a time.
+    latest: Instant,
 }
 
 #[derive(Debug)]
@@ -278,6 +288,7 @@ struct Member<T> {
     served: u64,
     lately: Decayed,
     waits: bool,
+    rests_since: Instant,
 }
 
 impl<T> Default for Turns<T> {
@@ -287,10 +298,13 @@ impl<T> Default for Turns<T> {
             free: Vec::new(),
             numbers: BTreeMap::new(),
             order: BTreeSet::new(),
+            resting: BTreeSet::new(),
             round: 0,
+            credit: 0,
             weight: 0,
             load: Load::default(),
             served: Decayed::over(SHARE_MEMORY),
+            latest: Instant::default(),
         }
     }
 }
@@ -299,7 +313,8 @@ impl<T: Seats> Member<T> {
     fn new(rank: &Rank) -> Member<T> {
         let (name, weight, max_share) = (rank.name.clone(), rank.weight.max(1), rank.max_share);
         let lately = Decayed::over(SHARE_MEMORY);
-        Member { name, seats: T::default(), weight, max_share, served: 0, lately, waits: false }
+        let (served, waits, rests_since) = (0, false, Instant::default());
+        Member { name, seats: T::default(), weight, max_share, served, lately, waits, rests_since }
     }
 
     /// Has it had more than its share of all that was served lately?
@@ -330,19 +345,19 @@ impl<T: Seats> Turns<T> {
         if number == next {
             self.members.push(None);
         }
-        self.members[number as usize] = Some(Member::new(rank));
+        self.members[number as usize] = Some(Member { served: self.round, ..Member::new(rank) });
         self.numbers.insert(rank.name.clone(), number);
         number
     }
 
     /// Puts a member into the order, or out of it, as it can be served or not.
     fn rank(&mut self, number: u32) {
-        let round = self.round;
+        let start = self.start();
         let Some(member) = self.member(number).filter(|member| member.seats.is_idle() == member.waits) else { return };
         member.waits = !member.waits;
         let weight = u64::from(member.weight);
         if member.waits {
-            member.served = member.served.max(round);
+            member.served = member.served.max(start);
             let served = member.served;
             self.order.insert((served, number));
             self.weight += weight;
@@ -361,25 +376,43 @@ impl<T: Seats> Turns<T> {
         let (after, waits) = (member.served, member.waits);
         self.round = before;
         self.served.add(size.into(), now);
+        self.latest = self.latest.max(now);
+        let lately = u64::try_from(self.served.now(now)).unwrap_or(0);
+        self.credit = lately.saturating_mul(TURN_SCALE) / self.weight.max(1);
         if waits {
             self.order.remove(&(before, number));
             self.order.insert((after, number));
         }
     }
 
-    /// A member without a debt to this round needs no memory; when nobody waits, all debts are off.
-    fn forget_idle(&mut self, number: u32) {
-        let round = self.round;
+    /// Where nobody of the member waits any more, it is remembered for a while; when nobody waits at all, neither debts
+    /// nor credits last.
+    fn rest(&mut self, number: u32, now: Instant) {
         if self.load.calls == 0 {
-            *self = Turns { served: self.served, ..Turns::default() };
-        } else if let Some(idle) =
-            self.member(number).filter(|member| member.seats.is_empty() && member.served <= round)
-        {
-            let name = idle.name.clone();
-            self.numbers.remove(&name);
-            self.members[number as usize] = None;
-            self.free.push(number);
+            *self = Turns { served: self.served, latest: self.latest, ..Turns::default() };
+            return;
         }
+        let now = now.max(self.latest);
+        if let Some(member) = self.member(number).filter(|member| member.seats.is_empty()) {
+            member.rests_since = now;
+            self.resting.insert((now, number));
+        }
+        let too_many = |resting: &BTreeSet<_>| resting.len() > RESTING_MAX;
+        while let Some((since, number)) = self.resting.first().copied() {
+            if now.since(since) < RESTING && !too_many(&self.resting) {
+                break;
+            }
+            self.resting.pop_first();
+            if let Some(gone) = self.members[number as usize].take() {
+                self.numbers.remove(&gone.name);
+                self.free.push(number);
+            }
+        }
+    }
+
+    /// Where one that comes back starts at least.
+    fn start(&self) -> u64 {
+        self.round.saturating_sub(self.credit)
     }
 }
 
@@ -389,12 +422,14 @@ impl<T: Seats> Seats for Turns<T> {
         *own = self.number(rank);
         let number = *own;
         let Some(member) = self.member(number) else { return };
+        let resting = (member.rests_since, number);
         member.max_share = rank.max_share;
         if !member.waits {
             member.weight = rank.weight.max(1);
         }
         member.seats.push(rest, seat, place, load);
         self.load = self.load.plus(load);
+        self.resting.remove(&resting);
         self.rank(number);
     }
 
@@ -407,7 +442,7 @@ impl<T: Seats> Seats for Turns<T> {
             self.charge(*number, size, now);
         }
         self.rank(*number);
-        self.forget_idle(*number);
+        self.rest(*number, now);
     }
 
     fn head(&self, now: Instant) -> Option<(Place, bool)> {
@@ -516,6 +551,47 @@ mod tests {
     fn clients_take_turns_by_tokens_and_a_longer_call_leaves_a_debt() {
         assert_eq!(order("n:a=1 n:a=1 n:a=1 n:b=1 n:b=1"), "a b a b a");
         assert_eq!(order("n:a=3 n:a=3 n:b=1 n:b=1 n:b=1 n:b=1"), "a b b b a b");
+    }
+
+    #[test]
+    fn who_takes_less_than_its_share_is_served_before_one_that_takes_all_that_is_left() {
+        let mut queue = Queue::default();
+        let normal = Row::Of(Class::Normal);
+        let mut next = 0;
+        let mut come = |queue: &mut Queue, who: &str| {
+            next += 1;
+            (who.to_owned(), next, queue.push(normal, &path(who), place(next), load(10)))
+        };
+        let mut waiting: Vec<_> = (0..40).map(|_| come(&mut queue, "flood")).collect();
+        let mut left = Vec::new();
+        for turn in 0..12 {
+            // One call now and again, and at last three together.
+            for _ in 0..[1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0][turn] {
+                waiting.push(come(&mut queue, "modest"));
+            }
+            let Head { place, .. } = queue.head(OPEN, NOW).expect("someone waits");
+            let at = waiting.iter().position(|(_, n, _)| *n == place.waiter.0).expect("who waits");
+            let (who, n, seat) = waiting.remove(at);
+            queue.remove(normal, seat, self::place(n), load(10), Some(10), NOW);
+            left.push(who);
+        }
+        assert_eq!(left[8..], ["modest", "modest", "modest", "flood"]);
+    }
+
+    #[test]
+    fn those_who_have_gone_are_forgotten_while_one_floods() {
+        let mut queue = Queue::default();
+        let normal = Row::Of(Class::Normal);
+        let flood: Vec<Seat> = (0..2_000).map(|n| queue.push(normal, &path("flood"), place(n), load(10))).collect();
+        let at = |n: u64| Instant::from_nanos(n * 1_000_000_000);
+        for (n, seat) in (0u64..).zip(flood).take(1_900) {
+            let guest = place(10_000 + n);
+            let own = queue.push(normal, &path(&format!("guest-{n}")), guest, load(10));
+            queue.remove(normal, own, guest, load(10), Some(10), at(n));
+            queue.remove(normal, seat, place(n), load(10), Some(10), at(n));
+        }
+        let kept = queue.classes[Class::Normal as usize].numbers.len();
+        assert!((600..=602).contains(&kept), "{kept} members are remembered");
     }
 
     #[test]

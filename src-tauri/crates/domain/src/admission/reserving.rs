@@ -7,7 +7,8 @@ use super::demand::Measure;
 use super::minute::ResourceId;
 use super::quota::QuotaId;
 use super::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
-use super::{Admission, Caching, Demand, LaneId, ReservationId, Shape, cost_at};
+use super::waiter::cost;
+use super::{Admission, Caching, Demand, LaneId, ReservationId, Shape};
 use crate::call::{CallId, Class};
 use crate::money::Usd;
 use crate::price::Price;
@@ -194,7 +195,9 @@ impl Admission {
     fn payers(&self, ask: &ReservationAsk) -> Result<(Arc<[QuotaId]>, Usd, u64), NotReserved> {
         let demand = as_demand(ask);
         let quotas = self.quotas.of(&demand);
-        let cost = cost_at(&demand, ask.input_tokens, ask.output_tokens);
+        let price = ask.price.as_ref();
+        let cost =
+            price.map_or(Usd::ZERO, |price| cost(price, Caching::None, false, ask.input_tokens, ask.output_tokens));
         let tokens = ask.input_tokens.saturating_add(ask.output_tokens);
         match quotas.iter().find(|id| !self.quotas.holds(**id, cost, tokens)) {
             Some(short) => Err(NotReserved::Quota(self.quotas.spent(*short, false))),

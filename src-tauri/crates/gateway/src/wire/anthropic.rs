@@ -371,6 +371,14 @@ mod tests {
     }
 
     #[test]
+    fn the_speed_and_tier_asked_for_are_read() {
+        let of = |body: &'static str| peek(body.as_bytes()).map(|peek| (peek.fast, peek.service_tier));
+        let asked = r#"{"model":"a","speed":"fast","service_tier":"standard_only"}"#;
+        assert_eq!(of(asked), Ok((true, Some("standard_only".into()))));
+        assert_eq!(of(r#"{"model":"a","speed":"standard","service_tier":7}"#), Ok((false, None)));
+    }
+
+    #[test]
     fn deep_nesting_is_no_reason_to_refuse() {
         let body = format!(r#"{{"model":"a","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
         assert!(peek(body.as_bytes()).is_ok());

@@ -2,6 +2,8 @@
 //! The bytes are walked once, where they lie; nothing is built of them.
 
 mod image;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use domain::admission::{Modes, Shape};

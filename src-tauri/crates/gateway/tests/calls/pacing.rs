@@ -251,7 +251,10 @@ async fn a_hard_budget_ends_a_stream_with_an_error_and_no_clean_end() {
     asked.chunk(&format!("{START}{DELTA}{DELTA}{DELTA}")).await;
     peer.read_until(&format!("{DELTA}{DELTA}{DELTA}")).await;
     // One event passes the cap; half of the next has come with it.
+    world.books.durable.send_replace(false);
     asked.chunk(&format!("{DELTA}{}", &DELTA[..40])).await;
+    assert!(asked.is_closed().await, "the upstream learns of it at once");
+    world.books.durable.send_replace(true);
     let seen = peer.rest().await;
     let (before, error) = seen.split_once("event: error\ndata: ").expect("an error event");
     assert_eq!(before.matches("event: content_block_delta").count(), 1, "half an event is none: {before}");
@@ -260,7 +263,6 @@ async fn a_hard_budget_ends_a_stream_with_an_error_and_no_clean_end() {
     assert_eq!(error["error"]["type"], "billing_error");
     assert_eq!(error["error"]["details"]["error_code"], "tidegate_budget_reached");
     assert!(!seen.ends_with("0\r\n\r\n"), "{seen}");
-    assert!(asked.is_closed().await);
     let entry = world.books.entry().await;
     assert_eq!((entry.outcome, entry.error.as_deref()), (Outcome::Cut, Some("tidegate_budget_reached")));
     let (cap, event) = (usd("0.02"), usd("0.005"));
@@ -270,6 +272,49 @@ async fn a_hard_budget_ends_a_stream_with_an_error_and_no_clean_end() {
     assert!(used <= (cap + event).as_nanos(), "{used}");
     let answer = world.call("", ASK).await.answer().await;
     assert_eq!(answer.error_code(), "tidegate_budget_reached");
+}
+
+/// The pieces of a body that never ended, put together.
+fn unchunked(mut seen: &str) -> String {
+    let mut body = String::new();
+    seen = seen.split_once("\r\n\r\n").expect("a head").1;
+    while let Some((size, rest)) = seen.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a chunk's size");
+        assert!(size > 0, "a clean end");
+        body.push_str(&rest[..size]);
+        seen = rest[size..].trim_start_matches("\r\n");
+    }
+    body
+}
+
+#[tokio::test]
+async fn the_error_of_a_spent_budget_never_lands_inside_another_event() {
+    for split in [1, 8, 27, 60, DELTA.len() - 2, DELTA.len() - 1] {
+        let world = World::with(|config| {
+            config.catalog = priced("claude-x");
+            config.budgets = vec![machine("0.008", true)];
+        })
+        .await;
+        let mut peer = world.call("", ASK_STREAM).await;
+        let mut asked = world.upstream.asked().await;
+        asked.start_stream().await;
+        asked.chunk(&format!("{START}{DELTA}{}", &DELTA[..split])).await;
+        asked.chunk(&format!("{}{}", &DELTA[split..], &DELTA[..split])).await;
+        let body = unchunked(&peer.rest().await);
+        let whole = format!("{START}{DELTA}{DELTA}event: error\ndata: ");
+        assert!(body.starts_with(&whole) && body.ends_with("}\n\n"), "{split}: {body}");
+        assert_eq!(world.books.entry().await.outcome, Outcome::Cut);
+    }
+}
+
+#[tokio::test]
+async fn a_clients_own_budget_softens_no_hard_one_of_the_settings() {
+    let hard = Budget { scope: Scope::Client("ci".into()), ..machine("3", true) };
+    let world = World::with(|config| config.budgets = vec![hard]).await;
+    let own = Client { daily: Some(usd("2")), ..client() };
+    world.gateway.set_clients(vec![(Sha256::digest(TOKEN).into(), Arc::new(own))]);
+    let budget = only_quota(&world);
+    assert_eq!((budget.limit, budget.hard), (usd("2").as_nanos(), true));
 }
 
 #[tokio::test]

@@ -149,21 +149,28 @@ impl Secrets for FakeSecrets {
     }
 }
 
-/// Goes as the real one does, and jumps when a test says so.
+/// Goes as the real one does until it is stopped, and jumps when a test says so.
 pub(crate) struct TestClock {
     began: std::time::Instant,
+    began_at: Duration,
     jumped: Mutex<Duration>,
+    stopped: Mutex<Option<Duration>>,
+}
+
+impl TestClock {
+    fn new() -> TestClock {
+        let began_at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+        let (jumped, stopped) = (Mutex::default(), Mutex::default());
+        TestClock { began: std::time::Instant::now(), began_at, jumped, stopped }
+    }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Now {
-        let jumped = *self.jumped.lock().expect("a clock");
-        let nanos = u64::try_from((self.began.elapsed() + jumped).as_nanos()).expect("a short test");
-        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970") + jumped;
-        Now {
-            instant: Instant::from_nanos(nanos + 1_000_000_000_000),
-            timestamp: Timestamp::from_millis(i64::try_from(wall.as_millis()).expect("before 292 million")),
-        }
+        let gone = self.stopped.lock().expect("a clock").unwrap_or_else(|| self.began.elapsed());
+        let gone = gone + *self.jumped.lock().expect("a clock");
+        let millis = i64::try_from((self.began_at + gone).as_millis()).expect("before 292 million");
+        Now { instant: Instant::from_nanos(1_000_000_000_000).after(gone), timestamp: Timestamp::from_millis(millis) }
     }
 }
 
@@ -241,7 +248,7 @@ impl World {
         };
         change(&mut config);
         let (books, secrets) = (Arc::new(FakeBooks::default()), Arc::new(FakeSecrets::default()));
-        let clock = Arc::new(TestClock { began: std::time::Instant::now(), jumped: Mutex::default() });
+        let clock = Arc::new(TestClock::new());
         let ports = Ports {
             books: books.clone(),
             secrets: secrets.clone(),
@@ -255,6 +262,11 @@ impl World {
 
     pub(crate) fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// However slow the machine is, no time goes by any more unless the test says so.
+    pub(crate) fn stop_the_clock(&self) {
+        *self.clock.stopped.lock().expect("a clock") = Some(self.clock.began.elapsed());
     }
 
     /// Both clocks jump, and everyone who waits is judged again.

@@ -2,12 +2,11 @@
 
 use super::errors::Errors;
 use super::outputs::Outputs;
-use super::prior::{PARTS, Parts, Rules};
+use super::prior::{Parts, Rules};
 use super::regression::{Offset, Regression};
 use super::shape::{Modes, Shape};
 use super::{Estimate, whole};
 
-const NOTHING: Parts = [0.0; PARTS];
 const TEMPLATES_MAX: usize = 32;
 const CONVERSATIONS_MAX: usize = 64;
 /// What counts tell apart at best, in tokens.
@@ -16,16 +15,19 @@ const GRAIN: f64 = 0.6;
 const FIRST_STRAY: f64 = 0.06;
 /// Smaller texts are off by whole tokens, whatever they stray.
 const STRAY_SIZE_MIN: f64 = 30.0;
-const STRAY_RANGE: (f64, f64) = (0.005, 0.12);
+const STRAY_RANGE: (f64, f64) = (0.005, 0.1);
 /// Of what calls have shown, how many standard deviations are reserved beyond the likely.
-const CAUTION_RANGE: (f64, f64) = (1.0, 12.0);
-const FIRST_CAUTION: f64 = 3.0;
+const CAUTION_RANGE: (f64, f64) = (1.5, 12.0);
+const FIRST_CAUTION: f64 = 4.0;
 /// Whoever knows nothing reserves no more than twice the likely and this.
 const HIGH_BEYOND_DOUBLE: f64 = 100.0;
 /// A call further off than this teaches no more than this, as its reason is something else.
 const OUTLIER: f64 = 2.5;
 /// Squares of errors, in variances, as a moving mean: above this nothing holds that was learned.
-const MISFIT_MAX: f64 = 1.7;
+const MISFIT_MAX: f64 = 2.3;
+/// What is presumed of a client goes sooner than what it has shown itself.
+const EARLY_MISFIT_MAX: f64 = 1.2;
+const EARLY_USES: u64 = 40;
 /// One odd call is no reason to doubt what many have shown.
 const MISFIT_OF_ONE_MAX: f64 = 4.0;
 
@@ -109,13 +111,15 @@ impl Habit {
 
     pub(super) fn learn_input(&mut self, shape: &Shape, guessed: Estimate, prompt: u64) {
         self.errors.learn(guessed.likely, prompt);
-        self.learn_caution(guessed, prompt);
         let parts = self.rules.parts(shape);
         let tokens = tokens(prompt);
         self.uses += 1;
+        if shape.modes.has(Modes::UNSEEN) {
+            return self.learn_unseen(shape, &parts, tokens);
+        }
+        self.learn_caution(guessed, prompt);
         match self.conversation(shape).copied() {
-            Some(last) if !shape.modes.has(Modes::UNSEEN) => self.learn_turn(&last, &parts, tokens),
-            Some(_) => {}
+            Some(last) => self.learn_turn(&last, &parts, tokens),
             None => self.learn_whole(shape, &parts, tokens),
         }
         let turn = Conversation { opening: shape.opening, parts, tokens, used: self.uses };
@@ -178,13 +182,8 @@ impl Habit {
         let error = believable(surprise, believed.deviation());
         let known = self.template_mut(shape).offset.take();
         let mut offset = known.unwrap_or_else(|| first_offset(steady));
-        if shape.modes.has(Modes::UNSEEN) {
-            // What nobody sees says nothing about what can be seen.
-            Regression::presumed().learn_beside(&NOTHING, &mut offset, error, chance);
-        } else {
-            self.regression.learn_beside(parts, &mut offset, error, chance);
-            self.part_offsets();
-        }
+        self.regression.learn_beside(parts, &mut offset, error, chance);
+        self.part_offsets();
         if known.is_none() {
             // What a new template adds may be anything.
             offset.value += surprise - error;
@@ -192,6 +191,14 @@ impl Habit {
         self.template_mut(shape).offset = Some(offset);
         let left = self.whole_prompt(shape, parts).error(tokens);
         self.learn_stray(error, left, moving);
+    }
+
+    /// What nobody sees says nothing about what can be seen: only its template learns of it.
+    fn learn_unseen(&mut self, shape: &Shape, parts: &Parts, tokens: f64) {
+        let surprise = self.whole_prompt(shape, parts).error(tokens);
+        let known = self.template_mut(shape).offset.take();
+        let value = known.map_or(surprise, |known| known.value + surprise / 4.0);
+        self.template_mut(shape).offset = Some(Offset::unsure(value, surprise * surprise));
     }
 
     /// Only what is new teaches: the rest has taught already.
@@ -231,7 +238,8 @@ impl Habit {
         let chance = GRAIN * GRAIN + (FIRST_STRAY * size).powi(2);
         let misfit = (error * error / (known + chance)).min(MISFIT_OF_ONE_MAX);
         self.misfit = self.misfit * 0.85 + misfit * 0.15;
-        if self.misfit > MISFIT_MAX {
+        let most = if self.uses < EARLY_USES { EARLY_MISFIT_MAX } else { MISFIT_MAX };
+        if self.misfit > most {
             self.misfit = 0.0;
             self.forget(error);
         }
@@ -248,7 +256,7 @@ impl Habit {
     /// Rises at once with a prompt above what was reserved, and comes down slowly.
     fn learn_caution(&mut self, guessed: Estimate, prompt: u64) {
         let margin = tokens(guessed.high.saturating_sub(guessed.likely)).max(1.0);
-        let needed = self.caution * tokens(prompt.saturating_sub(guessed.likely)) / margin * 1.1;
+        let needed = self.caution * tokens(prompt.saturating_sub(guessed.likely)) / margin * 1.25;
         self.caution = needed.max(self.caution * 0.99).clamp(CAUTION_RANGE.0, CAUTION_RANGE.1);
     }
 
@@ -321,7 +329,7 @@ fn halves(shape: &Shape, parts: &Parts) -> (f64, f64) {
 
 /// What a template adds that no count shows, before its first call.
 fn first_offset(steady: f64) -> Offset {
-    Offset::unsure(0.0, (30.0 + 0.08 * steady).powi(2))
+    Offset::unsure(0.0, (20.0 + 0.08 * steady).powi(2))
 }
 
 fn difference(a: &Parts, b: &Parts) -> Parts {
