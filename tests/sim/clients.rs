@@ -96,12 +96,14 @@ pub(crate) struct Client {
     pub(crate) price: Option<Arc<Price>>,
     rng: Rng,
     made: u64,
-    talk: Talk,
+    /// Those that go on, in turns.
+    talks: [Talk; TALKS],
 }
 
 /// The conversation that goes on, and how far it has come.
 #[derive(Clone, Copy, Debug, Default)]
 struct Talk {
+    place: usize,
     number: u32,
     turns: u16,
     bytes: u64,
@@ -113,8 +115,8 @@ struct Talk {
 pub(crate) struct Made {
     pub(crate) tenant: Option<u64>,
     pub(crate) shape: Shape,
-    /// A turn of a conversation, whose prompt the cache is to keep.
-    pub(crate) talks: bool,
+    /// The conversation that it is a turn of, whose prompt the cache is to keep.
+    pub(crate) talk: Option<u32>,
     pub(crate) input: u64,
     pub(crate) cached: u64,
     pub(crate) output: u64,
@@ -128,6 +130,7 @@ pub(crate) struct Made {
     pub(crate) hangs_up: Option<u64>,
 }
 
+const TALKS: usize = 12;
 pub(crate) const MODEL: &str = "claude-sonnet-4-5";
 
 impl Client {
@@ -151,7 +154,7 @@ impl Client {
                 name.bytes().fold(seed, |sum, byte| sum.wrapping_mul(0x0100_0000_01B3) ^ u64::from(byte)),
             ),
             made: 0,
-            talk: Talk::default(),
+            talks: std::array::from_fn(|place| Talk { place, ..Talk::default() }),
         }
     }
 
@@ -217,12 +220,12 @@ impl Client {
         let off = 1.0 + noise * (rng.f64() * 2.0 - 1.0);
         let bytes = (input as f64 / tokens_per_kilobyte * 1_000.0 * off) as u64 + 1;
         let tenant = self.tenant.or_else(|| (self.tenants > 0).then(|| rng.u64(..self.tenants)));
-        let (shape, cached) =
-            if talk > 0 { self.talk.goes_on(bytes, input, talk) } else { (Shape::of_words(bytes), 0) };
+        let present = &mut self.talks[usize::try_from(self.made).expect("few calls") % TALKS];
+        let (shape, cached) = if talk > 0 { present.goes_on(bytes, input, talk) } else { (Shape::of_words(bytes), 0) };
         Made {
             tenant,
             shape,
-            talks: talk > 0,
+            talk: (talk > 0).then_some(present.name()),
             input,
             cached,
             output,
@@ -236,20 +239,20 @@ impl Client {
 }
 
 impl Talk {
+    fn name(&self) -> u32 {
+        1_000 + self.number * u32::try_from(TALKS).expect("a few") + u32::try_from(self.place).expect("a few")
+    }
+
     /// What a turn's body is like, and how much of it was sent before.
     fn goes_on(&mut self, bytes: u64, tokens: u64, longest: u64) -> (Shape, u64) {
         if self.tokens + tokens > longest {
-            *self = Talk { number: self.number + 1, ..Talk::default() };
+            *self = Talk { place: self.place, number: self.number + 1, ..Talk::default() };
         }
         let before = self.tokens;
         (self.bytes, self.tokens, self.turns) =
             (self.bytes + bytes, self.tokens + tokens, self.turns.saturating_add(1));
-        let shape = Shape {
-            head: 1,
-            opening: 1_000 + self.number,
-            messages: 2 * self.turns - 1,
-            ..Shape::of_words(self.bytes)
-        };
+        let shape =
+            Shape { head: 1, opening: self.name(), messages: 2 * self.turns - 1, ..Shape::of_words(self.bytes) };
         (shape, before)
     }
 }

@@ -84,14 +84,17 @@ impl Subset {
         let told_less = faults.contradictory > 0 || faults.garbage > 0;
         let alone = !(self.outside || self.lowered || self.storm || self.ramp || self.their_windows || self.ignorant);
         let steady = alone && !(self.raised || self.wild_sizes || told_less);
+        // Whether the upstream's cache still has a prompt nobody knows beforehand.
+        let talks = setup.clients.iter().any(|client| client.size.talk > 0);
         let only_pace = !(self.pause || self.quotas || self.reservation || self.shares);
         Promises {
             // A wall clock that jumped makes calls before a crash look older than they are.
             no_refusals: alone
                 && !self.wild_sizes
+                && !talks
                 && !(self.clock && self.crash)
                 && (!self.stall || setup.stall < SECOND / 30),
-            idle_at_most: (steady && only_pace && !self.crash).then_some(2 * SECOND),
+            idle_at_most: (steady && only_pace && !talks && !self.crash).then_some(2 * SECOND),
             class_order: only_pace && !self.their_windows,
             fair: only_pace && !self.their_windows && !self.suspend,
             exact_quotas: !self.clock,
@@ -172,6 +175,9 @@ fn client(rng: &mut Rng, limits: Limits, end: u64, seed: u64, times: f64, n: u64
         3 => Arrivals::Closed { workers: rng.u64(4..30), pause: SECOND, from, to: from + end / 3 },
         _ => Arrivals::Poisson { per_minute: per_minute + 0.1, from: 0, to: end },
     };
+    // The turns of a conversation come one after the other.
+    let talk = if matches!(arrivals, Arrivals::AtOnce { .. }) { 0 } else { size.talk };
+    let size = Size { talk, ..size };
     let class = Class::ALL[rng.usize(..3)];
     let patience = [2 * SECOND, MINUTE, 10 * MINUTE, 10 * MINUTE, HOUR][rng.usize(..5)];
     let mut client = Client::new(&format!("client-{n}"), class, arrivals, size, seed).patient(patience);

@@ -27,6 +27,8 @@ pub(crate) const WALL_START: i64 = 1_790_000_000_000;
 const LIMITED_MAX: u32 = 3;
 const REMEMBERED_EVERY: u64 = 10 * SECOND;
 const REPLAYED: u64 = 3 * MINUTE;
+/// By the upstream, from a prompt's last use on.
+const CACHED_FOR: u64 = 5 * MINUTE;
 
 /// Everything that makes a run.
 pub(crate) struct Setup {
@@ -174,6 +176,8 @@ pub(crate) struct World {
     /// What the pacing clock shows beside `now`.
     booted: i64,
     asleep_until: u64,
+    /// By client and conversation: when it came last, and how much was written.
+    cache: BTreeMap<(usize, u32), (u64, u64)>,
     down: bool,
     remembered: Option<Memory>,
     /// Of the last minutes, as the ledger has them.
@@ -221,6 +225,7 @@ impl World {
             wall_off: 0,
             booted: i64::try_from(setup.booted).expect("a short uptime"),
             asleep_until: 0,
+            cache: BTreeMap::new(),
             down: false,
             remembered: None,
             ledger: VecDeque::new(),
@@ -361,7 +366,7 @@ impl World {
             project: None,
             shape: made.shape,
             max_tokens: Some(made.max_tokens),
-            caching: if made.talks { Caching::FiveMinutes } else { Caching::None },
+            caching: if made.talk.is_some() { Caching::FiveMinutes } else { Caching::None },
             price: client.price.clone(),
             reservation: client.reservation,
             since: self.instant(*since),
@@ -460,6 +465,7 @@ impl World {
 
     fn reaches(&mut self, id: usize, attempt: u32) {
         let now = self.now;
+        self.find_in_cache(id);
         let Made { input, output, max_tokens, lasts, delay, stream, .. } = self.calls[id].made;
         let answer = self.upstream.receive(key(id, attempt), Asked { input, max_tokens, output, lasts }, now);
         let is_current = self.calls[id].attempts == attempt && self.calls[id].ticket.is_some();
@@ -486,6 +492,17 @@ impl World {
                 self.schedule(now + delay.1, Event::Refuses(id, attempt));
             }
         }
+    }
+
+    /// What of a conversation's prompt the cache has now, if it came this far within five minutes.
+    fn find_in_cache(&mut self, id: usize) {
+        let Call { client, made, .. } = &mut self.calls[id];
+        let Some(talk) = made.talk else { return };
+        let prompt = made.input + made.cached;
+        let kept = self.cache.entry((*client, talk)).or_default();
+        let found = if self.now < kept.0 + CACHED_FOR { kept.1.min(made.cached) } else { 0 };
+        (made.input, made.cached) = (prompt - found, found);
+        *kept = (self.now, if self.now < kept.0 + CACHED_FOR { kept.1.max(prompt) } else { prompt });
     }
 
     fn answers(&mut self, id: usize, attempt: u32) {
@@ -832,7 +849,7 @@ fn true_time(start: i64, now: u64) -> Timestamp {
 /// What an answer of so much output says was used.
 fn usage(made: &Made, output: u64) -> Usage {
     // The first turn of a conversation is written into the cache too.
-    let (input, written) = if made.talks { (0, made.input) } else { (made.input, 0) };
+    let (input, written) = if made.talk.is_some() { (0, made.input) } else { (made.input, 0) };
     let tokens = Tokens { input, cache_write_5m: written, cache_read: made.cached, output, ..Tokens::default() };
     Usage { tokens, ..Usage::default() }
 }

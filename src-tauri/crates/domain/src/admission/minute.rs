@@ -508,14 +508,14 @@ impl Minute {
 
     fn settle(&mut self, reserved: u64, loose: u64, used: u64, by: Option<ReservationId>, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(reserved);
-        self.mirror.unhold(loose, now);
-        self.bucket_of(by, reserved).unhold(loose, now);
-        let more = used.saturating_sub(reserved);
-        self.outside.we_drew(more.into(), now);
+        let (more, less) = (used.saturating_sub(reserved), reserved.saturating_sub(used));
+        self.outside.we_drew(i128::from(more) - i128::from(less), now);
+        self.mirror.unhold(loose, less, now);
+        self.bucket_of(by, reserved).unhold(loose, less, now);
         self.mirror.take(more, now);
         // What a reservation did not foresee everyone pays.
         self.common.take(more, now);
-        self.come_back(reserved, reserved.saturating_sub(used), by, now);
+        self.extremes.see(self.mirror.tokens(now), now);
     }
 
     /// `less` of what a call took of `reserved`.

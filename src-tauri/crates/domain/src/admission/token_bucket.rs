@@ -19,6 +19,8 @@ pub(super) struct TokenBucket {
     level: i128,
     /// Taken, and may still come back: no refilling takes its room.
     held: i128,
+    /// Of the level, what would have overflown if all that is held had come back already.
+    overfilled: i128,
     at: Instant,
 }
 
@@ -26,7 +28,7 @@ impl TokenBucket {
     /// Full at `now`. `rate` is thousandths a minute; it holds at most `burst` thousandths.
     pub(super) fn new(rate: i128, burst: i128, now: Instant) -> TokenBucket {
         let burst = burst.max(0) * NANOS_PER_MINUTE;
-        TokenBucket { rate: rate.max(0), burst, level: burst, held: 0, at: now }
+        TokenBucket { rate: rate.max(0), burst, level: burst, held: 0, overfilled: 0, at: now }
     }
 
     /// From now on at another pace. What was spent stays spent, but a smaller bucket makes no debt beyond a full one.
@@ -40,7 +42,8 @@ impl TokenBucket {
 
     /// When `amount` may be taken: at `now`, or later. More than the burst may go when the bucket is full.
     pub(super) fn ready_at(&self, amount: u64, now: Instant) -> Instant {
-        let wanted = (i128::from(amount) * TOKEN).min(self.refilled_to());
+        // Beside much that is held it may never get that full: then it looks again until something has come back.
+        let wanted = (i128::from(amount) * TOKEN).min(self.burst);
         let missing = wanted - self.level_at(now);
         if missing <= 0 {
             return now;
@@ -64,10 +67,14 @@ impl TokenBucket {
         self.held += i128::from(amount) * TOKEN;
     }
 
-    /// It has come back, or never will.
-    pub(super) fn unhold(&mut self, amount: u64, now: Instant) {
+    /// Of what was held, `back` comes back and the rest never will. What refilled although the upstream was full is no more.
+    pub(super) fn unhold(&mut self, amount: u64, back: u64, now: Instant) {
         self.refill(now);
         self.held = (self.held - i128::from(amount) * TOKEN).max(0);
+        let back = i128::from(back) * TOKEN;
+        let void = self.overfilled.min(back);
+        self.level = (self.level + back - void).min(self.burst);
+        self.overfilled = (self.overfilled - void).min(self.held);
     }
 
     pub(super) fn give_back(&mut self, amount: u64, now: Instant) {
@@ -78,7 +85,7 @@ impl TokenBucket {
     /// Whole tokens that would be left after `span`, if it were empty at first and these were taken, each so long after.
     pub(super) fn left_after(&self, takes: impl Iterator<Item = (Duration, u64)>, span: Duration) -> i64 {
         let start = Instant::default();
-        let mut past = TokenBucket { level: 0, held: 0, at: start, ..self.clone() };
+        let mut past = TokenBucket { level: 0, held: 0, overfilled: 0, at: start, ..self.clone() };
         for (passed, amount) in takes {
             past.take(amount, start.after(passed));
         }
@@ -138,6 +145,7 @@ impl TokenBucket {
 
     fn refill(&mut self, now: Instant) {
         self.level = self.level_at(now);
+        self.overfilled = self.overfilled.max(self.level + self.held - self.burst);
         self.at = self.at.max(now);
     }
 }
@@ -205,9 +213,20 @@ mod tests {
         bucket.take(40, at(0));
         bucket.hold(25, at(0));
         assert_eq!([10, 15, 30].map(|seconds| bucket.tokens(at(seconds * 1_000))), [30, 35, 35]);
-        bucket.unhold(25, at(30_000));
-        bucket.give_back(25, at(30_000));
+        bucket.unhold(25, 25, at(30_000));
         assert_eq!(bucket.tokens(at(30_000)), 60, "the upstream, full all the while, has no more");
+    }
+
+    #[test]
+    fn what_refilled_beside_much_that_is_held_does_not_come_back_too() {
+        let mut bucket = of_a_minute(60, 1_000, at(0));
+        bucket.take(60, at(0));
+        bucket.hold(50, at(0));
+        assert_eq!(bucket.tokens(at(30_000)), 30, "half of it refills whatever is held");
+        bucket.take(30, at(30_000));
+        bucket.unhold(50, 50, at(30_000));
+        // The upstream lost ten at first, was full again after ten seconds, and has lost thirty since.
+        assert_eq!(bucket.tokens(at(30_000)), 30);
     }
 
     #[test]
