@@ -132,3 +132,27 @@ async fn a_damaged_memory_is_no_reason_not_to_start() {
     lab.restart().expect("it starts");
     assert_eq!(lab.call(&lab.message(body(false))).await.status(), 200);
 }
+
+#[tokio::test]
+async fn background_calls_leave_a_share_of_the_week_for_business_hours() {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    // 1970 began on a Thursday. The hours begin the day after tomorrow, well within the week's window.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let day = |ahead: u64| DAYS[((now / 86_400 + 3 + ahead) % 7) as usize];
+    let window =
+        format!("[[upstream.windows]]\nname = \"week\"\nlimit_tokens = 2_000\nresets = \"{} 12:00 UTC\"\n", day(4));
+    let hours = format!("[background]\nbusiness_hours = \"{} 08:00-18:00\"\nshare_before_hours = 0.5\n", day(2));
+    let lab = Lab::with(&format!("{SETTINGS}\n{window}{hours}"), &UNLIMITED);
+    let night = lab.home.client("night", &["--priority", "background"]);
+    let held = spend(&lab, &Request::message(body(false)).header("x-api-key", &night)).await;
+    assert_eq!(code(&held), "429 rate_limit_error tidegate_held", "{}", held.text());
+    assert!(held.text().contains("08:00 UTC") && held.header("x-should-retry") == Some("false"), "{}", held.text());
+    assert!(held.header("retry-after").is_some_and(|after| after.parse::<u64>().is_ok_and(|after| after > 86_400)));
+    let status = status(&lab);
+    assert!(window_used(&status) <= 1_100, "half of it is left: {}", status["windows"]);
+    assert_eq!(lab.call(&lab.message(body(false))).await.status(), 200);
+}
+
+fn window_used(status: &Value) -> u64 {
+    window(status, "week")["used"].as_u64().expect("tokens")
+}

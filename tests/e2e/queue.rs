@@ -148,3 +148,27 @@ async fn a_signal_ends_the_command_and_gives_the_reservation_back() {
     assert!(matches!(status.code(), Some(130 | 143)), "{status:?}");
     assert_eq!(reservations(&lab), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_in_the_midst_of_a_command_takes_no_reservation_and_it_is_given_back_in_the_end() {
+    let mut lab = Lab::start();
+    let done = lab.home.path("done");
+    let script = format!("until test -e {}; do sleep 0.02; done", done.display());
+    let mut child = reserve(&lab.home, &["--calls", "200"], &script).stdin(Stdio::null()).spawn().expect("it starts");
+    Lab::until(SOON, async || reservations(&lab) == 1).await.expect("it is held");
+    tokio::task::block_in_place(|| lab.crash_and_restart()).expect("it starts again");
+    assert_eq!(reservations(&lab), 1);
+    std::fs::write(&done, "").expect("written");
+    let status = tokio::task::block_in_place(|| child.wait()).expect("it ends");
+    assert_eq!((status.code(), reservations(&lab)), (Some(0), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_class_waits_until_it_is_resumed() {
+    let lab = Lab::start();
+    assert_eq!(lab.home.tidegate(&["pause", "normal"]).code, Some(0));
+    let waits = sent(&lab, body(false));
+    until_waiting(&lab, 1).await;
+    assert_eq!(lab.home.tidegate(&["resume", "normal"]).code, Some(0));
+    assert_eq!(waits.await.expect("no panic").status(), 200);
+}

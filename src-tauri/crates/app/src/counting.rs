@@ -44,7 +44,7 @@ impl Counted {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => new.insert(self.ledger.used(spender, quota.since, quota.resets_at).await?),
             };
-            let of_it = sums.iter().filter(|used| *used.name == *name);
+            let of_it = sums.iter().filter(|used| name.as_ref().is_none_or(|name| used.name == *name));
             let amounts = of_it.map(|used| amount(used, quota.unit, dearest.as_ref()));
             spent.push((quota.key.clone(), amounts.fold(0, i64::saturating_add)));
         }
@@ -52,18 +52,20 @@ impl Counted {
     }
 }
 
-fn spender(key: &QuotaKey, upstreams: &[String]) -> Option<(Spender, Arc<str>)> {
+/// Whose sums these are, and which of them; all where no name is given.
+fn spender(key: &QuotaKey, upstreams: &[String]) -> Option<(Spender, Option<Arc<str>>)> {
     let (spender, name) = match key {
         QuotaKey::Window { account, .. } => (Spender::Upstream, upstreams.get(account.index())?.as_str().into()),
         QuotaKey::Budget { scope, .. } => match scope {
-            Scope::Machine => (Spender::Machine, "".into()),
+            // Every call is some client's.
+            Scope::Machine => return Some((Spender::Client, None)),
             Scope::Client(name) => (Spender::Client, name.clone()),
             Scope::Person(name) => (Spender::Person, name.clone()),
             Scope::Project(name) => (Spender::Project, name.clone()),
             Scope::Tenant(name) => (Spender::Tenant, name.clone()),
         },
     };
-    Some((spender, name))
+    Some((spender, Some(name)))
 }
 
 /// Calls of unknown price count at the dearest one there is.
@@ -218,7 +220,8 @@ mod tests {
         let limit = Usd::from_nanos(1_000_000_000);
         let budget = |scope| Budget { scope, period: Period::Day, limit, hard: false };
         let now = Now { timestamp: now(), ..Now::default() };
-        admission.set_budgets(&[budget(Scope::Client("ci".into())), budget(Scope::Client("other".into()))], now);
+        let scopes = [Scope::Client("ci".into()), Scope::Client("other".into()), Scope::Machine];
+        admission.set_budgets(&scopes.map(budget), now);
         admission.recall(memory, now);
         let catalog = Arc::new(crate::data::catalog().expect("prices"));
         let dearest = catalog.dearest(now.timestamp).expect("a price").clone();
@@ -228,7 +231,7 @@ mod tests {
         let tokens = Tokens { input: 1_000, output: 100, cache_read: 400, ..Tokens::default() };
         let unpriced = dearest.cost(&Usage { tokens, ..Usage::default() }).as_nanos();
         // What is read from the cache costs no quota; a call of unknown price counts at the dearest.
-        assert_eq!(used, [2_200, 12 + unpriced, 0]);
+        assert_eq!(used, [2_200, 12 + unpriced, 0, 12 + unpriced]);
     }
 
     #[tokio::test]

@@ -82,8 +82,8 @@ async fn save(gateway: &Arc<Gateway>, keeper: &Arc<Mutex<Keeper>>) {
         keeper.keep(&gateway.remember())
     });
     match saved.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!("what was learned is not kept: {error}"),
+        Ok(None) => {}
+        Ok(Some(news)) => tracing::warn!("{news}"),
         Err(error) => tracing::error!("what was learned is not kept: {error}"),
     }
 }

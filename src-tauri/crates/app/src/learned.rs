@@ -50,14 +50,26 @@ fn forgotten(file: &Path, reason: &dyn std::fmt::Display) -> Memory {
 pub(crate) struct Keeper {
     file: PathBuf,
     kept: Vec<u8>,
+    fails: bool,
 }
 
 impl Keeper {
     pub(crate) fn of(dir: &Path) -> Keeper {
-        Keeper { file: dir.join(FILE), kept: vec![] }
+        Keeper { file: dir.join(FILE), kept: vec![], fails: false }
     }
 
-    pub(crate) fn keep(&mut self, memory: &Memory) -> Result<(), FolderError> {
+    /// Gives one sentence when keeping begins to fail, or works again.
+    pub(crate) fn keep(&mut self, memory: &Memory) -> Option<String> {
+        let kept = self.try_to_keep(memory);
+        let failed_before = std::mem::replace(&mut self.fails, kept.is_err());
+        match kept {
+            Err(error) if !failed_before => Some(format!("what was learned is not kept for the next start: {error}")),
+            Ok(()) if failed_before => Some("what was learned is kept again".to_owned()),
+            Ok(()) | Err(_) => None,
+        }
+    }
+
+    fn try_to_keep(&mut self, memory: &Memory) -> Result<(), FolderError> {
         let failed = |reason| FolderError::Damaged { file: self.file.clone(), reason };
         let text = serde_json::to_vec(&Learned::of(memory)).map_err(failed)?;
         if text != self.kept {
@@ -390,7 +402,7 @@ mod tests {
     }
 
     fn kept(dir: &Path, memory: &Memory) {
-        Keeper::of(dir).keep(memory).expect("written");
+        assert_eq!(Keeper::of(dir).keep(memory), None);
     }
 
     #[test]
@@ -431,11 +443,24 @@ mod tests {
     fn what_has_not_changed_is_not_written_again() {
         let dir = tempfile::tempdir().expect("a folder");
         let mut keeper = Keeper::of(dir.path());
-        keeper.keep(&memory()).expect("written");
+        keeper.keep(&memory());
         std::fs::remove_file(dir.path().join(FILE)).expect("removed");
-        keeper.keep(&memory()).expect("nothing to do");
+        keeper.keep(&memory());
         assert!(!dir.path().join(FILE).exists());
-        keeper.keep(&Memory::default()).expect("written");
+        keeper.keep(&Memory::default());
         assert!(dir.path().join(FILE).exists());
+    }
+
+    #[test]
+    fn a_folder_that_takes_nothing_is_told_of_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let gone = dir.path().join("gone");
+        let mut keeper = Keeper::of(&gone);
+        let said = keeper.keep(&memory()).expect("a sentence");
+        assert!(said.contains("is not kept") && said.contains("learned.json"), "{said}");
+        assert_eq!(keeper.keep(&memory()), None);
+        std::fs::create_dir(&gone).expect("made");
+        assert_eq!(keeper.keep(&memory()).as_deref(), Some("what was learned is kept again"));
+        assert_eq!(read(&gone), memory());
     }
 }

@@ -129,10 +129,10 @@ const HOPE_PERCENT: u32 = 80;
 impl Account {
     /// What a call came to teaches what the next will.
     fn learn(&mut self, ticket: &Ticket, usage: &Usage, now: Instant) {
-        let Ticket { model, client, shape, caching, guessed, .. } = ticket;
+        let Ticket { model, client, shape, caching, guessed, cached, .. } = ticket;
         self.lessons += 1;
         self.estimates.learn(model, client, shape, *guessed, usage.tokens.prompt(), usage.tokens.output);
-        self.conversations.learn(client, shape, *caching, &usage.tokens, now);
+        self.conversations.learn(client, shape, *caching, *cached, &usage.tokens, now);
     }
 }
 
@@ -316,7 +316,12 @@ impl Admission {
         let group = self.lanes[ticket.lane.0].group;
         let account = self.groups[group].account;
         for reading in readings.limits.iter().chain(&readings.priority).filter(|reading| reading.limit > 0) {
+            let is_new = !self.groups[group].limits.contains_key(&reading.measure);
             let id = self.told(group, reading.measure, reading.limit, now.instant);
+            if is_new {
+                // The call that told of it was the first to draw on it.
+                self.resources.left(id, ticket.sent);
+            }
             self.resources.observe(id, *reading, ticket.sent, now.instant);
         }
         for reading in &readings.windows {
@@ -409,7 +414,7 @@ impl Admission {
     /// What would become of a call that came now.
     pub fn outlook(&mut self, demand: Demand, now: Now) -> Outlook {
         self.refresh(now);
-        let (waiter, Terms { need, prompt, answer, worst_cost }) = self.waiter(demand, now);
+        let (waiter, Terms { need, prompt, answer, worst_cost, .. }) = self.waiter(demand, now);
         let (wait, by, _) = self.wait(&waiter, need, now.instant);
         let is_priced = waiter.asked.price.is_some();
         Outlook {
@@ -832,7 +837,7 @@ impl Admission {
 
     fn grant(&mut self, waiter: Waiter, terms: Terms, covered: bool, now: Now) -> Ticket {
         let Waiter { asked, lane, row, quotas, .. } = waiter;
-        let Terms { need, prompt, worst_cost, .. } = terms;
+        let Terms { need, prompt, cached, worst_cost, .. } = terms;
         let covered_by = if covered { asked.reservation } else { None };
         let taken: Vec<ResourceId> = self.draws_on(lane).collect();
         for id in &taken {
@@ -855,6 +860,7 @@ impl Admission {
             caching: asked.caching,
             price: asked.price,
             guessed: prompt,
+            cached,
             need,
             sent: now.instant,
             taken,
@@ -919,7 +925,9 @@ impl Admission {
         let prompt = account.estimates.input(&asked.model, &asked.client, &asked.shape);
         let answer = account.estimates.output(&asked.model, &asked.client, &asked.shape, asked.max_tokens);
         let reads = if *cache_reads_count { Caching::None } else { asked.caching };
-        let counted = account.conversations.counted(&asked.client, &asked.shape, reads, prompt, now);
+        let cached = account.conversations.read(&asked.client, &asked.shape, reads, now);
+        let counted =
+            Estimate { likely: prompt.likely.saturating_sub(cached), high: prompt.high.saturating_sub(cached) };
         let loose_input = match reads {
             Caching::None => counted.high.saturating_sub(counted.likely - counted.likely / 20),
             // It may all be read from the cache.
@@ -932,7 +940,7 @@ impl Admission {
         };
         let need = Need { input: counted.high, output, loose_input, loose_output };
         let worst_cost = asked.cost(prompt.high, asked.max_tokens.unwrap_or(answer.high));
-        Terms { need, prompt, answer, worst_cost }
+        Terms { need, prompt, cached, answer, worst_cost }
     }
 
     /// The lane of a model; made, with its limits, when the model is first seen.

@@ -79,7 +79,7 @@ impl Pipeline {
             Ok(Entered::Waits(waiting)) => waiting,
             Err(refusal) => return Err(self.refusal(&refusal, demand)),
         };
-        let Some(tries) = sent.tries.filter(|_| entry.attempts().is_empty()) else {
+        let Some(tries) = sent.tries else {
             return waiting.end().await.map_err(|refusal| self.refusal(&refusal, demand));
         };
         let overtaken = entry.sits(self.sameness(entry, sent), tries);

@@ -35,7 +35,7 @@ pub(crate) struct OpenEntry {
     /// What its turn goes by.
     since: Instant,
     waiting_since: Instant,
-    /// Held while it waits for the first time.
+    /// Held while it waits.
     seat: Option<Seat>,
     /// When its caller went, where its entry was held open since.
     left: Option<Now>,
@@ -206,6 +206,8 @@ impl OpenEntry {
             since: self.since,
             progress: self.progress.clone(),
         };
+        // Whose row is in the books already leaves its turn to its client, and not its row.
+        let tries = if self.attempts.is_empty() { tries } else { u32::MAX };
         let (seat, overtaken) = self.pipeline.returning.sit(sameness, tries, place);
         self.seat = Some(seat);
         overtaken
@@ -427,7 +429,8 @@ impl OpenEntry {
         let Some(seat) = self.seat.take() else { return false };
         let pipeline = self.pipeline.clone();
         let now = pipeline.now();
-        let fate = pipeline.returning.abandon(&seat, now.instant, || self.moved(now));
+        let never_left = self.attempts.is_empty();
+        let fate = pipeline.returning.abandon(&seat, now.instant, || never_left.then(|| self.moved(now)));
         fate != Fate::Over
     }
 

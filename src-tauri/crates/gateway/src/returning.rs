@@ -63,7 +63,7 @@ pub(crate) enum Fate {
     Kept,
     /// Its caller is back and has its place already.
     TakenOver,
-    /// Nobody is waited for.
+    /// Its entry closes now.
     Over,
 }
 
@@ -128,16 +128,17 @@ impl<E> Returning<E> {
         self.lock().rise(seat).is_some()
     }
 
-    /// Its caller has gone while it waited.
-    pub(crate) fn abandon(&self, seat: &Seat, now: Instant, entry: impl FnOnce() -> E) -> Fate {
+    /// Its caller has gone while it waited. Without an entry to hold open only its turn is remembered.
+    pub(crate) fn abandon(&self, seat: &Seat, now: Instant, entry: impl FnOnce() -> Option<E>) -> Fate {
         let mut inside = self.lock();
         let Some(Sitting { place, .. }) = inside.rise(seat) else { return Fate::TakenOver };
         if inside.over {
             return Fate::Over;
         }
         let number = inside.number();
-        let kept = Abandoned { sameness: seat.sameness, at: now, place, entry: Some(entry()) };
-        inside.abandoned.insert(number, kept);
+        let entry = entry();
+        let fate = if entry.is_some() { Fate::Kept } else { Fate::Over };
+        inside.abandoned.insert(number, Abandoned { sameness: seat.sameness, at: now, place, entry });
         inside.by_sameness.entry(seat.sameness).or_default().push_back(number);
         inside.held.push_back(number);
         let gone = inside.forget(now);
@@ -145,7 +146,7 @@ impl<E> Returning<E> {
         // Outside of the lock: entries close as they are dropped.
         drop(gone);
         self.changed.notify_one();
-        Fate::Kept
+        fate
     }
 
     /// The same call comes again, as try number `tries` from 0.
@@ -311,7 +312,7 @@ mod tests {
         let returning = Returning::<()>::default();
         for (swept, expected) in [(800, Some(("abandoned", at(1)))), (950, Some(("turn", at(1)))), (60_100, None)] {
             let (seat, _told) = returning.sit(same("x"), 0, place(1));
-            assert_eq!(returning.abandon(&seat, at(0), || ()), Fate::Kept);
+            assert_eq!(returning.abandon(&seat, at(0), || Some(())), Fate::Kept);
             returning.sweep(at(swept));
             assert_eq!(told(returning.take(same("x"), 1, at(swept))), expected, "{swept}");
             assert_eq!(told(returning.take(same("x"), 1, at(swept))), None, "each is taken once");
@@ -328,7 +329,7 @@ mod tests {
         assert_eq!(told(returning.take(same("x"), 1, at(5))), Some(("waiting", at(1))));
         assert_eq!(overtaken.try_recv(), Ok(()));
         assert!(!returning.rise(&seat));
-        assert_eq!(returning.abandon(&seat, at(6), || ()), Fate::TakenOver);
+        assert_eq!(returning.abandon(&seat, at(6), || Some(())), Fate::TakenOver);
     }
 
     #[test]
@@ -346,7 +347,7 @@ mod tests {
         let returning = Returning::<()>::default();
         for number in 0..20_000 {
             let (seat, _told) = returning.sit(same(&number.to_string()), 0, place(number));
-            returning.abandon(&seat, at(number), || ());
+            returning.abandon(&seat, at(number), || Some(()));
         }
         let inside = returning.lock();
         assert_eq!((inside.abandoned.len(), inside.by_sameness.len()), (ABANDONED_MAX, ABANDONED_MAX));
@@ -374,7 +375,7 @@ mod tests {
         for step in 0..8 {
             if step % 2 == 0 {
                 let (seat, _told) = returning.sit(same(&step.to_string()), 0, place(step));
-                returning.abandon(&seat, now(), || Closes);
+                returning.abandon(&seat, now(), || Some(Closes));
             }
             tokio::time::sleep(Duration::from_millis(301)).await;
             closed.push(CLOSED.load(Ordering::SeqCst));
@@ -384,6 +385,6 @@ mod tests {
         keeper.await.expect("no panic");
         assert_eq!(CLOSED.load(Ordering::SeqCst), 4);
         let (seat, _told) = returning.sit(same("late"), 0, place(9));
-        assert_eq!(returning.abandon(&seat, now(), || Closes), Fate::Over);
+        assert_eq!(returning.abandon(&seat, now(), || Some(Closes)), Fate::Over);
     }
 }

@@ -16,7 +16,6 @@ use crate::{Error, Ledger};
 /// Whose spending is summed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Spender {
-    Machine,
     Client,
     Person,
     Project,
@@ -27,7 +26,6 @@ pub enum Spender {
 impl Spender {
     const fn name(self) -> &'static str {
         match self {
-            Spender::Machine => "machine",
             Spender::Client => "client",
             Spender::Person => "person",
             Spender::Project => "project",
@@ -40,7 +38,7 @@ impl Spender {
 /// What one of them used.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Used {
-    /// '' for the machine, and for calls that have none.
+    /// '' for calls that have none.
     pub name: Arc<str>,
     pub tokens: Tokens,
     /// Of the calls whose price is known.
@@ -106,7 +104,7 @@ impl Ledger {
         let first_quarter = match of {
             // Rollups know no tenants.
             Spender::Tenant => to,
-            Spender::Machine | Spender::Client | Spender::Person | Spender::Project | Spender::Upstream => from
+            Spender::Client | Spender::Person | Spender::Project | Spender::Upstream => from
                 .as_millis()
                 .saturating_add(QUARTER_MS - 1)
                 .div_euclid(QUARTER_MS)
@@ -126,7 +124,7 @@ impl Ledger {
         let sums = sqlx::query_as!(
             Sums,
             r#"SELECT CASE ?1 WHEN 'client' THEN client WHEN 'person' THEN person WHEN 'project' THEN project
-                 WHEN 'upstream' THEN upstream ELSE '' END AS "name!: String",
+                 ELSE upstream END AS "name!: String",
                  sum(input_tokens) AS "input!: i64",
                  sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
                  sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
@@ -152,7 +150,7 @@ impl Ledger {
         let sums = sqlx::query_as!(
             Sums,
             r#"SELECT CASE ?1 WHEN 'client' THEN client WHEN 'person' THEN person WHEN 'project' THEN project
-                 WHEN 'upstream' THEN upstream WHEN 'tenant' THEN tenant ELSE '' END AS "name!: String",
+                 WHEN 'upstream' THEN upstream ELSE tenant END AS "name!: String",
                  sum(input_tokens) AS "input!: i64",
                  sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
                  sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",

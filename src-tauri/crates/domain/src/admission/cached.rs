@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::demand::Caching;
-use super::estimate::{Estimate, Shape};
+use super::estimate::Shape;
 use crate::time::Instant;
 use crate::usage::Tokens;
 
@@ -42,29 +42,25 @@ const MISS: u8 = 10;
 const BELIEVED_BELOW: u8 = 20;
 
 impl Conversations {
-    /// What of a prompt will count.
-    pub(super) fn counted(
-        &self,
+    /// What of a prompt will be read from the cache.
+    pub(super) fn read(&self, client: &str, shape: &Shape, caching: Caching, now: Instant) -> u64 {
+        if caching == Caching::None { 0 } else { self.cached(fingerprint(client), shape, now) }
+    }
+
+    /// A call has come to so much, that was expected to read so much.
+    pub(super) fn learn(
+        &mut self,
         client: &str,
         shape: &Shape,
         caching: Caching,
-        prompt: Estimate,
+        expected: u64,
+        tokens: &Tokens,
         now: Instant,
-    ) -> Estimate {
-        if caching == Caching::None {
-            return prompt;
-        }
-        let cached = self.cached(fingerprint(client), shape, now);
-        Estimate { likely: prompt.likely.saturating_sub(cached), high: prompt.high.saturating_sub(cached) }
-    }
-
-    /// A call has come to so much.
-    pub(super) fn learn(&mut self, client: &str, shape: &Shape, caching: Caching, tokens: &Tokens, now: Instant) {
+    ) {
         if caching == Caching::None {
             return;
         }
         let client = fingerprint(client);
-        let expected = self.cached(client, shape, now);
         if expected > 0 {
             self.judge(client, tokens.cache_read >= expected - expected / 10);
         }
@@ -127,46 +123,46 @@ mod tests {
         Instant::from_nanos(seconds * 1_000_000_000)
     }
 
-    fn prompt(tokens: u64) -> Estimate {
-        Estimate { likely: tokens, high: tokens + tokens / 10 }
-    }
-
     fn turn(cache_read: u64, cache_write_5m: u64) -> Tokens {
         Tokens { input: 3, cache_read, cache_write_5m, ..Tokens::default() }
     }
 
-    fn counted(known: &Conversations, shape: &Shape, tokens: u64, seconds: u64) -> u64 {
-        known.counted("c", shape, Caching::FiveMinutes, prompt(tokens), at(seconds)).likely
+    fn read(known: &Conversations, shape: &Shape, seconds: u64) -> u64 {
+        known.read("c", shape, Caching::FiveMinutes, at(seconds))
+    }
+
+    fn learn(known: &mut Conversations, shape: &Shape, tokens: &Tokens, seconds: u64) {
+        let expected = read(known, shape, seconds);
+        known.learn("c", shape, Caching::FiveMinutes, expected, tokens, at(seconds));
     }
 
     #[test]
     fn the_next_turn_reads_what_the_last_one_left_while_the_cache_keeps_it() {
         let mut known = Conversations::default();
-        assert_eq!(counted(&known, &shape(1, 2), 10_000, 0), 10_000);
-        known.learn("c", &shape(1, 2), Caching::FiveMinutes, &turn(0, 10_000), at(0));
-        assert_eq!(counted(&known, &shape(1, 2), 10_500, 60), 500);
-        assert_eq!(counted(&known, &shape(1, 2), 10_500, 290), 10_500, "it may be gone");
-        let stranger = known.counted("d", &shape(1, 2), Caching::FiveMinutes, prompt(10_500), at(60));
-        assert_eq!(stranger.likely, 10_500);
-        assert_eq!(known.counted("c", &shape(1, 2), Caching::None, prompt(10_500), at(60)).likely, 10_500);
+        assert_eq!(read(&known, &shape(1, 2), 0), 0);
+        learn(&mut known, &shape(1, 2), &turn(0, 10_000), 0);
+        assert_eq!(read(&known, &shape(1, 2), 60), 10_000);
+        assert_eq!(read(&known, &shape(1, 2), 290), 0, "it may be gone");
+        assert_eq!(known.read("d", &shape(1, 2), Caching::FiveMinutes, at(60)), 0, "another client");
+        assert_eq!(known.read("c", &shape(1, 2), Caching::None, at(60)), 0);
     }
 
     #[test]
     fn another_conversation_with_the_same_head_reads_the_head() {
         let mut known = Conversations::default();
-        known.learn("c", &shape(1, 2), Caching::FiveMinutes, &turn(8_000, 2_000), at(0));
-        assert_eq!(counted(&known, &shape(1, 3), 10_000, 10), 2_000);
+        learn(&mut known, &shape(1, 2), &turn(8_000, 2_000), 0);
+        assert_eq!(read(&known, &shape(1, 3), 10), 8_000);
     }
 
     #[test]
     fn a_client_whose_cache_breaks_is_believed_no_more_until_it_holds() {
         let mut known = Conversations::default();
         for second in 0..3 {
-            known.learn("c", &shape(1, 2), Caching::FiveMinutes, &turn(0, 10_000), at(second));
+            learn(&mut known, &shape(1, 2), &turn(0, 10_000), second);
         }
-        assert_eq!(counted(&known, &shape(1, 2), 10_000, 4), 10_000);
+        assert_eq!(read(&known, &shape(1, 2), 4), 0);
         known.judge(fingerprint("c"), true);
-        assert_eq!(counted(&known, &shape(1, 2), 10_000, 4), 0);
+        assert_eq!(read(&known, &shape(1, 2), 4), 10_000);
     }
 
     #[test]
@@ -174,7 +170,7 @@ mod tests {
         let mut known = Conversations::default();
         for n in 0..5_000 {
             let shape = shape(n, n);
-            known.learn("c", &shape, Caching::OneHour, &turn(0, 1), at(n.into()));
+            known.learn("c", &shape, Caching::OneHour, 0, &turn(0, 1), at(n.into()));
         }
         assert!(known.known.len() <= CONVERSATIONS_MAX && known.by_age.len() == known.known.len());
     }

@@ -79,6 +79,8 @@ pub struct Ticket {
     pub(super) price: Option<Arc<Price>>,
     /// What its input was thought to be, for learning.
     pub(super) guessed: Estimate,
+    /// What of it was thought to be read from the cache.
+    pub(super) cached: u64,
     pub(super) need: Need,
     /// When it got the ticket: answers tell of levels since then.
     pub(super) sent: Instant,

@@ -146,9 +146,11 @@ impl Quotas {
                 None => self.add(key, Unit::Usd, limit, budget.hard, Span::Until(self.cycle(budget.period))),
             };
             let quota = &mut self.all[id.0];
-            // Two budgets of one scope and period: the smaller binds.
-            quota.limit = if quota.retired { limit } else { quota.limit.min(limit) };
-            (quota.hard, quota.retired) = (budget.hard, false);
+            // Two budgets of one scope and period: the smaller binds, and the hard one cuts.
+            let is_first = quota.retired || !self.budgets.get(&budget.scope).is_some_and(|known| known.contains(&id));
+            quota.limit = if is_first { limit } else { quota.limit.min(limit) };
+            quota.hard = budget.hard || (quota.hard && !is_first);
+            quota.retired = false;
             let ids = self.budgets.entry(budget.scope.clone()).or_default();
             if !ids.contains(&id) {
                 ids.push(id);

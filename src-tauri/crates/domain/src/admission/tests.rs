@@ -919,6 +919,17 @@ fn what_others_drew_is_forgotten_where_nothing_tells_of_them_any_more() {
 }
 
 #[test]
+fn the_call_that_first_tells_of_a_limit_has_drawn_on_it() {
+    let mut world = World::new(unlimited());
+    world.call("a");
+    let told = Reading { measure: Measure::Requests, limit: 60, remaining: Some(59), full_in: None };
+    world.observe(&Readings { limits: vec![told], ..Readings::default() });
+    world.call("b");
+    world.run_until(secs(60));
+    assert!((1.0..1.1).contains(&world.went_at("b")), "{:?}", world.log);
+}
+
+#[test]
 fn a_late_reading_is_no_sign_of_others() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     let reading = |remaining| Readings {

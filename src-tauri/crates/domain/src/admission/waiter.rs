@@ -55,6 +55,8 @@ pub(super) struct Terms {
     pub(super) need: Need,
     /// The whole prompt, and the whole answer.
     pub(super) prompt: Estimate,
+    /// Of the prompt, what will probably be read from the cache.
+    pub(super) cached: u64,
     pub(super) answer: Estimate,
     pub(super) worst_cost: Usd,
 }

@@ -88,6 +88,25 @@ async fn a_call_that_comes_back_later_keeps_its_turn_and_makes_a_row_of_its_own(
     assert!(world.gateway.waiting()[0].waited < Duration::from_secs(10), "after a minute it is forgotten");
 }
 
+#[tokio::test]
+async fn a_call_that_the_upstream_had_refused_leaves_its_turn_and_keeps_its_row() {
+    let world = World::new().await;
+    world.stop_the_clock();
+    let first = try_number(&world, 0).await;
+    world.upstream.asked().await.answer(429, &format!("{JSON}retry-after: 40\r\n"), r#"{"type":"error"}"#).await;
+    let ids = waiting(&world, 1).await;
+    world.skip(Duration::from_secs(20));
+    let _other = try_number(&world, 1).await;
+    assert!(waiting(&world, 2).await.contains(&ids[0]), "its row is in the books: it is not taken over");
+    drop(first);
+    waiting(&world, 1).await;
+    let entry = world.books.entry().await;
+    assert_eq!((entry.call.id, entry.outcome, entry.attempts.len()), (ids[0], Outcome::Cancelled, 1));
+    let _second = try_number(&world, 1).await;
+    assert!(!waiting(&world, 2).await.contains(&ids[0]));
+    assert_eq!(world.gateway.waiting()[0].waited, Duration::from_secs(20));
+}
+
 async fn try_number_waiting(world: &World) -> Peer {
     let peer = try_number(world, 0).await;
     waiting(world, 1).await;

@@ -51,7 +51,6 @@ async fn spending_is_summed_from_the_moment_a_period_began_and_unpriced_calls_ap
     clients.sort_by(|one, other| one.name.cmp(&other.name));
     assert_eq!(total(clients), [used_by("ci", 2, 1), used_by("web", 1, 1)]);
     assert_eq!(total(used(Spender::Tenant).await), [used_by("acme", 2, 1), used_by("other", 1, 1)]);
-    assert_eq!(total(used(Spender::Machine).await), [used_by("", 3, 2)]);
     assert_eq!(total(used(Spender::Upstream).await), [used_by("anthropic", 3, 2)]);
     assert_eq!(ledger.first_call("anthropic", from).await.expect("asked"), Some(at("2026-11-24T09:00:00Z")));
     assert_eq!(ledger.first_call("other", from).await.expect("asked"), None);
