@@ -209,9 +209,10 @@ impl Client {
 
     pub(crate) fn make(&mut self) -> Made {
         let Size { input, talk, output, max_tokens, tokens_per_kilobyte, noise, tokens_per_second } = self.size;
-        let row = match &self.arrivals {
-            Arrivals::Trace { rows, .. } => usize::try_from(self.made).ok().and_then(|n| rows.get(n)).copied(),
-            _ => None,
+        let row = if let Arrivals::Trace { rows, .. } = &self.arrivals {
+            usize::try_from(self.made).ok().and_then(|n| rows.get(n)).copied()
+        } else {
+            None
         };
         self.made += 1;
         let rng = &mut self.rng;

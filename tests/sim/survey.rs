@@ -86,14 +86,12 @@ impl Subset {
         let steady = alone && !(self.raised || self.wild_sizes || told_less);
         // Whether the upstream's cache still has a prompt nobody knows beforehand.
         let talks = setup.clients.iter().any(|client| client.size.talk > 0);
+        // A wall clock that jumped makes calls before a crash look older than they are.
+        let forgets = self.clock && self.crash;
+        let late = self.stall && setup.stall >= SECOND / 30;
         let only_pace = !(self.pause || self.quotas || self.reservation || self.shares);
         Promises {
-            // A wall clock that jumped makes calls before a crash look older than they are.
-            no_refusals: alone
-                && !self.wild_sizes
-                && !talks
-                && !(self.clock && self.crash)
-                && (!self.stall || setup.stall < SECOND / 30),
+            no_refusals: alone && !(self.wild_sizes || talks || forgets || late),
             idle_at_most: (steady && only_pace && !talks && !self.crash).then_some(2 * SECOND),
             class_order: only_pace && !self.their_windows,
             fair: only_pace && !self.their_windows && !self.suspend,

@@ -329,12 +329,6 @@ impl Upstream {
         self.refused.values().sum()
     }
 
-    /// What is left of a meter, as the truth has it.
-    pub(crate) fn level(&mut self, meter: Meter, now: u64) -> f64 {
-        self.catch_up(now);
-        self.bucket(meter).level
-    }
-
     /// How much running answers have produced so far counts as taken too.
     pub(crate) fn taken_at(&self, now: u64) -> Taken {
         let so_far = |running: &Running| {

@@ -10,7 +10,7 @@ use domain::tier::OutputCounting;
 use domain::time::Timestamp;
 use domain::usage::Usage;
 
-use crate::upstream::{Limits, MINUTE, No, SECOND};
+use crate::upstream::{Limits, MINUTE, No};
 use crate::world::{Call, Fault, World};
 
 /// A guard that learns goes no lower.

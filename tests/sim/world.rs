@@ -762,7 +762,9 @@ impl World {
             QuotaKey::Budget { scope, .. } => match scope {
                 domain::config::Scope::Machine => true,
                 domain::config::Scope::Client(name) => *name == self.clients[client].name,
-                _ => false,
+                domain::config::Scope::Person(_)
+                | domain::config::Scope::Project(_)
+                | domain::config::Scope::Tenant(_) => false,
             },
         };
         let entries = self.spent.entries.iter().filter(|(at, client, ..)| *at >= since && counts(*client));
@@ -832,7 +834,7 @@ fn form(refusal: &Refusal) -> Option<String> {
             spent.resets_at,
         )),
         Refusal::Held { window, opens } => Some(format!("{window} is held until {opens}")),
-        _ => None,
+        Refusal::Deadline { .. } | Refusal::QueueFull { .. } | Refusal::Paused { .. } | Refusal::Dropped => None,
     }
 }
 
