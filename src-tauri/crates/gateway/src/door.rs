@@ -34,6 +34,7 @@ struct Caller {
 }
 
 /// What became of an offer that was not refused.
+#[expect(clippy::large_enum_variant, reason = "most calls go at once, and a box would cost each of them")]
 pub(crate) enum Entered {
     Goes(Pass),
     Waits(Waiting),
