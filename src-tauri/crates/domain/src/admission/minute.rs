@@ -374,7 +374,9 @@ impl Resources {
     /// When a reservation's part first holds `amount`.
     pub(super) fn aside_ready(&self, id: ResourceId, by: ReservationId, amount: u64, now: Instant) -> Instant {
         match &self.all[id.0].store {
-            Store::Minute(minute) => minute.shares.get(&by).map_or(now, |share| share.bucket.ready_at(amount, now)),
+            Store::Minute(minute) => {
+                minute.shares.get(&by).and_then(|share| share.bucket.ready_at(amount, now)).unwrap_or(now)
+            }
             Store::Slots { .. } | Store::Shown { .. } => now,
         }
     }
@@ -430,8 +432,12 @@ impl Resources {
     }
 }
 
-fn until(ready: Instant, now: Instant) -> Wait {
-    if ready <= now { Wait::None } else { Wait::Until(ready) }
+fn until(ready: Option<Instant>, now: Instant) -> Wait {
+    match ready {
+        Some(ready) if ready <= now => Wait::None,
+        Some(ready) => Wait::Until(ready),
+        None => Wait::UntilOneEnds,
+    }
 }
 
 const fn most(measure: Measure) -> u32 {

@@ -40,19 +40,19 @@ impl TokenBucket {
         (self.rate, self.burst) = (rate.max(0), burst);
     }
 
-    /// When `amount` may be taken: at `now`, or later. More than the burst may go when the bucket is full.
-    pub(super) fn ready_at(&self, amount: u64, now: Instant) -> Instant {
-        // Beside much that is held it may never get that full: then it looks again until something has come back.
+    /// When `amount` may be taken: at `now`, or later; `None` where it never fills so far before something held comes back.
+    /// More than the burst may go when the bucket is full.
+    pub(super) fn ready_at(&self, amount: u64, now: Instant) -> Option<Instant> {
         let wanted = (i128::from(amount) * TOKEN).min(self.burst);
         let missing = wanted - self.level_at(now);
         if missing <= 0 {
-            return now;
+            return Some(now);
         }
-        if self.rate == 0 {
-            return Instant::from_nanos(u64::MAX);
+        if self.rate == 0 || wanted > self.refilled_to() {
+            return None;
         }
         let nanos = (missing + self.rate - 1) / self.rate;
-        now.after(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+        Some(now.after(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))))
     }
 
     /// Takes it, into debt if need be.
@@ -172,11 +172,11 @@ mod tests {
     #[test]
     fn a_smoothed_bucket_lets_one_go_every_interval() {
         let mut bucket = smoothed(50, 960, at(0));
-        assert_eq!(bucket.ready_at(1, at(0)), at(0));
+        assert_eq!(bucket.ready_at(1, at(0)), Some(at(0)));
         bucket.take(1, at(0));
-        assert_eq!(bucket.ready_at(1, at(0)), at(1_250));
-        assert_eq!(bucket.ready_at(1, at(700)), at(1_250));
-        assert_eq!(bucket.ready_at(1, at(9_000)), at(9_000));
+        assert_eq!(bucket.ready_at(1, at(0)), Some(at(1_250)));
+        assert_eq!(bucket.ready_at(1, at(700)), Some(at(1_250)));
+        assert_eq!(bucket.ready_at(1, at(9_000)), Some(at(9_000)));
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let mut bucket = smoothed(60, 1_000, at(0));
         bucket.take(1, at(0));
         bucket.empty(at(300));
-        assert_eq!(bucket.ready_at(1, at(300)), at(1_300));
+        assert_eq!(bucket.ready_at(1, at(300)), Some(at(1_300)));
     }
 
     #[test]
@@ -192,7 +192,7 @@ mod tests {
         let mut bucket = of_a_minute(60, 1_000, at(0));
         bucket.take(90, at(0));
         assert_eq!(bucket.tokens(at(0)), -30);
-        assert_eq!(bucket.ready_at(500, at(0)), at(90_000));
+        assert_eq!(bucket.ready_at(500, at(0)), Some(at(90_000)));
     }
 
     #[test]
@@ -223,6 +223,7 @@ mod tests {
         bucket.take(60, at(0));
         bucket.hold(50, at(0));
         assert_eq!(bucket.tokens(at(30_000)), 30, "half of it refills whatever is held");
+        assert_eq!(bucket.ready_at(31, at(30_000)), None, "and no more, however long one waits");
         bucket.take(30, at(30_000));
         bucket.unhold(50, 50, at(30_000));
         // The upstream lost ten at first, was full again after ten seconds, and has lost thirty since.
@@ -234,7 +235,7 @@ mod tests {
         let mut bucket = of_a_minute(60, 1_000, at(10_000));
         bucket.take(60, at(10_000));
         bucket.take(0, at(0));
-        assert_eq!(bucket.ready_at(1, at(10_000)), at(11_000));
+        assert_eq!(bucket.ready_at(1, at(10_000)), Some(at(11_000)));
     }
 
     proptest! {
@@ -249,7 +250,7 @@ mod tests {
             for (gap, amount) in steps {
                 now += gap;
                 let amount = amount.min(limit);
-                let ready = bucket.ready_at(amount, Instant::from_nanos(now)).as_nanos();
+                let ready = bucket.ready_at(amount, Instant::from_nanos(now)).expect("it refills").as_nanos();
                 prop_assert!(ready >= now);
                 now = ready;
                 bucket.take(amount, Instant::from_nanos(now));
@@ -267,11 +268,11 @@ mod tests {
         fn a_nanosecond_earlier_is_too_early(limit in 1u64..1_000_000, spent in 0u64..1_000_000, amount in 1u64..1_000_000) {
             let mut bucket = of_a_minute(limit, 930, at(0));
             bucket.take(spent, at(0));
-            let ready = bucket.ready_at(amount, at(0));
+            let ready = bucket.ready_at(amount, at(0)).expect("it refills");
             if ready > at(0) {
                 let earlier = Instant::from_nanos(ready.as_nanos() - 1);
-                prop_assert_eq!(bucket.ready_at(amount, ready), ready);
-                prop_assert_eq!(bucket.ready_at(amount, earlier), ready);
+                prop_assert_eq!(bucket.ready_at(amount, ready), Some(ready));
+                prop_assert_eq!(bucket.ready_at(amount, earlier), Some(ready));
             }
         }
     }
