@@ -280,10 +280,16 @@ impl Quotas {
     }
 
     pub(super) fn reserve(&mut self, id: QuotaId, cost: Usd, tokens: u64, now: Timestamp) {
+        let quota = self.begun(id, now);
+        quota.reserved = quota.reserved.saturating_add(quota.amount(cost, tokens));
+    }
+
+    /// Its period has begun, and its end is known.
+    fn begun(&mut self, id: QuotaId, now: Timestamp) -> &mut Quota {
         let quota = &mut self.all[id.0];
         quota.begin(now);
         self.next_turn = self.next_turn.min(quota.resets_at);
-        quota.reserved = quota.reserved.saturating_add(quota.amount(cost, tokens));
+        quota
     }
 
     pub(super) fn release(&mut self, id: QuotaId, cost: Usd, tokens: u64) {
@@ -293,8 +299,7 @@ impl Quotas {
 
     /// What a call came to.
     pub(super) fn spend(&mut self, id: QuotaId, cost: Usd, tokens: u64, now: Timestamp) {
-        let quota = &mut self.all[id.0];
-        quota.begin(now);
+        let quota = self.begun(id, now);
         quota.used = quota.used.saturating_add(quota.amount(cost, tokens));
     }
 
@@ -352,6 +357,7 @@ impl Quotas {
         let is_ahead = resets_at > now && resets_at.since(now) <= RESET_MAX && since <= now;
         if let Some(quota) = self.all.iter_mut().find(|quota| quota.key == *key).filter(|_| is_ahead) {
             (quota.since, quota.resets_at, quota.used) = (since, resets_at, used.max(0));
+            self.next_turn = self.next_turn.min(resets_at);
         }
     }
 

@@ -687,6 +687,43 @@ fn a_clock_that_jumps_reopens_no_window_that_has_closed() {
     assert_eq!((level.used, level.resets_at), (4_000_000_000, at("2026-11-30T00:00:00Z")));
 }
 
+/// A window of five hours and ten dollars, and when it is looked at.
+fn five_hours(moment: &str) -> (Quotas, QuotaId, Timestamp) {
+    let mut quotas = Quotas::new(&Rules::default());
+    let length = Duration::from_secs(5 * 3_600);
+    let window = Window { name: "5h".into(), limit: Amount::Usd(usd(10)), span: Span::Rolling(length) };
+    quotas.add_window(AccountId(0), &window);
+    let now = Timestamp::parse(moment).expect("a time");
+    quotas.turn(now);
+    let id = quotas.windows_of(AccountId(0))[0];
+    (quotas, id, now)
+}
+
+/// Whether it is shut after that many hours.
+fn is_shut_after(quotas: &mut Quotas, id: QuotaId, begin: Timestamp, hours: u64) -> bool {
+    let now = begin.after(Duration::from_secs(hours * 3_600));
+    quotas.turn(now);
+    quotas.shut(id, Class::Normal, now).is_some()
+}
+
+#[test]
+fn a_window_that_a_call_spends_which_began_before_it_ends_too() {
+    let (mut quotas, id, now) = five_hours("2026-11-25T12:00:00Z");
+    quotas.spend(id, usd(11), 0, now);
+    assert!(is_shut_after(&mut quotas, id, now, 4));
+    assert!(!is_shut_after(&mut quotas, id, now, 5));
+}
+
+#[test]
+fn a_window_that_was_spent_before_a_restart_ends_when_it_would_have_ended() {
+    let (mut quotas, id, now) = five_hours("2026-11-25T12:00:00Z");
+    let key = QuotaKey::Window { account: AccountId(0), name: "5h".into() };
+    let (since, resets_at) = (now.before(Duration::from_secs(3_600)), now.after(Duration::from_secs(4 * 3_600)));
+    quotas.resume(&key, usd(11).as_nanos(), since, resets_at, now);
+    assert!(is_shut_after(&mut quotas, id, now, 3));
+    assert!(!is_shut_after(&mut quotas, id, now, 4));
+}
+
 #[test]
 fn a_subscriptions_window_is_the_upstreams_word() {
     let mut world = World::new(unlimited());
