@@ -219,7 +219,9 @@ impl Quotas {
         for quota in &mut self.all {
             quota.turn(now);
         }
-        self.next_turn = self.next_reset(now).unwrap_or(Timestamp::from_millis(i64::MAX));
+        let opening = self.background.as_ref().and_then(|guard| guard.hours.next_opening(now));
+        self.next_turn =
+            self.next_reset(now).into_iter().chain(opening).min().unwrap_or(Timestamp::from_millis(i64::MAX));
         true
     }
 

@@ -673,6 +673,21 @@ fn background_work_leaves_its_share_of_the_day_to_business_hours() {
 }
 
 #[test]
+fn background_work_that_a_budget_keeps_for_business_hours_goes_when_they_begin() {
+    let hours = BusinessHours { days: [true; 7], from: 9 * 60, to: 17 * 60, zone: Tz::UTC };
+    let background = Some(BackgroundGuard { hours, share_permille: 300 });
+    let mut world = World::by(&Rules { background, ..Rules::default() }, unlimited());
+    let week = Budget { period: Period::Week, ..budget(Scope::Machine, 10, false) };
+    world.admission.set_budgets(&[week], world.now());
+    world.go_to("2026-11-26T02:00:00Z");
+    world.spend("day", Class::Normal, 8);
+    let patient = Demand { deadline: secs(20 * 86_400), ..world.demand(SONNET, Class::Background, "p") };
+    world.offer("patient", Demand { price: Some(dollar()), ..patient });
+    world.go_to("2026-11-26T09:30:00Z");
+    assert_eq!(world.went_at("patient"), 21.0 * 3_600.0, "at nine");
+}
+
+#[test]
 fn a_clock_that_jumps_reopens_no_window_that_has_closed() {
     let mut quotas = Quotas::new(&Rules::default());
     quotas.add_window(AccountId(0), &week_of(10));
