@@ -327,8 +327,9 @@ impl Quotas {
         quota.rejected = reading.rejected;
         if reading.resets_at > now && reading.resets_at.since(now) <= RESET_MAX {
             (quota.since, quota.resets_at) = (reading.resets_at.before(length), reading.resets_at);
-            self.next_turn = self.next_turn.min(quota.resets_at);
         }
+        // Without an end that can be, it ends by its length.
+        self.begun(id, now);
     }
 
     fn percent_window(&mut self, account: AccountId, name: &Arc<str>, length: Duration) -> Option<QuotaId> {
@@ -393,7 +394,8 @@ impl Quota {
             (self.since, self.resets_at) = match self.span {
                 Span::Until(cycle) => (cycle.start(now), cycle.end(now)),
                 // It begins with the next call.
-                Span::Rolling(_) => (now, Timestamp::default()),
+                Span::Rolling(_) if over => (now, Timestamp::default()),
+                Span::Rolling(length) => (now, now.after(length)),
             };
         }
         if over {

@@ -740,6 +740,23 @@ fn a_window_that_was_spent_before_a_restart_ends_when_it_would_have_ended() {
 }
 
 #[test]
+fn a_spent_window_ends_by_its_length_after_a_clock_that_goes_back_and_where_its_reset_cannot_be() {
+    let (mut quotas, id, now) = five_hours("2026-11-25T12:00:00Z");
+    quotas.spend(id, usd(11), 0, now);
+    let earlier = now.before(Duration::from_secs(2 * 3_600));
+    assert!(is_shut_after(&mut quotas, id, earlier, 0));
+    assert!(is_shut_after(&mut quotas, id, earlier, 4));
+    assert!(!is_shut_after(&mut quotas, id, earlier, 5));
+
+    let resets_at = now.before(Duration::from_secs(1));
+    let reading = WindowReading { name: "7d".into(), used: 10_000, resets_at, rejected: true };
+    quotas.observe(AccountId(0), &reading, now);
+    let week = quotas.windows_of(AccountId(0))[1];
+    assert!(is_shut_after(&mut quotas, week, now, 167));
+    assert!(!is_shut_after(&mut quotas, week, now, 168));
+}
+
+#[test]
 fn a_subscriptions_window_is_the_upstreams_word() {
     let mut world = World::new(unlimited());
     world.call("a");
