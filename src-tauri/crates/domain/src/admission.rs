@@ -150,7 +150,7 @@ pub struct Admission {
     resources: Resources,
     quotas: Quotas,
     /// Lines that wait for a budget, by the budget.
-    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Seat)>>,
+    parked: BTreeMap<QuotaId, BTreeSet<(LaneId, Class, Seat)>>,
     reservations: BTreeMap<ReservationId, Held>,
     waiters: BTreeMap<WaiterId, Box<Waiter>>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
@@ -740,7 +740,7 @@ impl Admission {
         let (Row::Of(class), Some(waiter)) = (row, self.waiters.get(&waiter)) else { return };
         let seat = waiter.seat;
         self.lanes[lane.0].queue.park(class, seat, true);
-        self.parked.entry(quota).or_default().push((lane, class, seat));
+        self.parked.entry(quota).or_default().insert((lane, class, seat));
     }
 
     fn unpark(&mut self, quota: QuotaId) {

@@ -210,16 +210,19 @@ trait Seats: Default {
 struct Line {
     places: BTreeSet<Place>,
     load: Load,
+    /// For the sake of its first: the next may go.
     parked: bool,
 }
 
 impl Seats for Line {
     fn push(&mut self, _: &[Rank], _: &mut [u32], place: Place, load: Load) {
         self.places.insert(place);
+        self.parked &= self.places.first() != Some(&place);
         self.load = self.load.plus(load);
     }
 
     fn remove(&mut self, _: &[u32], place: Place, load: Load, _: Option<u64>, _: Instant) {
+        self.parked &= self.places.first() != Some(&place);
         if self.places.remove(&place) {
             self.load = self.load.minus(load);
         }

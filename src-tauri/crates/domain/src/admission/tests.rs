@@ -631,6 +631,28 @@ fn a_budget_of_one_client_keeps_nobody_else_waiting() {
 }
 
 #[test]
+fn who_gives_up_waiting_for_a_budget_keeps_nobody_behind_it_waiting() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Project("poor".into()), 1, false)], world.now());
+    let of = |world: &World, project: &str| Demand {
+        price: Some(dollar()),
+        project: Some(project.into()),
+        max_tokens: Some(2_000_000),
+        deadline: world.now.after(Duration::from_secs(86_400)),
+        ..world.demand(SONNET, Class::Normal, "c")
+    };
+    for (name, project) in [("p1", "poor"), ("p2", "poor"), ("r", "rich")] {
+        let demand = of(&world, project);
+        world.offer(name, demand);
+    }
+    assert_eq!(world.log, ["p1@0"]);
+    let p2 = *world.names.first_key_value().expect("it waits").0;
+    world.admission.cancel(p2);
+    world.decide();
+    assert_eq!(world.log, ["p1@0", "r@0"]);
+}
+
+#[test]
 fn a_hard_budget_cuts_a_stream_at_the_cap_and_a_soft_one_lets_it_end() {
     for hard in [true, false] {
         let mut world = World::new(unlimited());
