@@ -227,7 +227,7 @@ impl Quotas {
 
     /// Why a call of the class can't have of it now, if so.
     pub(super) fn shut(&self, id: QuotaId, class: Class, now: Timestamp) -> Option<Shut> {
-        let quota = &self.all[id.0];
+        let quota = Some(&self.all[id.0]).filter(|quota| !quota.retired)?;
         self.shares(quota, class, now).into_iter().flatten().find_map(|(share, shut)| quota.shut(share, shut))
     }
 
@@ -309,7 +309,7 @@ impl Quotas {
     pub(super) fn runs_up(&mut self, id: QuotaId, more: Usd) -> bool {
         let quota = &mut self.all[id.0];
         quota.live = quota.live.saturating_add(quota.amount(more, 0));
-        quota.hard && quota.used.saturating_add(quota.live) >= quota.limit
+        quota.hard && !quota.retired && quota.used.saturating_add(quota.live) >= quota.limit
     }
 
     /// A call that had come to `live` runs no more.

@@ -653,6 +653,22 @@ fn who_gives_up_waiting_for_a_budget_keeps_nobody_behind_it_waiting() {
 }
 
 #[test]
+fn a_budget_that_is_no_more_keeps_nobody_back_and_cuts_nothing() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 1, true)], world.now());
+    for name in ["runs", "waits"] {
+        let large = world.demand(SONNET, Class::Normal, "c");
+        world.offer(name, Demand { price: Some(dollar()), max_tokens: Some(2_000_000), ..large });
+    }
+    assert_eq!(world.log, ["runs@0"]);
+    world.admission.set_budgets(&[], world.now());
+    world.decide();
+    assert_eq!(world.log, ["runs@0", "waits@0"]);
+    let usage = Usage { tokens: Tokens { output: 1_500_000, ..Tokens::default() }, ..Usage::default() };
+    assert_eq!(world.admission.progress(&mut world.tickets[0], &usage), Flow::GoOn);
+}
+
+#[test]
 fn a_hard_budget_cuts_a_stream_at_the_cap_and_a_soft_one_lets_it_end() {
     for hard in [true, false] {
         let mut world = World::new(unlimited());
