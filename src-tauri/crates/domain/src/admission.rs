@@ -790,11 +790,11 @@ impl Admission {
 
     /// The queue is full: the youngest call of the longest line gives way to one that is more urgent, or of a shorter line.
     fn make_room(&mut self, newcomer: &Waiter) -> bool {
-        let Row::Of(class) = newcomer.row else { return self.evict(Class::Background, 0) };
-        let less_urgent = Class::ALL.iter().rev().filter(|other| **other > class);
+        let less_urgent = Class::ALL.iter().rev().filter(|other| Row::Of(**other) > newcomer.row);
         if less_urgent.copied().any(|other| self.evict(other, 0)) {
             return true;
         }
+        let Row::Of(class) = newcomer.row else { return false };
         let own = self.lanes[newcomer.lane.0].queue.line_len(class, &newcomer.path());
         self.evict(class, own + 1)
     }

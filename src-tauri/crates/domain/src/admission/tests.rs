@@ -935,6 +935,19 @@ fn a_full_queue_makes_room_for_the_more_urgent_and_for_shorter_lines() {
 }
 
 #[test]
+fn a_full_queue_makes_room_for_calls_of_a_reservation_whoever_waits() {
+    let rules = Rules { queue_max: 1, ..Rules::default() };
+    let mut world = World::by(&rules, tier_1(OutputCounting::AsProduced));
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let reservation = Some(world.admission.reserve(ask, world.now()).expect("it fits").id);
+    world.call("first");
+    world.offer("c", world.demand(SONNET, Class::Critical, "c"));
+    world.offer("own", Demand { reservation, ..world.demand(SONNET, Class::Normal, "migration") });
+    world.run_until(secs(10));
+    assert_eq!(world.log, ["first@0", "c! QueueFull { waiting: 1 }", "own@1.25"]);
+}
+
+#[test]
 fn a_waiting_call_can_be_dropped_and_raised_by_hand() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     for name in ["first", "a", "b", "c"] {
