@@ -273,7 +273,8 @@ impl Admission {
         let ramps = self.ramps.values().map(|ramp| ramp.next);
         let outside = self.resources.are_shared().then(|| self.followed.after(FOLLOW_EVERY).max(soon(now)));
         let leftover = self.leftovers.front().map(|leftover| leftover.at);
-        heads.chain(deadline).chain(leftover).chain(outside).chain(ramps).chain(self.next_turn(now)).min()
+        let given_back = leftover.into_iter().chain(self.next_expiry());
+        heads.chain(deadline).chain(given_back).chain(outside).chain(ramps).chain(self.next_turn(now)).min()
     }
 
     /// A waiting caller has gone.
@@ -295,13 +296,11 @@ impl Admission {
 
     /// Someone puts a waiting call before all others by hand. `false` where it no longer waits.
     pub fn raise(&mut self, waiter: WaiterId) -> bool {
-        let Some(mut raised) = self.waiters.remove(&waiter) else { return false };
-        self.leave_queue(&raised, waiter, None, Instant::default());
-        raised.raised = true;
-        raised.asked.class = Class::Critical;
-        raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
-        self.join_queue(raised, waiter);
-        true
+        self.seat_anew(waiter, |raised| {
+            raised.raised = true;
+            raised.asked.class = Class::Critical;
+            raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
+        })
     }
 
     /// The call leaves only now: a stall between the decision and the socket must not bring it close to the next one.
@@ -821,6 +820,15 @@ impl Admission {
         waiter.seat = queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
         self.busy.insert(waiter.lane);
         self.waiters.insert(id, waiter);
+    }
+
+    /// Puts a waiting call where it belongs after a change. `false` where it no longer waits.
+    fn seat_anew(&mut self, id: WaiterId, change: impl FnOnce(&mut Waiter)) -> bool {
+        let Some(mut waiter) = self.waiters.remove(&id) else { return false };
+        self.leave_queue(&waiter, id, None, Instant::default());
+        change(&mut waiter);
+        self.join_queue(waiter, id);
+        true
     }
 
     fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {

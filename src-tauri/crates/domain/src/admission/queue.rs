@@ -174,6 +174,11 @@ impl Queue {
         self.classes[class as usize].load.calls
     }
 
+    /// Who waits by a reservation, the first before the others.
+    pub(super) fn reserved(&self) -> Vec<WaiterId> {
+        self.reserved.places.iter().map(|place| place.waiter).collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.reserved.places.is_empty() && self.classes.iter().all(|turns| turns.load.calls == 0)
     }

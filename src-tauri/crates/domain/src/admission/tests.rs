@@ -897,6 +897,39 @@ fn what_a_reservation_holds_comes_back_at_its_end() {
     assert_eq!(world.level(Measure::InputTokens), before);
 }
 
+#[test]
+fn calls_that_wait_when_their_reservation_ends_wait_on_like_others() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let reserved = world.admission.reserve(ask, world.now()).expect("it fits");
+    world.call("first");
+    for name in ["own1", "own2"] {
+        let demand = world.demand(SONNET, Class::Background, "migration");
+        world.offer(name, Demand { reservation: Some(reserved.id), ..demand });
+    }
+    world.call("normal");
+    world.run_until(secs(2));
+    world.admission.release_reservation(reserved.id, "migration", world.now());
+    world.admission.pause(Class::Background);
+    world.run_until(secs(10));
+    assert_eq!(world.log, ["first@0", "own1@1.25", "normal@2.5"], "own2 is paused as its class is");
+    world.admission.resume(Class::Background);
+    world.decide();
+    assert_eq!(world.log[3], "own2@10");
+}
+
+#[test]
+fn what_a_reservation_holds_of_a_budget_lets_others_go_when_it_expires() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 1, false)], world.now());
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let all = ReservationAsk { output_tokens: 1_000_000, price: Some(dollar()), ..ask };
+    world.admission.reserve(all, world.now()).expect("it fits");
+    world.offer("waits", Demand { price: Some(dollar()), ..world.demand(SONNET, Class::Normal, "c") });
+    world.run_until(secs(100));
+    assert_eq!(world.log, ["waits@60"]);
+}
+
 fn reservation_of(world: &World, calls: u64, ttl: Duration) -> ReservationAsk {
     ReservationAsk {
         id: ReservationId(CallId::new(wednesday(), 7)),
