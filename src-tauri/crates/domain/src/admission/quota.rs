@@ -107,6 +107,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A week with an hour more, as weeks in which clocks go back have.
 const WEEK: Duration = Duration::from_secs(7 * 86_400 + 3_600);
 const PERCENT: i64 = 100;
+/// More than a million dollars for one call is what a client made up. What many hold together must not meet the end of
+/// numbers, or giving one back would give back others'.
+const AMOUNT_MAX: i64 = 1 << 50;
 
 impl Quotas {
     pub(super) fn new(rules: &Rules) -> Quotas {
@@ -428,8 +431,8 @@ impl Quota {
 
     fn amount(&self, cost: Usd, tokens: u64) -> i64 {
         match self.unit {
-            Unit::Usd => cost.as_nanos().max(0),
-            Unit::Tokens => i64::try_from(tokens).unwrap_or(i64::MAX),
+            Unit::Usd => cost.as_nanos().clamp(0, AMOUNT_MAX),
+            Unit::Tokens => i64::try_from(tokens).unwrap_or(AMOUNT_MAX).min(AMOUNT_MAX),
             Unit::Percent => 0,
         }
     }

@@ -795,6 +795,16 @@ fn a_spent_window_ends_by_its_length_after_a_clock_that_goes_back_and_where_its_
 }
 
 #[test]
+fn what_an_absurd_call_gives_back_is_its_own() {
+    let (mut quotas, id, now) = five_hours("2026-11-25T12:00:00Z");
+    let absurd = Usd::from_nanos(i64::MAX);
+    quotas.reserve(id, usd(3), 0, now);
+    quotas.reserve(id, absurd, 0, now);
+    quotas.release(id, absurd, 0);
+    assert_eq!(quotas.levels()[0].reserved, usd(3).as_nanos());
+}
+
+#[test]
 fn a_subscriptions_window_is_the_upstreams_word() {
     let mut world = World::new(unlimited());
     world.call("a");
