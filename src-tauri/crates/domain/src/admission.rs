@@ -408,6 +408,7 @@ impl Admission {
     /// Sets what was spent of a window or budget since its period began, as the ledger tells it.
     pub fn count(&mut self, key: &QuotaKey, used: i64) {
         self.quotas.count(key, used);
+        self.unpark_all();
     }
 
     /// What would become of a call that came now.

@@ -669,6 +669,20 @@ fn a_budget_that_is_no_more_keeps_nobody_back_and_cuts_nothing() {
 }
 
 #[test]
+fn a_budget_of_which_less_is_spent_than_was_thought_lets_go_who_waits() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 1, false)], world.now());
+    let key = world.quota(0).key;
+    world.admission.count(&key, usd(2).as_nanos());
+    let deadline = world.now.after(Duration::from_secs(86_400));
+    world.offer("a", Demand { price: Some(dollar()), deadline, ..world.demand(SONNET, Class::Normal, "c") });
+    assert!(world.log.is_empty());
+    world.admission.count(&key, 0);
+    world.decide();
+    assert_eq!(world.log, ["a@0"]);
+}
+
+#[test]
 fn a_hard_budget_cuts_a_stream_at_the_cap_and_a_soft_one_lets_it_end() {
     for hard in [true, false] {
         let mut world = World::new(unlimited());
