@@ -150,7 +150,7 @@ pub struct Admission {
     resources: Resources,
     quotas: Quotas,
     /// Lines that wait for a budget, by the budget.
-    parked: BTreeMap<QuotaId, Vec<(LaneId, Class, Seat)>>,
+    parked: BTreeMap<QuotaId, BTreeSet<(LaneId, Class, Seat)>>,
     reservations: BTreeMap<ReservationId, Held>,
     waiters: BTreeMap<WaiterId, Box<Waiter>>,
     deadlines: BTreeSet<(Instant, WaiterId)>,
@@ -273,7 +273,8 @@ impl Admission {
         let ramps = self.ramps.values().map(|ramp| ramp.next);
         let outside = self.resources.are_shared().then(|| self.followed.after(FOLLOW_EVERY).max(soon(now)));
         let leftover = self.leftovers.front().map(|leftover| leftover.at);
-        heads.chain(deadline).chain(leftover).chain(outside).chain(ramps).chain(self.next_turn(now)).min()
+        let given_back = leftover.into_iter().chain(self.next_expiry());
+        heads.chain(deadline).chain(given_back).chain(outside).chain(ramps).chain(self.next_turn(now)).min()
     }
 
     /// A waiting caller has gone.
@@ -295,13 +296,11 @@ impl Admission {
 
     /// Someone puts a waiting call before all others by hand. `false` where it no longer waits.
     pub fn raise(&mut self, waiter: WaiterId) -> bool {
-        let Some(mut raised) = self.waiters.remove(&waiter) else { return false };
-        self.leave_queue(&raised, waiter, None, Instant::default());
-        raised.raised = true;
-        raised.asked.class = Class::Critical;
-        raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
-        self.join_queue(raised, waiter);
-        true
+        self.seat_anew(waiter, |raised| {
+            raised.raised = true;
+            raised.asked.class = Class::Critical;
+            raised.row = if raised.row == Row::Reserved { Row::Reserved } else { Row::Of(Class::Critical) };
+        })
     }
 
     /// The call leaves only now: a stall between the decision and the socket must not bring it close to the next one.
@@ -409,6 +408,7 @@ impl Admission {
     /// Sets what was spent of a window or budget since its period began, as the ledger tells it.
     pub fn count(&mut self, key: &QuotaKey, used: i64) {
         self.quotas.count(key, used);
+        self.unpark_all();
     }
 
     /// What would become of a call that came now.
@@ -740,7 +740,7 @@ impl Admission {
         let (Row::Of(class), Some(waiter)) = (row, self.waiters.get(&waiter)) else { return };
         let seat = waiter.seat;
         self.lanes[lane.0].queue.park(class, seat, true);
-        self.parked.entry(quota).or_default().push((lane, class, seat));
+        self.parked.entry(quota).or_default().insert((lane, class, seat));
     }
 
     fn unpark(&mut self, quota: QuotaId) {
@@ -790,14 +790,11 @@ impl Admission {
 
     /// The queue is full: the youngest call of the longest line gives way to one that is more urgent, or of a shorter line.
     fn make_room(&mut self, newcomer: &Waiter) -> bool {
-        let Row::Of(class) = newcomer.row else {
-            // What is reserved is not refused, whoever else waits.
-            return Class::ALL.iter().rev().any(|other| self.evict(*other, 0));
-        };
-        let less_urgent = Class::ALL.iter().rev().filter(|other| **other > class);
+        let less_urgent = Class::ALL.iter().rev().filter(|other| Row::Of(**other) > newcomer.row);
         if less_urgent.copied().any(|other| self.evict(other, 0)) {
             return true;
         }
+        let Row::Of(class) = newcomer.row else { return false };
         let own = self.lanes[newcomer.lane.0].queue.line_len(class, &newcomer.path());
         self.evict(class, own + 1)
     }
@@ -824,6 +821,15 @@ impl Admission {
         waiter.seat = queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
         self.busy.insert(waiter.lane);
         self.waiters.insert(id, waiter);
+    }
+
+    /// Puts a waiting call where it belongs after a change. `false` where it no longer waits.
+    fn seat_anew(&mut self, id: WaiterId, change: impl FnOnce(&mut Waiter)) -> bool {
+        let Some(mut waiter) = self.waiters.remove(&id) else { return false };
+        self.leave_queue(&waiter, id, None, Instant::default());
+        change(&mut waiter);
+        self.join_queue(waiter, id);
+        true
     }
 
     fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {

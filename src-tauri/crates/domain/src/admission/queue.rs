@@ -174,6 +174,11 @@ impl Queue {
         self.classes[class as usize].load.calls
     }
 
+    /// Who waits by a reservation, the first before the others.
+    pub(super) fn reserved(&self) -> Vec<WaiterId> {
+        self.reserved.places.iter().map(|place| place.waiter).collect()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.reserved.places.is_empty() && self.classes.iter().all(|turns| turns.load.calls == 0)
     }
@@ -210,16 +215,19 @@ trait Seats: Default {
 struct Line {
     places: BTreeSet<Place>,
     load: Load,
+    /// For the sake of its first: the next may go.
     parked: bool,
 }
 
 impl Seats for Line {
     fn push(&mut self, _: &[Rank], _: &mut [u32], place: Place, load: Load) {
         self.places.insert(place);
+        self.parked &= self.places.first() != Some(&place);
         self.load = self.load.plus(load);
     }
 
     fn remove(&mut self, _: &[u32], place: Place, load: Load, _: Option<u64>, _: Instant) {
+        self.parked &= self.places.first() != Some(&place);
         if self.places.remove(&place) {
             self.load = self.load.minus(load);
         }

@@ -107,6 +107,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// A week with an hour more, as weeks in which clocks go back have.
 const WEEK: Duration = Duration::from_secs(7 * 86_400 + 3_600);
 const PERCENT: i64 = 100;
+/// More than a million dollars for one call is what a client made up. What many hold together must not meet the end of
+/// numbers, or giving one back would give back others'.
+const AMOUNT_MAX: i64 = 1 << 50;
 
 impl Quotas {
     pub(super) fn new(rules: &Rules) -> Quotas {
@@ -219,13 +222,15 @@ impl Quotas {
         for quota in &mut self.all {
             quota.turn(now);
         }
-        self.next_turn = self.next_reset(now).unwrap_or(Timestamp::from_millis(i64::MAX));
+        let opening = self.background.as_ref().and_then(|guard| guard.hours.next_opening(now));
+        self.next_turn =
+            self.next_reset(now).into_iter().chain(opening).min().unwrap_or(Timestamp::from_millis(i64::MAX));
         true
     }
 
     /// Why a call of the class can't have of it now, if so.
     pub(super) fn shut(&self, id: QuotaId, class: Class, now: Timestamp) -> Option<Shut> {
-        let quota = &self.all[id.0];
+        let quota = Some(&self.all[id.0]).filter(|quota| !quota.retired)?;
         self.shares(quota, class, now).into_iter().flatten().find_map(|(share, shut)| quota.shut(share, shut))
     }
 
@@ -280,10 +285,16 @@ impl Quotas {
     }
 
     pub(super) fn reserve(&mut self, id: QuotaId, cost: Usd, tokens: u64, now: Timestamp) {
+        let quota = self.begun(id, now);
+        quota.reserved = quota.reserved.saturating_add(quota.amount(cost, tokens));
+    }
+
+    /// Its period has begun, and its end is known.
+    fn begun(&mut self, id: QuotaId, now: Timestamp) -> &mut Quota {
         let quota = &mut self.all[id.0];
         quota.begin(now);
         self.next_turn = self.next_turn.min(quota.resets_at);
-        quota.reserved = quota.reserved.saturating_add(quota.amount(cost, tokens));
+        quota
     }
 
     pub(super) fn release(&mut self, id: QuotaId, cost: Usd, tokens: u64) {
@@ -293,8 +304,7 @@ impl Quotas {
 
     /// What a call came to.
     pub(super) fn spend(&mut self, id: QuotaId, cost: Usd, tokens: u64, now: Timestamp) {
-        let quota = &mut self.all[id.0];
-        quota.begin(now);
+        let quota = self.begun(id, now);
         quota.used = quota.used.saturating_add(quota.amount(cost, tokens));
     }
 
@@ -302,7 +312,7 @@ impl Quotas {
     pub(super) fn runs_up(&mut self, id: QuotaId, more: Usd) -> bool {
         let quota = &mut self.all[id.0];
         quota.live = quota.live.saturating_add(quota.amount(more, 0));
-        quota.hard && quota.used.saturating_add(quota.live) >= quota.limit
+        quota.hard && !quota.retired && quota.used.saturating_add(quota.live) >= quota.limit
     }
 
     /// A call that had come to `live` runs no more.
@@ -320,8 +330,9 @@ impl Quotas {
         quota.rejected = reading.rejected;
         if reading.resets_at > now && reading.resets_at.since(now) <= RESET_MAX {
             (quota.since, quota.resets_at) = (reading.resets_at.before(length), reading.resets_at);
-            self.next_turn = self.next_turn.min(quota.resets_at);
         }
+        // Without an end that can be, it ends by its length.
+        self.begun(id, now);
     }
 
     fn percent_window(&mut self, account: AccountId, name: &Arc<str>, length: Duration) -> Option<QuotaId> {
@@ -352,6 +363,7 @@ impl Quotas {
         let is_ahead = resets_at > now && resets_at.since(now) <= RESET_MAX && since <= now;
         if let Some(quota) = self.all.iter_mut().find(|quota| quota.key == *key).filter(|_| is_ahead) {
             (quota.since, quota.resets_at, quota.used) = (since, resets_at, used.max(0));
+            self.next_turn = self.next_turn.min(resets_at);
         }
     }
 
@@ -385,7 +397,8 @@ impl Quota {
             (self.since, self.resets_at) = match self.span {
                 Span::Until(cycle) => (cycle.start(now), cycle.end(now)),
                 // It begins with the next call.
-                Span::Rolling(_) => (now, Timestamp::default()),
+                Span::Rolling(_) if over => (now, Timestamp::default()),
+                Span::Rolling(length) => (now, now.after(length)),
             };
         }
         if over {
@@ -418,8 +431,8 @@ impl Quota {
 
     fn amount(&self, cost: Usd, tokens: u64) -> i64 {
         match self.unit {
-            Unit::Usd => cost.as_nanos().max(0),
-            Unit::Tokens => i64::try_from(tokens).unwrap_or(i64::MAX),
+            Unit::Usd => cost.as_nanos().clamp(0, AMOUNT_MAX),
+            Unit::Tokens => i64::try_from(tokens).unwrap_or(AMOUNT_MAX).min(AMOUNT_MAX),
             Unit::Percent => 0,
         }
     }

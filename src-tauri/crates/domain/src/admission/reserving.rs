@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::demand::Measure;
 use super::minute::ResourceId;
+use super::queue::Row;
 use super::quota::QuotaId;
 use super::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
 use super::waiter::cost;
@@ -113,6 +114,11 @@ impl Admission {
 
     pub fn reservations(&self) -> Vec<Reservation> {
         self.reservations.values().map(|held| held.reservation.clone()).collect()
+    }
+
+    /// When the next one gives back what it holds.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.reservations.values().map(|held| held.expires).min()
     }
 
     pub(super) fn end_reservations(&mut self, now: Now) {
@@ -231,6 +237,17 @@ impl Admission {
         for quota in held.quotas.iter() {
             self.quotas.release(*quota, held.cost_left, held.tokens_left);
             self.unpark(*quota);
+        }
+        self.dismiss(id, held.lane);
+    }
+
+    /// Calls of a reservation that is over wait on like all others of their class.
+    fn dismiss(&mut self, id: ReservationId, lane: LaneId) {
+        for waiter in self.lanes[lane.0].queue.reserved() {
+            let is_own = self.waiters.get(&waiter).is_some_and(|waiter| waiter.asked.reservation == Some(id));
+            if is_own {
+                self.seat_anew(waiter, |dismissed| dismissed.row = Row::Of(dismissed.asked.class));
+            }
         }
     }
 }

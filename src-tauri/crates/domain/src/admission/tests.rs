@@ -631,6 +631,58 @@ fn a_budget_of_one_client_keeps_nobody_else_waiting() {
 }
 
 #[test]
+fn who_gives_up_waiting_for_a_budget_keeps_nobody_behind_it_waiting() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Project("poor".into()), 1, false)], world.now());
+    let of = |world: &World, project: &str| Demand {
+        price: Some(dollar()),
+        project: Some(project.into()),
+        max_tokens: Some(2_000_000),
+        deadline: world.now.after(Duration::from_secs(86_400)),
+        ..world.demand(SONNET, Class::Normal, "c")
+    };
+    for (name, project) in [("p1", "poor"), ("p2", "poor"), ("r", "rich")] {
+        let demand = of(&world, project);
+        world.offer(name, demand);
+    }
+    assert_eq!(world.log, ["p1@0"]);
+    let p2 = *world.names.first_key_value().expect("it waits").0;
+    world.admission.cancel(p2);
+    world.decide();
+    assert_eq!(world.log, ["p1@0", "r@0"]);
+}
+
+#[test]
+fn a_budget_that_is_no_more_keeps_nobody_back_and_cuts_nothing() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 1, true)], world.now());
+    for name in ["runs", "waits"] {
+        let large = world.demand(SONNET, Class::Normal, "c");
+        world.offer(name, Demand { price: Some(dollar()), max_tokens: Some(2_000_000), ..large });
+    }
+    assert_eq!(world.log, ["runs@0"]);
+    world.admission.set_budgets(&[], world.now());
+    world.decide();
+    assert_eq!(world.log, ["runs@0", "waits@0"]);
+    let usage = Usage { tokens: Tokens { output: 1_500_000, ..Tokens::default() }, ..Usage::default() };
+    assert_eq!(world.admission.progress(&mut world.tickets[0], &usage), Flow::GoOn);
+}
+
+#[test]
+fn a_budget_of_which_less_is_spent_than_was_thought_lets_go_who_waits() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 1, false)], world.now());
+    let key = world.quota(0).key;
+    world.admission.count(&key, usd(2).as_nanos());
+    let deadline = world.now.after(Duration::from_secs(86_400));
+    world.offer("a", Demand { price: Some(dollar()), deadline, ..world.demand(SONNET, Class::Normal, "c") });
+    assert!(world.log.is_empty());
+    world.admission.count(&key, 0);
+    world.decide();
+    assert_eq!(world.log, ["a@0"]);
+}
+
+#[test]
 fn a_hard_budget_cuts_a_stream_at_the_cap_and_a_soft_one_lets_it_end() {
     for hard in [true, false] {
         let mut world = World::new(unlimited());
@@ -673,6 +725,21 @@ fn background_work_leaves_its_share_of_the_day_to_business_hours() {
 }
 
 #[test]
+fn background_work_that_a_budget_keeps_for_business_hours_goes_when_they_begin() {
+    let hours = BusinessHours { days: [true; 7], from: 9 * 60, to: 17 * 60, zone: Tz::UTC };
+    let background = Some(BackgroundGuard { hours, share_permille: 300 });
+    let mut world = World::by(&Rules { background, ..Rules::default() }, unlimited());
+    let week = Budget { period: Period::Week, ..budget(Scope::Machine, 10, false) };
+    world.admission.set_budgets(&[week], world.now());
+    world.go_to("2026-11-26T02:00:00Z");
+    world.spend("day", Class::Normal, 8);
+    let patient = Demand { deadline: secs(20 * 86_400), ..world.demand(SONNET, Class::Background, "p") };
+    world.offer("patient", Demand { price: Some(dollar()), ..patient });
+    world.go_to("2026-11-26T09:30:00Z");
+    assert_eq!(world.went_at("patient"), 21.0 * 3_600.0, "at nine");
+}
+
+#[test]
 fn a_clock_that_jumps_reopens_no_window_that_has_closed() {
     let mut quotas = Quotas::new(&Rules::default());
     quotas.add_window(AccountId(0), &week_of(10));
@@ -685,6 +752,70 @@ fn a_clock_that_jumps_reopens_no_window_that_has_closed() {
     quotas.turn(at("2026-11-25T13:00:00Z"));
     let level = &quotas.levels()[0];
     assert_eq!((level.used, level.resets_at), (4_000_000_000, at("2026-11-30T00:00:00Z")));
+}
+
+/// A window of five hours and ten dollars, and when it is looked at.
+fn five_hours(moment: &str) -> (Quotas, QuotaId, Timestamp) {
+    let mut quotas = Quotas::new(&Rules::default());
+    let length = Duration::from_secs(5 * 3_600);
+    let window = Window { name: "5h".into(), limit: Amount::Usd(usd(10)), span: Span::Rolling(length) };
+    quotas.add_window(AccountId(0), &window);
+    let now = Timestamp::parse(moment).expect("a time");
+    quotas.turn(now);
+    let id = quotas.windows_of(AccountId(0))[0];
+    (quotas, id, now)
+}
+
+/// Whether it is shut after that many hours.
+fn is_shut_after(quotas: &mut Quotas, id: QuotaId, begin: Timestamp, hours: u64) -> bool {
+    let now = begin.after(Duration::from_secs(hours * 3_600));
+    quotas.turn(now);
+    quotas.shut(id, Class::Normal, now).is_some()
+}
+
+#[test]
+fn a_window_that_a_call_spends_which_began_before_it_ends_too() {
+    let (mut quotas, id, now) = five_hours("2026-11-25T12:00:00Z");
+    quotas.spend(id, usd(11), 0, now);
+    assert!(is_shut_after(&mut quotas, id, now, 4));
+    assert!(!is_shut_after(&mut quotas, id, now, 5));
+}
+
+#[test]
+fn a_window_that_was_spent_before_a_restart_ends_when_it_would_have_ended() {
+    let (mut quotas, id, now) = five_hours("2026-11-25T12:00:00Z");
+    let key = QuotaKey::Window { account: AccountId(0), name: "5h".into() };
+    let (since, resets_at) = (now.before(Duration::from_secs(3_600)), now.after(Duration::from_secs(4 * 3_600)));
+    quotas.resume(&key, usd(11).as_nanos(), since, resets_at, now);
+    assert!(is_shut_after(&mut quotas, id, now, 3));
+    assert!(!is_shut_after(&mut quotas, id, now, 4));
+}
+
+#[test]
+fn a_spent_window_ends_by_its_length_after_a_clock_that_goes_back_and_where_its_reset_cannot_be() {
+    let (mut quotas, id, now) = five_hours("2026-11-25T12:00:00Z");
+    quotas.spend(id, usd(11), 0, now);
+    let earlier = now.before(Duration::from_secs(2 * 3_600));
+    assert!(is_shut_after(&mut quotas, id, earlier, 0));
+    assert!(is_shut_after(&mut quotas, id, earlier, 4));
+    assert!(!is_shut_after(&mut quotas, id, earlier, 5));
+
+    let resets_at = now.before(Duration::from_secs(1));
+    let reading = WindowReading { name: "7d".into(), used: 10_000, resets_at, rejected: true };
+    quotas.observe(AccountId(0), &reading, now);
+    let week = quotas.windows_of(AccountId(0))[1];
+    assert!(is_shut_after(&mut quotas, week, now, 167));
+    assert!(!is_shut_after(&mut quotas, week, now, 168));
+}
+
+#[test]
+fn what_an_absurd_call_gives_back_is_its_own() {
+    let (mut quotas, id, now) = five_hours("2026-11-25T12:00:00Z");
+    let absurd = Usd::from_nanos(i64::MAX);
+    quotas.reserve(id, usd(3), 0, now);
+    quotas.reserve(id, absurd, 0, now);
+    quotas.release(id, absurd, 0);
+    assert_eq!(quotas.levels()[0].reserved, usd(3).as_nanos());
 }
 
 #[test]
@@ -790,6 +921,39 @@ fn what_a_reservation_holds_comes_back_at_its_end() {
     assert_eq!(world.level(Measure::InputTokens), before);
 }
 
+#[test]
+fn calls_that_wait_when_their_reservation_ends_wait_on_like_others() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let reserved = world.admission.reserve(ask, world.now()).expect("it fits");
+    world.call("first");
+    for name in ["own1", "own2"] {
+        let demand = world.demand(SONNET, Class::Background, "migration");
+        world.offer(name, Demand { reservation: Some(reserved.id), ..demand });
+    }
+    world.call("normal");
+    world.run_until(secs(2));
+    world.admission.release_reservation(reserved.id, "migration", world.now());
+    world.admission.pause(Class::Background);
+    world.run_until(secs(10));
+    assert_eq!(world.log, ["first@0", "own1@1.25", "normal@2.5"], "own2 is paused as its class is");
+    world.admission.resume(Class::Background);
+    world.decide();
+    assert_eq!(world.log[3], "own2@10");
+}
+
+#[test]
+fn what_a_reservation_holds_of_a_budget_lets_others_go_when_it_expires() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 1, false)], world.now());
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let all = ReservationAsk { output_tokens: 1_000_000, price: Some(dollar()), ..ask };
+    world.admission.reserve(all, world.now()).expect("it fits");
+    world.offer("waits", Demand { price: Some(dollar()), ..world.demand(SONNET, Class::Normal, "c") });
+    world.run_until(secs(100));
+    assert_eq!(world.log, ["waits@60"]);
+}
+
 fn reservation_of(world: &World, calls: u64, ttl: Duration) -> ReservationAsk {
     ReservationAsk {
         id: ReservationId(CallId::new(wednesday(), 7)),
@@ -840,6 +1004,19 @@ fn a_full_queue_makes_room_for_the_more_urgent_and_for_shorter_lines() {
     assert_eq!(world.log, [full("b1"), full("b0"), full("n5")], "the flood does not displace itself");
     world.offer("other", world.demand(SONNET, Class::Normal, "other"));
     assert_eq!(world.log.last(), Some(&full("n4")));
+}
+
+#[test]
+fn a_full_queue_makes_room_for_calls_of_a_reservation_whoever_waits() {
+    let rules = Rules { queue_max: 1, ..Rules::default() };
+    let mut world = World::by(&rules, tier_1(OutputCounting::AsProduced));
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let reservation = Some(world.admission.reserve(ask, world.now()).expect("it fits").id);
+    world.call("first");
+    world.offer("c", world.demand(SONNET, Class::Critical, "c"));
+    world.offer("own", Demand { reservation, ..world.demand(SONNET, Class::Normal, "migration") });
+    world.run_until(secs(10));
+    assert_eq!(world.log, ["first@0", "c! QueueFull { waiting: 1 }", "own@1.25"]);
 }
 
 #[test]
