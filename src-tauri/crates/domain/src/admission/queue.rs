@@ -466,8 +466,9 @@ impl<T: Seats> Seats for Turns<T> {
         let mut over_its_share = None;
         for (_, number) in &self.order {
             let member = self.members.get(*number as usize)?.as_ref()?;
-            let Some((place, inner_over)) = member.seats.head(now) else { continue };
-            if !inner_over && !member.is_over(&self.served, now) {
+            // What a tenant has had of its client's part is no matter between clients.
+            let Some((place, _)) = member.seats.head(now) else { continue };
+            if !member.is_over(&self.served, now) {
                 return Some((place, false));
             }
             over_its_share.get_or_insert((place, true));
@@ -693,6 +694,25 @@ mod tests {
         assert_eq!(head(&queue), None);
         queue.park(Class::Normal, x, false);
         assert_eq!(head(&queue), Some(1));
+    }
+
+    #[test]
+    fn a_client_with_a_share_and_one_tenant_gets_its_share_while_others_wait() {
+        let mut queue = Queue::default();
+        let fifth = |name: &str| Rank { max_share: Some(20), ..rank(name) };
+        let mut seats = BTreeMap::new();
+        for n in 0..100 {
+            let line = if n % 2 == 0 { [fifth("a"), fifth("")] } else { path("b") };
+            seats.insert(n, queue.push(Row::Of(Class::Normal), &line, place(n), load(1)));
+        }
+        let mut of_a = 0;
+        for _ in 0..50 {
+            let next = queue.head(OPEN, NOW).expect("someone waits").place;
+            let n = next.waiter.0;
+            of_a += u64::from(n % 2 == 0);
+            queue.remove(Row::Of(Class::Normal), seats[&n], next, load(1), Some(1), NOW);
+        }
+        assert_eq!(of_a, 10, "a fifth");
     }
 
     #[test]
