@@ -616,8 +616,7 @@ impl Admission {
         };
         let hoped = surely.max(eta / 100 * HOPE_PERCENT);
         let late = now.instant.after(hoped) > waiter.asked.deadline;
-        let by = by.or_else(|| self.slowest(waiter, before, now.instant));
-        let binding = by.map(|id| self.resources.binding(id));
+        let binding = self.binding(waiter, (wait, by), before, now.instant);
         late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
     }
 
@@ -665,11 +664,36 @@ impl Admission {
         limits.max().unwrap_or_default().max(opens)
     }
 
-    /// The limit that those before it and it itself wait for longest.
-    fn slowest(&self, waiter: &Waiter, before: usize, now: Instant) -> Option<ResourceId> {
+    /// What it waits for longest: a limit of its own, or one that those before it draw on too. `None`: the upstream's word.
+    fn binding(
+        &self,
+        waiter: &Waiter,
+        (wait, by): (Wait, Option<ResourceId>),
+        before: usize,
+        now: Instant,
+    ) -> Option<Binding> {
+        let (slowest, time) = self.slowest(waiter, before, now)?;
+        let own = match wait {
+            Wait::Until(ready) => ready.since(now),
+            Wait::None => Duration::ZERO,
+            Wait::UntilOneEnds => Duration::MAX,
+        };
+        let is_closed = self.groups[self.lanes[waiter.lane.0].group].gate.opens(now).is_some();
+        let id = match by {
+            _ if time > own => slowest,
+            Some(by) => by,
+            None if is_closed => return None,
+            None => slowest,
+        };
+        Some(self.resources.binding(id))
+    }
+
+    /// The limit that those before it and it itself wait for longest, and how long.
+    fn slowest(&self, waiter: &Waiter, before: usize, now: Instant) -> Option<(ResourceId, Duration)> {
         let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before).plus(waiter.load());
         let need = Need::exactly(ahead.input, ahead.output);
-        self.draws_on(waiter.lane).max_by_key(|id| self.resources.time_for(*id, need, ahead.calls, now))
+        let timed = self.draws_on(waiter.lane).map(|id| (id, self.resources.time_for(id, need, ahead.calls, now)));
+        timed.max_by_key(|(_, time)| *time)
     }
 
     /// Lets every head go whose turn it is, the most urgent and oldest first.
@@ -801,8 +825,7 @@ impl Admission {
         let (wait, by, _) = self.wait(late, self.terms(late, now.instant).need, now.instant);
         let before = self.before(late, id);
         let not_before = self.eta(late, wait, before, now).map(|eta| now.instant.after(eta));
-        let by = by.or_else(|| self.slowest(late, before, now.instant));
-        Refusal::Deadline { binding: by.map(|id| self.resources.binding(id)), not_before }
+        Refusal::Deadline { binding: self.binding(late, (wait, by), before, now.instant), not_before }
     }
 
     /// The queue is full: the youngest call of the longest line gives way to one that is more urgent, or of a shorter line.

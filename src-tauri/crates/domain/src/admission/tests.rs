@@ -872,6 +872,29 @@ fn who_waits_is_told_its_own_turn() {
 }
 
 #[test]
+fn a_refusal_names_what_the_call_really_waits_for() {
+    let limits = limits(50, 30_000, 8_000);
+    let mut world = World::new(Pacing { written: vec![written("*", limits, None)], ..unlimited() });
+    world.call("first");
+    let deadline = world.now.after(Duration::from_secs(2));
+    let named = |world: &World| match world.log.last() {
+        Some(refused) if refused.contains("binding: None") => "the upstream",
+        Some(refused) if refused.contains("InputTokens") => "input tokens",
+        _ => "something else",
+    };
+    let of = |words| Shape::of_words(words);
+    for _ in 0..2 {
+        world.offer("big", Demand { shape: of(80_000), ..world.demand(SONNET, Class::Normal, "c") });
+    }
+    world.offer("behind", Demand { deadline, shape: of(80_000), ..world.demand(SONNET, Class::Normal, "c") });
+    assert_eq!(named(&world), "input tokens", "{:?}", world.log);
+    let limited = Limited { retry_after: Some(Duration::from_secs(99_999_999)), ..Limited::default() };
+    world.observe(&Readings { limited: Some(limited), ..Readings::default() });
+    world.offer("refused", Demand { deadline, ..world.demand(SONNET, Class::Normal, "d") });
+    assert_eq!(named(&world), "the upstream", "{:?}", world.log);
+}
+
+#[test]
 fn a_call_that_comes_back_is_judged_by_its_old_place() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     world.now = secs(100);
