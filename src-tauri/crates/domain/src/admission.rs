@@ -339,7 +339,7 @@ impl Admission {
         let more = cost - ticket.live_cost;
         ticket.live_cost = cost;
         let passed: Vec<QuotaId> = ticket.quotas.iter().copied().filter(|id| self.quotas.runs_up(*id, more)).collect();
-        passed.first().map_or(Flow::GoOn, |id| Flow::Cut(self.quotas.spent(*id, false)))
+        passed.first().map_or(Flow::GoOn, |id| Flow::Cut(self.quotas.run_up(*id)))
     }
 
     /// A call has ended.
@@ -417,12 +417,13 @@ impl Admission {
         let (waiter, Terms { need, prompt, answer, worst_cost, .. }) = self.waiter(demand, now);
         let (wait, by, _) = self.wait(&waiter, need, now.instant);
         let is_priced = waiter.asked.price.is_some();
+        let before = self.before(&waiter, WaiterId(self.next_waiter));
         Outlook {
             input: prompt,
             output: answer,
             cost_likely: is_priced.then(|| waiter.asked.cost(prompt.likely, answer.likely)),
             cost_worst: is_priced.then_some(worst_cost),
-            wait: self.eta(&waiter, wait, now),
+            wait: self.eta(&waiter, wait, before, now),
             binding: by.map(|id| self.resources.binding(id)),
         }
     }
@@ -463,13 +464,21 @@ impl Admission {
 
     /// Everyone who waits, the longest first.
     pub fn waiting(&self, now: Now) -> Vec<WaitingCall> {
-        let mut waiting: Vec<WaitingCall> =
-            self.waiters.iter().map(|(id, waiter)| self.waiting_call(*id, waiter, now)).collect();
+        let mut in_order: Vec<(Place, &Waiter)> =
+            self.waiters.iter().map(|(id, waiter)| (waiter.place(*id), &**waiter)).collect();
+        in_order.sort_unstable_by_key(|(place, _)| *place);
+        let mut lines: BTreeMap<(LaneId, Row, Seat), usize> = BTreeMap::new();
+        let mut waiting: Vec<WaitingCall> = Vec::with_capacity(in_order.len());
+        for (place, waiter) in in_order {
+            let before = lines.entry((waiter.lane, waiter.row, waiter.seat)).or_default();
+            waiting.push(self.waiting_call(place.waiter, waiter, *before, now));
+            *before += 1;
+        }
         waiting.sort_by_key(|call| std::cmp::Reverse(call.waited));
         waiting
     }
 
-    fn waiting_call(&self, id: WaiterId, waiter: &Waiter, now: Now) -> WaitingCall {
+    fn waiting_call(&self, id: WaiterId, waiter: &Waiter, before: usize, now: Now) -> WaitingCall {
         let Asked { call, account, class, client, tenant, model, since, .. } = &waiter.asked;
         let (wait, ..) = self.wait(waiter, self.terms(waiter, now.instant).need, now.instant);
         WaitingCall {
@@ -481,7 +490,7 @@ impl Admission {
             tenant: tenant.clone(),
             model: model.clone(),
             waited: now.instant.since(*since),
-            eta: self.eta(waiter, wait, now),
+            eta: self.eta(waiter, wait, before, now),
         }
     }
 
@@ -598,20 +607,22 @@ impl Admission {
 
     /// A deadline that it can't meet, by its own limits or by those who go before it.
     fn too_late(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Option<Refusal> {
-        let eta = self.eta(waiter, wait, now)?;
+        // One that comes back sits where it sat.
+        let before = self.before(waiter, WaiterId(self.next_waiter));
+        let eta = self.eta(waiter, wait, before, now)?;
         let surely = match wait {
             Wait::Until(ready) => ready.since(now.instant),
             Wait::None | Wait::UntilOneEnds => Duration::ZERO,
         };
         let hoped = surely.max(eta / 100 * HOPE_PERCENT);
         let late = now.instant.after(hoped) > waiter.asked.deadline;
-        let by = by.or_else(|| self.slowest(waiter, now.instant));
-        let binding = by.map(|id| self.resources.binding(id));
+        let binding = self.binding(waiter, (wait, by), before, now.instant);
         late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
     }
 
     /// How long until a call goes, if nobody more urgent comes. `None`: that depends on calls that run, or on a person.
-    fn eta(&self, waiter: &Waiter, wait: Wait, now: Now) -> Option<Duration> {
+    /// `before`: how many of its own line go before it.
+    fn eta(&self, waiter: &Waiter, wait: Wait, before: usize, now: Now) -> Option<Duration> {
         let own = match wait {
             Wait::Until(ready) => ready.since(now.instant),
             Wait::None => Duration::ZERO,
@@ -625,8 +636,12 @@ impl Admission {
             return None;
         }
         let reopens = self.quotas_reopen(&waiter.quotas, class, now)?;
-        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path());
+        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before);
         Some(own.max(reopens).max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now.instant)))
+    }
+
+    fn before(&self, waiter: &Waiter, id: WaiterId) -> usize {
+        self.lanes[waiter.lane.0].queue.before(waiter.row, &waiter.path(), waiter.place(id))
     }
 
     fn eta_of_class(&self, lane: LaneId, class: Class, now: Now) -> Option<Duration> {
@@ -649,11 +664,36 @@ impl Admission {
         limits.max().unwrap_or_default().max(opens)
     }
 
-    /// The limit that those before it and it itself wait for longest.
-    fn slowest(&self, waiter: &Waiter, now: Instant) -> Option<ResourceId> {
-        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path()).plus(waiter.load());
+    /// What it waits for longest: a limit of its own, or one that those before it draw on too. `None`: the upstream's word.
+    fn binding(
+        &self,
+        waiter: &Waiter,
+        (wait, by): (Wait, Option<ResourceId>),
+        before: usize,
+        now: Instant,
+    ) -> Option<Binding> {
+        let (slowest, time) = self.slowest(waiter, before, now)?;
+        let own = match wait {
+            Wait::Until(ready) => ready.since(now),
+            Wait::None => Duration::ZERO,
+            Wait::UntilOneEnds => Duration::MAX,
+        };
+        let is_closed = self.groups[self.lanes[waiter.lane.0].group].gate.opens(now).is_some();
+        let id = match by {
+            _ if time > own => slowest,
+            Some(by) => by,
+            None if is_closed => return None,
+            None => slowest,
+        };
+        Some(self.resources.binding(id))
+    }
+
+    /// The limit that those before it and it itself wait for longest, and how long.
+    fn slowest(&self, waiter: &Waiter, before: usize, now: Instant) -> Option<(ResourceId, Duration)> {
+        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before).plus(waiter.load());
         let need = Need::exactly(ahead.input, ahead.output);
-        self.draws_on(waiter.lane).max_by_key(|id| self.resources.time_for(*id, need, ahead.calls, now))
+        let timed = self.draws_on(waiter.lane).map(|id| (id, self.resources.time_for(id, need, ahead.calls, now)));
+        timed.max_by_key(|(_, time)| *time)
     }
 
     /// Lets every head go whose turn it is, the most urgent and oldest first.
@@ -764,14 +804,14 @@ impl Admission {
     fn expire(&mut self, now: Now) -> Vec<Decision> {
         let mut expired = Vec::new();
         while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now.instant) {
-            let refusal = self.waiters.get(&id).map(|late| self.why_late(late, now));
+            let refusal = self.waiters.get(&id).map(|late| self.why_late(late, id, now));
             self.cancel(id);
             expired.extend(refusal.map(|refusal| (id, Err(refusal))));
         }
         expired
     }
 
-    fn why_late(&self, late: &Waiter, now: Now) -> Refusal {
+    fn why_late(&self, late: &Waiter, id: WaiterId, now: Now) -> Refusal {
         let class = late.asked.class;
         let quotas = || late.quotas.iter().find_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
         if late.row != Row::Reserved {
@@ -783,9 +823,9 @@ impl Admission {
             }
         }
         let (wait, by, _) = self.wait(late, self.terms(late, now.instant).need, now.instant);
-        let not_before = self.eta(late, wait, now).map(|eta| now.instant.after(eta));
-        let by = by.or_else(|| self.slowest(late, now.instant));
-        Refusal::Deadline { binding: by.map(|id| self.resources.binding(id)), not_before }
+        let before = self.before(late, id);
+        let not_before = self.eta(late, wait, before, now).map(|eta| now.instant.after(eta));
+        Refusal::Deadline { binding: self.binding(late, (wait, by), before, now.instant), not_before }
     }
 
     /// The queue is full: the youngest call of the longest line gives way to one that is more urgent, or of a shorter line.

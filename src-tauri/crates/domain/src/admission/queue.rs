@@ -157,12 +157,20 @@ impl Queue {
         self.classes[class as usize].park(&seat, parked);
     }
 
-    /// What goes before a call that comes now.
-    pub(super) fn ahead(&self, row: Row, path: &Path) -> Load {
-        let Row::Of(class) = row else { return self.reserved.load };
+    /// How many calls of its own line go before the one at this place.
+    pub(super) fn before(&self, row: Row, path: &Path, place: Place) -> usize {
+        match row {
+            Row::Reserved => self.reserved.before(&[], place),
+            Row::Of(class) => self.classes[class as usize].before(path, place),
+        }
+    }
+
+    /// What goes before a call that has `before` others of its own line before it.
+    pub(super) fn ahead(&self, row: Row, path: &Path, before: usize) -> Load {
+        let Row::Of(class) = row else { return self.reserved.ahead(&[], before) };
         let more_urgent = self.classes[..class as usize].iter().map(|turns| turns.load);
-        let before = more_urgent.fold(self.reserved.load, Load::plus);
-        before.plus(self.classes[class as usize].ahead(path))
+        let reserved = more_urgent.fold(self.reserved.load, Load::plus);
+        reserved.plus(self.classes[class as usize].ahead(path, before))
     }
 
     /// All that waits in a class and before it.
@@ -201,8 +209,10 @@ trait Seats: Default {
     /// Whose turn it is, and whether it has had more than its share.
     fn head(&self, now: Instant) -> Option<(Place, bool)>;
     fn park(&mut self, seat: &[u32], parked: bool);
-    /// What goes before one that joins now, inside.
-    fn ahead(&self, path: &[Rank]) -> Load;
+    /// How many of the line go before this place.
+    fn before(&self, path: &[Rank], place: Place) -> usize;
+    /// What goes before one that has so many of its line before it, inside.
+    fn ahead(&self, path: &[Rank], before: usize) -> Load;
     /// Nobody in it can be served.
     fn is_idle(&self) -> bool;
     fn is_empty(&self) -> bool;
@@ -241,8 +251,15 @@ impl Seats for Line {
         self.parked = parked;
     }
 
-    fn ahead(&self, _: &[Rank]) -> Load {
-        self.load
+    /// Who comes now joins at the end; who comes back sits near the head, so that few are counted.
+    fn before(&self, _: &[Rank], place: Place) -> usize {
+        let joins = self.places.last().is_none_or(|last| *last < place);
+        if joins { self.places.len() } else { self.places.range(..place).count() }
+    }
+
+    fn ahead(&self, _: &[Rank], before: usize) -> Load {
+        let count = |calls: usize| u64::try_from(calls).unwrap_or(u64::MAX);
+        self.load.times(count(before), count(self.places.len()))
     }
 
     fn is_idle(&self) -> bool {
@@ -457,8 +474,9 @@ impl<T: Seats> Seats for Turns<T> {
         let mut over_its_share = None;
         for (_, number) in &self.order {
             let member = self.members.get(*number as usize)?.as_ref()?;
-            let Some((place, inner_over)) = member.seats.head(now) else { continue };
-            if !inner_over && !member.is_over(&self.served, now) {
+            // What a tenant has had of its client's part is no matter between clients.
+            let Some((place, _)) = member.seats.head(now) else { continue };
+            if !member.is_over(&self.served, now) {
                 return Some((place, false));
             }
             over_its_share.get_or_insert((place, true));
@@ -474,7 +492,12 @@ impl<T: Seats> Seats for Turns<T> {
         }
     }
 
-    fn ahead(&self, path: &[Rank]) -> Load {
+    fn before(&self, path: &[Rank], place: Place) -> usize {
+        let Some((rank, rest)) = path.split_first() else { return 0 };
+        self.named(&rank.name).map_or(0, |member| member.seats.before(rest, place))
+    }
+
+    fn ahead(&self, path: &[Rank], before: usize) -> Load {
         let Some((rank, rest)) = path.split_first() else { return Load::default() };
         let Some(member) = self.named(&rank.name) else {
             // In the next turn: after one call at most of each.
@@ -482,7 +505,7 @@ impl<T: Seats> Seats for Turns<T> {
             return self.load.times(turns, self.load.calls).at_most(self.load);
         };
         let weights = if member.waits { self.weight } else { self.weight + u64::from(member.weight) };
-        member.seats.ahead(rest).times(weights, member.weight.into()).at_most(self.load)
+        member.seats.ahead(rest, before).times(weights, member.weight.into()).at_most(self.load)
     }
 
     fn is_idle(&self) -> bool {
@@ -682,15 +705,42 @@ mod tests {
     }
 
     #[test]
+    fn a_client_with_a_share_and_one_tenant_gets_its_share_while_others_wait() {
+        let mut queue = Queue::default();
+        let fifth = |name: &str| Rank { max_share: Some(20), ..rank(name) };
+        let mut seats = BTreeMap::new();
+        for n in 0..100 {
+            let line = if n % 2 == 0 { [fifth("a"), fifth("")] } else { path("b") };
+            seats.insert(n, queue.push(Row::Of(Class::Normal), &line, place(n), load(1)));
+        }
+        let mut of_a = 0;
+        for _ in 0..50 {
+            let next = queue.head(OPEN, NOW).expect("someone waits").place;
+            let n = next.waiter.0;
+            of_a += u64::from(n % 2 == 0);
+            queue.remove(Row::Of(Class::Normal), seats[&n], next, load(1), Some(1), NOW);
+        }
+        assert_eq!(of_a, 10, "a fifth");
+    }
+
+    #[test]
     fn what_goes_before_a_newcomer_is_its_own_line_and_the_turns_of_others() {
         let mut queue = Queue::default();
         for n in 0..100 {
             queue.push(Row::Of(Class::Normal), &path("flood"), place(n), load(10));
         }
         queue.push(Row::Of(Class::Critical), &path("c"), place(100), load(7));
-        let calls = |line: &str| queue.ahead(Row::Of(Class::Normal), &path(line)).calls;
-        assert_eq!((calls("new"), calls("flood")), (2, 101));
-        assert_eq!(queue.ahead(Row::Of(Class::Critical), &path("new")).input, 7);
+        let ahead = |class: Class, line: &str, at: u64| {
+            let before = queue.before(Row::Of(class), &path(line), place(at));
+            queue.ahead(Row::Of(class), &path(line), before)
+        };
+        assert_eq!((ahead(Class::Normal, "new", 200).calls, ahead(Class::Normal, "flood", 200).calls), (2, 101));
+        assert_eq!(ahead(Class::Critical, "new", 200).input, 7);
+        assert_eq!(
+            ahead(Class::Normal, "flood", 30),
+            Load { calls: 31, input: 307, output: 0 },
+            "one that waits, or comes back"
+        );
     }
 
     #[test]

@@ -277,6 +277,12 @@ impl Quotas {
         QuotaSpent { key, unit, limit, used, critical_only, resets_at }
     }
 
+    /// The same with what running calls have come to: as a call that is cut for it is told.
+    pub(super) fn run_up(&self, id: QuotaId) -> QuotaSpent {
+        let spent = self.spent(id, false);
+        QuotaSpent { used: spent.used.saturating_add(self.all[id.0].live), ..spent }
+    }
+
     /// Whether so much fits beside all that is used and held.
     pub(super) fn holds(&self, id: QuotaId, cost: Usd, tokens: u64) -> bool {
         let quota = &self.all[id.0];

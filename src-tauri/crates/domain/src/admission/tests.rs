@@ -699,6 +699,17 @@ fn a_hard_budget_cuts_a_stream_at_the_cap_and_a_soft_one_lets_it_end() {
 }
 
 #[test]
+fn a_call_that_is_cut_is_told_what_it_has_come_to() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 1, true)], world.now());
+    world.offer("a", Demand { price: Some(dollar()), ..world.demand(SONNET, Class::Normal, "c") });
+    let mut ticket = world.tickets.pop().expect("it went");
+    let usage = Usage { tokens: Tokens { output: 1_200_000, ..Tokens::default() }, ..Usage::default() };
+    let Flow::Cut(spent) = world.admission.progress(&mut ticket, &usage) else { panic!("it goes on") };
+    assert_eq!((spent.used, spent.limit), (1_200_000_000, 1_000_000_000));
+}
+
+#[test]
 fn background_work_leaves_its_share_of_the_day_to_business_hours() {
     let hours = BusinessHours { days: [true; 7], from: 9 * 60, to: 17 * 60, zone: Tz::UTC };
     let background = Some(BackgroundGuard { hours, share_permille: 300 });
@@ -1031,6 +1042,64 @@ fn a_waiting_call_can_be_dropped_and_raised_by_hand() {
     world.run_until(secs(10));
     assert_eq!(world.log, ["first@0", "a! Dropped", "c@1.25", "b@2.5"]);
     assert!(!world.admission.raise(c) && !world.admission.drop_waiting(a), "they wait no more");
+}
+
+#[test]
+fn who_waits_is_told_its_own_turn() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    for name in ["first", "a", "b", "c"] {
+        let demand = world.demand(SONNET, Class::Normal, "one");
+        world.offer(name, demand);
+    }
+    let told = |world: &World| -> Vec<(String, Option<f64>)> {
+        let waiting = world.admission.waiting(world.now());
+        let shown = |call: &WaitingCall| (world.names[&call.waiter].clone(), call.eta.map(|eta| eta.as_secs_f64()));
+        waiting.iter().map(shown).collect()
+    };
+    let of = |name: &str, eta: f64| (name.to_owned(), Some(eta));
+    assert_eq!(told(&world), [of("a", 1.25), of("b", 2.5), of("c", 3.75)]);
+    let c = *world.names.iter().find(|(_, name)| *name == "c").expect("it waits").0;
+    assert!(world.admission.raise(c));
+    assert_eq!(told(&world), [of("a", 2.5), of("b", 3.75), of("c", 1.25)]);
+}
+
+#[test]
+fn a_refusal_names_what_the_call_really_waits_for() {
+    let limits = limits(50, 30_000, 8_000);
+    let mut world = World::new(Pacing { written: vec![written("*", limits, None)], ..unlimited() });
+    world.call("first");
+    let deadline = world.now.after(Duration::from_secs(2));
+    let named = |world: &World| match world.log.last() {
+        Some(refused) if refused.contains("binding: None") => "the upstream",
+        Some(refused) if refused.contains("InputTokens") => "input tokens",
+        _ => "something else",
+    };
+    let of = |words| Shape::of_words(words);
+    for _ in 0..2 {
+        world.offer("big", Demand { shape: of(80_000), ..world.demand(SONNET, Class::Normal, "c") });
+    }
+    world.offer("behind", Demand { deadline, shape: of(80_000), ..world.demand(SONNET, Class::Normal, "c") });
+    assert_eq!(named(&world), "input tokens", "{:?}", world.log);
+    let limited = Limited { retry_after: Some(Duration::from_secs(99_999_999)), ..Limited::default() };
+    world.observe(&Readings { limited: Some(limited), ..Readings::default() });
+    world.offer("refused", Demand { deadline, ..world.demand(SONNET, Class::Normal, "d") });
+    assert_eq!(named(&world), "the upstream", "{:?}", world.log);
+}
+
+#[test]
+fn a_call_that_comes_back_is_judged_by_its_old_place() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    world.now = secs(100);
+    for name in 0..200 {
+        let demand = world.demand(SONNET, Class::Normal, "one");
+        world.offer(&name.to_string(), demand);
+    }
+    let deadline = world.now.after(Duration::from_secs(10));
+    world.offer("new", Demand { deadline, ..world.demand(SONNET, Class::Normal, "one") });
+    assert!(world.log[1].starts_with("new! Deadline"), "{:?}", world.log);
+    world.offer("back", Demand { deadline, since: secs(1), ..world.demand(SONNET, Class::Normal, "one") });
+    world.run_until(secs(102));
+    assert_eq!(world.log[2..], ["back@101.25"]);
 }
 
 #[test]
