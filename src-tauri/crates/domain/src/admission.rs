@@ -5,10 +5,13 @@
 
 mod cached;
 mod decayed;
+mod deciding;
 mod demand;
 mod estimate;
+mod expecting;
 mod gate;
 mod guard;
+mod lanes;
 mod last_minute;
 mod memory;
 mod minute;
@@ -20,6 +23,7 @@ mod refusal;
 mod remembering;
 mod reservation;
 mod reserving;
+mod showing;
 mod token_bucket;
 mod view;
 mod waiter;
@@ -41,15 +45,15 @@ use self::cached::Conversations;
 use self::demand::Need;
 use self::gate::Gate;
 use self::minute::{ResourceId, Resources, Wait};
-use self::queue::{Head, Load, Place, Queue, Row, Seat};
-use self::quota::{QuotaId, Quotas, Shut, window_tokens};
+use self::queue::{Queue, Row, Seat};
+use self::quota::{QuotaId, Quotas, window_tokens};
 use self::reserving::Held;
 use self::waiter::{Asked, Terms, Waiter};
 use crate::call::Class;
 use crate::catalog;
-use crate::config::{Budget, Pacing, Rules, WrittenLimits};
+use crate::config::{Budget, Pacing, Rules};
 use crate::money::Usd;
-use crate::tier::{GroupLimits, MinuteLimits, OutputCounting};
+use crate::tier::{MinuteLimits, OutputCounting};
 use crate::time::{Instant, Now};
 use crate::usage::{Tokens, Usage};
 
@@ -123,8 +127,6 @@ const RAMP_STEP: Duration = Duration::from_secs(30);
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
 /// A cut connection is known at its other end by then.
 const KNOWN_AFTER: Duration = Duration::from_secs(1);
-/// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
-const HOPE_PERCENT: u32 = 80;
 
 impl Account {
     /// What a call came to teaches what the next will.
@@ -411,89 +413,6 @@ impl Admission {
         self.unpark_all();
     }
 
-    /// What would become of a call that came now.
-    pub fn outlook(&mut self, demand: Demand, now: Now) -> Outlook {
-        self.refresh(now);
-        let (waiter, Terms { need, prompt, answer, worst_cost, .. }) = self.waiter(demand, now);
-        let (wait, by, _) = self.wait(&waiter, need, now.instant);
-        let is_priced = waiter.asked.price.is_some();
-        let before = self.before(&waiter, WaiterId(self.next_waiter));
-        Outlook {
-            input: prompt,
-            output: answer,
-            cost_likely: is_priced.then(|| waiter.asked.cost(prompt.likely, answer.likely)),
-            cost_worst: is_priced.then_some(worst_cost),
-            wait: self.eta(&waiter, wait, before, now),
-            binding: by.map(|id| self.resources.binding(id)),
-        }
-    }
-
-    pub fn levels(&self, now: Now) -> Vec<Level> {
-        self.resources.levels(now.instant)
-    }
-
-    /// Windows and budgets.
-    pub fn quotas(&mut self, now: Now) -> Vec<QuotaLevel> {
-        self.quotas.turn(now.timestamp);
-        self.quotas.levels()
-    }
-
-    pub fn outside(&self, now: Now) -> Vec<Outside> {
-        self.resources.outside(now.instant)
-    }
-
-    /// How far estimates were off, per account.
-    pub fn estimates(&self) -> Vec<(AccountId, EstimateError)> {
-        let errors = self.accounts.iter().enumerate().map(|(index, account)| (index, account.estimates.errors()));
-        errors.flat_map(|(index, errors)| errors.into_iter().map(move |error| (AccountId(index), error))).collect()
-    }
-
-    pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
-        let of_class = || self.waiters.values().filter(|waiter| waiter.asked.class == class);
-        let paused = self.paused[class as usize];
-        let waits = |id: &&LaneId| !paused && self.lanes[id.0].queue.waiting(class) > 0;
-        let etas = self.busy.iter().filter(waits);
-        ClassQueue {
-            waiting: of_class().count(),
-            running: self.running[class as usize],
-            oldest: of_class().map(|waiter| now.instant.since(waiter.asked.since)).max(),
-            eta: etas.filter_map(|id| self.eta_of_class(*id, class, now)).max(),
-            paused,
-        }
-    }
-
-    /// Everyone who waits, the longest first.
-    pub fn waiting(&self, now: Now) -> Vec<WaitingCall> {
-        let mut in_order: Vec<(Place, &Waiter)> =
-            self.waiters.iter().map(|(id, waiter)| (waiter.place(*id), &**waiter)).collect();
-        in_order.sort_unstable_by_key(|(place, _)| *place);
-        let mut lines: BTreeMap<(LaneId, Row, Seat), usize> = BTreeMap::new();
-        let mut waiting: Vec<WaitingCall> = Vec::with_capacity(in_order.len());
-        for (place, waiter) in in_order {
-            let before = lines.entry((waiter.lane, waiter.row, waiter.seat)).or_default();
-            waiting.push(self.waiting_call(place.waiter, waiter, *before, now));
-            *before += 1;
-        }
-        waiting.sort_by_key(|call| std::cmp::Reverse(call.waited));
-        waiting
-    }
-
-    fn waiting_call(&self, id: WaiterId, waiter: &Waiter, before: usize, now: Now) -> WaitingCall {
-        let Asked { call, account, class, client, tenant, model, since, .. } = &waiter.asked;
-        let (wait, ..) = self.wait(waiter, self.terms(waiter, now.instant).need, now.instant);
-        WaitingCall {
-            waiter: id,
-            call: *call,
-            account: *account,
-            class: *class,
-            client: client.clone(),
-            tenant: tenant.clone(),
-            model: model.clone(),
-            waited: now.instant.since(*since),
-            eta: self.eta(waiter, wait, before, now),
-        }
-    }
-
     /// Periods that have ended, ramps that have gone on, reservations that are over.
     fn refresh(&mut self, now: Now) {
         if self.quotas.turn(now.timestamp) {
@@ -567,318 +486,6 @@ impl Admission {
         *limits
             .entry(measure)
             .or_insert_with(|| self.resources.add((*account, name), measure, limit, LimitSource::Headers, pacing, now))
-    }
-
-    /// A window or budget that is spent beyond the call's patience.
-    fn spent_beyond(&self, waiter: &Waiter, now: Now) -> Option<Refusal> {
-        if waiter.row == Row::Reserved {
-            return None;
-        }
-        waiter.quotas.iter().find_map(|id| {
-            let shut = self.quotas.shut(*id, waiter.asked.class, now.timestamp)?;
-            let reopens = self.reopens(*id, shut, now)?;
-            (reopens > waiter.asked.deadline).then(|| self.shut_refusal(*id, shut))
-        })
-    }
-
-    /// When a quota can be had again; `None` where that depends on others.
-    fn reopens(&self, id: QuotaId, shut: Shut, now: Now) -> Option<Instant> {
-        match shut {
-            Shut::Held => None,
-            Shut::Spent { .. } => Some(now.instant_of(self.quotas.resets_at(id))),
-            Shut::BusinessHours { opens } => Some(now.instant_of(opens)),
-        }
-    }
-
-    fn shut_refusal(&self, id: QuotaId, shut: Shut) -> Refusal {
-        match shut {
-            Shut::Held => Refusal::Quota(self.quotas.spent(id, false)),
-            Shut::Spent { critical_only } => Refusal::Quota(self.quotas.spent(id, critical_only)),
-            Shut::BusinessHours { opens } => Refusal::Held { window: self.quotas.name(id), opens },
-        }
-    }
-
-    /// Something other than the minute's limits keeps it.
-    fn is_shut(&self, waiter: &Waiter, now: Now) -> bool {
-        let class = waiter.asked.class;
-        let spent = || waiter.quotas.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some());
-        waiter.row != Row::Reserved && (self.paused[class as usize] || spent())
-    }
-
-    /// A deadline that it can't meet, by its own limits or by those who go before it.
-    fn too_late(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Option<Refusal> {
-        // One that comes back sits where it sat.
-        let before = self.before(waiter, WaiterId(self.next_waiter));
-        let eta = self.eta(waiter, wait, before, now)?;
-        let surely = match wait {
-            Wait::Until(ready) => ready.since(now.instant),
-            Wait::None | Wait::UntilOneEnds => Duration::ZERO,
-        };
-        let hoped = surely.max(eta / 100 * HOPE_PERCENT);
-        let late = now.instant.after(hoped) > waiter.asked.deadline;
-        let binding = self.binding(waiter, (wait, by), before, now.instant);
-        late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
-    }
-
-    /// How long until a call goes, if nobody more urgent comes. `None`: that depends on calls that run, or on a person.
-    /// `before`: how many of its own line go before it.
-    fn eta(&self, waiter: &Waiter, wait: Wait, before: usize, now: Now) -> Option<Duration> {
-        let own = match wait {
-            Wait::Until(ready) => ready.since(now.instant),
-            Wait::None => Duration::ZERO,
-            Wait::UntilOneEnds => return None,
-        };
-        let class = waiter.asked.class;
-        if waiter.row == Row::Reserved {
-            return Some(own);
-        }
-        if self.paused[class as usize] {
-            return None;
-        }
-        let reopens = self.quotas_reopen(&waiter.quotas, class, now)?;
-        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before);
-        Some(own.max(reopens).max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now.instant)))
-    }
-
-    fn before(&self, waiter: &Waiter, id: WaiterId) -> usize {
-        self.lanes[waiter.lane.0].queue.before(waiter.row, &waiter.path(), waiter.place(id))
-    }
-
-    fn eta_of_class(&self, lane: LaneId, class: Class, now: Now) -> Option<Duration> {
-        let account = self.groups[self.lanes[lane.0].group].account;
-        let reopens = self.quotas_reopen(self.quotas.windows_of(account), class, now)?;
-        Some(reopens.max(self.time_for(lane, self.lanes[lane.0].queue.up_to(class), now.instant)))
-    }
-
-    /// How long until none of them is shut for the class; `None` where running calls hold the rest of one.
-    fn quotas_reopen(&self, quotas: &[QuotaId], class: Class, now: Now) -> Option<Duration> {
-        let shut = quotas.iter().filter_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
-        let mut waits = shut.map(|(id, shut)| Some(self.reopens(id, shut, now)?.since(now.instant)));
-        waits.try_fold(Duration::ZERO, |longest, wait| Some(longest.max(wait?)))
-    }
-
-    fn time_for(&self, lane: LaneId, load: Load, now: Instant) -> Duration {
-        let need = Need::exactly(load.input, load.output);
-        let opens = self.groups[self.lanes[lane.0].group].gate.opens(now).map_or(Duration::ZERO, |at| at.since(now));
-        let limits = self.draws_on(lane).map(|id| self.resources.time_for(id, need, load.calls, now));
-        limits.max().unwrap_or_default().max(opens)
-    }
-
-    /// What it waits for longest: a limit of its own, or one that those before it draw on too. `None`: the upstream's word.
-    fn binding(
-        &self,
-        waiter: &Waiter,
-        (wait, by): (Wait, Option<ResourceId>),
-        before: usize,
-        now: Instant,
-    ) -> Option<Binding> {
-        let (slowest, time) = self.slowest(waiter, before, now)?;
-        let own = match wait {
-            Wait::Until(ready) => ready.since(now),
-            Wait::None => Duration::ZERO,
-            Wait::UntilOneEnds => Duration::MAX,
-        };
-        let is_closed = self.groups[self.lanes[waiter.lane.0].group].gate.opens(now).is_some();
-        let id = match by {
-            _ if time > own => slowest,
-            Some(by) => by,
-            None if is_closed => return None,
-            None => slowest,
-        };
-        Some(self.resources.binding(id))
-    }
-
-    /// The limit that those before it and it itself wait for longest, and how long.
-    fn slowest(&self, waiter: &Waiter, before: usize, now: Instant) -> Option<(ResourceId, Duration)> {
-        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before).plus(waiter.load());
-        let need = Need::exactly(ahead.input, ahead.output);
-        let timed = self.draws_on(waiter.lane).map(|id| (id, self.resources.time_for(id, need, ahead.calls, now)));
-        timed.max_by_key(|(_, time)| *time)
-    }
-
-    /// Lets every head go whose turn it is, the most urgent and oldest first.
-    fn admit(&mut self, now: Now) -> Vec<Decision> {
-        let mut admitted = Vec::new();
-        let mut turns: BTreeMap<(Row, Instant, LaneId), WaiterId> =
-            self.busy.iter().filter_map(|id| self.turn(*id, now)).collect();
-        // What an earlier head waits for, a later one must not take.
-        let mut held = BTreeSet::new();
-        while let Some(((row, _, id), next)) = turns.pop_first() {
-            let Some(terms) = self.terms_of_head(id, next, now.instant) else { continue };
-            let Some(waiter) = self.waiters.get(&next) else { continue };
-            let (wait, by, covered) = self.wait(waiter, terms.need, now.instant);
-            if wait != Wait::None {
-                held.extend(by);
-            } else if self.draws_on(id).any(|resource| held.contains(&resource)) {
-                // Its turn comes after the one that it would get ahead of.
-            } else if let Some(quota) = self.budget_shut(waiter, now) {
-                self.park(id, row, next, quota);
-                turns.extend(self.turn(id, now));
-            } else {
-                admitted.extend(self.release(next, terms, covered, now));
-                turns.extend(self.turn(id, now));
-            }
-        }
-        admitted
-    }
-
-    fn turn(&self, id: LaneId, now: Now) -> Option<((Row, Instant, LaneId), WaiterId)> {
-        let Head { row, place, .. } = self.head(id, now)?;
-        Some(((row, place.since, id), place.waiter))
-    }
-
-    fn head(&self, id: LaneId, now: Now) -> Option<Head> {
-        let account = self.groups[self.lanes[id.0].group].account;
-        let shut = |class: Class| {
-            let windows = self.quotas.windows_of(account);
-            self.paused[class as usize]
-                || windows.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some())
-        };
-        let shut = [shut(Class::Critical), shut(Class::Normal), shut(Class::Background)];
-        self.lanes[id.0].queue.head(shut, now.instant)
-    }
-
-    fn wait_of_head(&self, id: LaneId, now: Now) -> Option<Wait> {
-        let Head { place, .. } = self.head(id, now)?;
-        let waiter = self.waiters.get(&place.waiter)?;
-        let known = self.lanes[id.0].head.filter(|(head, ..)| *head == place.waiter);
-        let terms = known.map_or_else(|| self.terms(waiter, now.instant), |(_, _, terms)| terms);
-        Some(self.wait(waiter, terms.need, now.instant).0)
-    }
-
-    /// What the head of a lane comes to by what is known now: others may have taught something while it waited.
-    fn terms_of_head(&mut self, lane: LaneId, head: WaiterId, now: Instant) -> Option<Terms> {
-        let waiter = self.waiters.get(&head)?;
-        let lessons = self.accounts[waiter.asked.account.0].lessons;
-        if let Some((known, then, terms)) = self.lanes[lane.0].head
-            && (known, then) == (head, lessons)
-        {
-            return Some(terms);
-        }
-        let terms = self.terms(waiter, now);
-        self.lanes[lane.0].head = Some((head, lessons, terms));
-        Some(terms)
-    }
-
-    /// When a window, a budget or business hours change what may go.
-    fn next_turn(&self, now: Now) -> Option<Instant> {
-        let reset = self.quotas.next_reset(now.timestamp);
-        let opening = self.quotas.next_opening(now.timestamp);
-        reset.into_iter().chain(opening).min().map(|at| now.instant_of(at))
-    }
-
-    /// A budget of the call that can't be had now. The account's windows have shut its whole class before.
-    fn budget_shut(&self, waiter: &Waiter, now: Now) -> Option<QuotaId> {
-        if waiter.row == Row::Reserved {
-            return None;
-        }
-        let shut = |id: &&QuotaId| self.quotas.shut(**id, waiter.asked.class, now.timestamp).is_some();
-        waiter.quotas.iter().find(shut).copied()
-    }
-
-    fn park(&mut self, lane: LaneId, row: Row, waiter: WaiterId, quota: QuotaId) {
-        let (Row::Of(class), Some(waiter)) = (row, self.waiters.get(&waiter)) else { return };
-        let seat = waiter.seat;
-        self.lanes[lane.0].queue.park(class, seat, true);
-        self.parked.entry(quota).or_default().insert((lane, class, seat));
-    }
-
-    fn unpark(&mut self, quota: QuotaId) {
-        for (lane, class, seat) in self.parked.remove(&quota).into_iter().flatten() {
-            self.lanes[lane.0].queue.park(class, seat, false);
-        }
-    }
-
-    fn unpark_all(&mut self) {
-        while let Some(quota) = self.parked.keys().next().copied() {
-            self.unpark(quota);
-        }
-    }
-
-    fn release(&mut self, id: WaiterId, terms: Terms, covered: bool, now: Now) -> Option<Decision> {
-        let waiter = self.waiters.remove(&id)?;
-        self.leave_queue(&waiter, id, Some(terms.need.size()), now.instant);
-        Some((id, Ok(self.grant(*waiter, terms, covered, now))))
-    }
-
-    fn expire(&mut self, now: Now) -> Vec<Decision> {
-        let mut expired = Vec::new();
-        while let Some((_, id)) = self.deadlines.first().copied().filter(|(deadline, _)| *deadline <= now.instant) {
-            let refusal = self.waiters.get(&id).map(|late| self.why_late(late, id, now));
-            self.cancel(id);
-            expired.extend(refusal.map(|refusal| (id, Err(refusal))));
-        }
-        expired
-    }
-
-    fn why_late(&self, late: &Waiter, id: WaiterId, now: Now) -> Refusal {
-        let class = late.asked.class;
-        let quotas = || late.quotas.iter().find_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
-        if late.row != Row::Reserved {
-            if self.paused[class as usize] {
-                return Refusal::Paused { class };
-            }
-            if let Some((id, shut)) = quotas() {
-                return self.shut_refusal(id, shut);
-            }
-        }
-        let (wait, by, _) = self.wait(late, self.terms(late, now.instant).need, now.instant);
-        let before = self.before(late, id);
-        let not_before = self.eta(late, wait, before, now).map(|eta| now.instant.after(eta));
-        Refusal::Deadline { binding: self.binding(late, (wait, by), before, now.instant), not_before }
-    }
-
-    /// The queue is full: the youngest call of the longest line gives way to one that is more urgent, or of a shorter line.
-    fn make_room(&mut self, newcomer: &Waiter) -> bool {
-        let less_urgent = Class::ALL.iter().rev().filter(|other| Row::Of(**other) > newcomer.row);
-        if less_urgent.copied().any(|other| self.evict(other, 0)) {
-            return true;
-        }
-        let Row::Of(class) = newcomer.row else { return false };
-        let own = self.lanes[newcomer.lane.0].queue.line_len(class, &newcomer.path());
-        self.evict(class, own + 1)
-    }
-
-    fn evict(&mut self, class: Class, longer_than: usize) -> bool {
-        let longest = self.busy.iter().filter_map(|id| self.lanes[id.0].queue.longest(class)).max();
-        let Some((_, Place { waiter, .. })) = longest.filter(|(len, _)| *len > longer_than) else { return false };
-        let waiting = self.waiters.len();
-        self.cancel(waiter);
-        self.refused.push((waiter, Refusal::QueueFull { waiting }));
-        true
-    }
-
-    fn enqueue(&mut self, waiter: Waiter) -> WaiterId {
-        let id = WaiterId(self.next_waiter);
-        self.next_waiter += 1;
-        self.join_queue(Box::new(waiter), id);
-        id
-    }
-
-    fn join_queue(&mut self, mut waiter: Box<Waiter>, id: WaiterId) {
-        self.deadlines.insert((waiter.asked.deadline, id));
-        let queue = &mut self.lanes[waiter.lane.0].queue;
-        waiter.seat = queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
-        self.busy.insert(waiter.lane);
-        self.waiters.insert(id, waiter);
-    }
-
-    /// Puts a waiting call where it belongs after a change. `false` where it no longer waits.
-    fn seat_anew(&mut self, id: WaiterId, change: impl FnOnce(&mut Waiter)) -> bool {
-        let Some(mut waiter) = self.waiters.remove(&id) else { return false };
-        self.leave_queue(&waiter, id, None, Instant::default());
-        change(&mut waiter);
-        self.join_queue(waiter, id);
-        true
-    }
-
-    fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {
-        self.deadlines.remove(&(waiter.asked.deadline, id));
-        let queue = &mut self.lanes[waiter.lane.0].queue;
-        queue.remove(waiter.row, waiter.seat, waiter.place(id), waiter.load(), served, now);
-        if queue.is_empty() {
-            self.busy.remove(&waiter.lane);
-        }
     }
 
     fn grant(&mut self, waiter: Waiter, terms: Terms, covered: bool, now: Now) -> Ticket {
@@ -987,77 +594,6 @@ impl Admission {
         let need = Need { input: counted.high, output, loose_input, loose_output };
         let worst_cost = asked.cost(prompt.high, asked.max_tokens.unwrap_or(answer.high));
         Terms { need, prompt, cached, answer, worst_cost }
-    }
-
-    /// The lane of a model; made, with its limits, when the model is first seen.
-    fn lane(&mut self, account: AccountId, model: &Arc<str>, fast: bool, now: Instant) -> LaneId {
-        let known = &self.accounts[account.0].by_model;
-        if let Some(id) = known.get(model).and_then(|lanes| lanes[usize::from(fast)]) {
-            return id;
-        }
-        let beyond = known.len() >= MODELS_MAX && !known.contains_key(model);
-        let name = if beyond { "others".into() } else { self.group_name(account, model, fast) };
-        let group = self.group(account, name, model, now);
-        self.accounts[account.0].estimates.meet(model);
-        let matching = self.matching_lines(account, model);
-        let written = matching.iter().flat_map(|line| self.written(account, *line, now)).collect();
-        let next = LaneId(self.lanes.len());
-        let id = *self.accounts[account.0].lanes.entry((group, matching)).or_insert(next);
-        if id == next {
-            self.lanes.push(Lane { group, written, queue: Queue::default(), head: None });
-        }
-        if !beyond {
-            self.accounts[account.0].by_model.entry(model.clone()).or_default()[usize::from(fast)] = Some(id);
-        }
-        id
-    }
-
-    fn group_name(&self, account: AccountId, model: &Arc<str>, fast: bool) -> Arc<str> {
-        let told = self.accounts[account.0].told_groups.get(model);
-        let name = told.map_or_else(|| catalog::group(model), |told| told.to_string());
-        if fast { format!("{name} fast").into() } else { name.into() }
-    }
-
-    fn group(&mut self, account: AccountId, name: Arc<str>, model: &str, now: Instant) -> usize {
-        let Account { pacing, groups, .. } = &mut self.accounts[account.0];
-        if let Some(known) = groups.get(&name) {
-            return *known;
-        }
-        let tier = pacing.presumed.as_ref().and_then(|(scheme, tier)| Some((scheme, scheme.tiers.get(*tier)?)));
-        // What fast mode may do no table tells.
-        let row = tier.and_then(|(_, tier)| tier.limits(model)).filter(|_| !name.ends_with(" fast"));
-        let presumed = row.map_or(MinuteLimits::default(), |row| row.limits);
-        let mut add = |(measure, limit)| {
-            let owner = (account, &name);
-            (measure, self.resources.add(owner, measure, limit, LimitSource::Tier, pacing, now))
-        };
-        let limits = measures(presumed).map(&mut add).collect();
-        let output = tier.map_or(OutputCounting::AsProduced, |(scheme, _)| scheme.output);
-        let cache_reads_count = row.is_some_and(|row: &GroupLimits| row.cache_reads_count);
-        groups.insert(name.clone(), self.groups.len());
-        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate: Gate::Open });
-        self.groups.len() - 1
-    }
-
-    fn matching_lines(&self, account: AccountId, model: &str) -> Vec<usize> {
-        let lines = self.accounts[account.0].pacing.written.iter().enumerate();
-        let matching = |line: &WrittenLimits| line.models.iter().any(|pattern| catalog::matches(pattern, model));
-        lines.filter(|(_, line)| matching(line)).map(|(index, _)| index).collect()
-    }
-
-    /// The resources of one line of the settings, shared by all models that match it.
-    fn written(&mut self, account: AccountId, line: usize, now: Instant) -> Vec<ResourceId> {
-        let Account { pacing, written, .. } = &mut self.accounts[account.0];
-        let resources = &mut self.resources;
-        written.entry(line).or_insert_with(|| {
-            let WrittenLimits { models, per_minute, concurrency } = &pacing.written[line];
-            let name: Arc<str> = models.join(", ").into();
-            let slots = concurrency.map(|limit| (Measure::Concurrency, u64::from(limit)));
-            let mut add =
-                |(measure, limit)| resources.add((account, &name), measure, limit, LimitSource::Settings, pacing, now);
-            measures(*per_minute).chain(slots).map(&mut add).collect()
-        });
-        written.get(&line).cloned().unwrap_or_default()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::call::CallId;
-use crate::config::{Amount, BackgroundGuard, Period, Scope, Span, Window};
+use crate::config::{Amount, BackgroundGuard, Period, Scope, Span, Window, WrittenLimits};
 use crate::price::{Price, Rate, Rates};
-use crate::tier::{Scheme, Tier};
+use crate::tier::{GroupLimits, Scheme, Tier};
 use crate::time::{BusinessHours, Cycle, Every, Timestamp, Tz, Weekday};
 
 const SONNET: &str = "claude-sonnet-4-5";

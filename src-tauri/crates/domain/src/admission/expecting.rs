@@ -1,0 +1,145 @@
+//! How long a call will wait, what for, and whether that is longer than it can.
+
+use std::time::Duration;
+
+use super::demand::{Need, WaiterId};
+use super::minute::{ResourceId, Wait};
+use super::queue::{Load, Row};
+use super::quota::{QuotaId, Shut};
+use super::refusal::{Binding, Refusal};
+use super::waiter::Waiter;
+use super::{Admission, LaneId};
+use crate::call::Class;
+use crate::time::{Instant, Now};
+
+/// An expected wait is no certainty: only a call whose patience is well below it is refused at once.
+const HOPE_PERCENT: u32 = 80;
+
+impl Admission {
+    /// A window or budget that is spent beyond the call's patience.
+    pub(super) fn spent_beyond(&self, waiter: &Waiter, now: Now) -> Option<Refusal> {
+        if waiter.row == Row::Reserved {
+            return None;
+        }
+        waiter.quotas.iter().find_map(|id| {
+            let shut = self.quotas.shut(*id, waiter.asked.class, now.timestamp)?;
+            let reopens = self.reopens(*id, shut, now)?;
+            (reopens > waiter.asked.deadline).then(|| self.shut_refusal(*id, shut))
+        })
+    }
+
+    /// When a quota can be had again; `None` where that depends on others.
+    fn reopens(&self, id: QuotaId, shut: Shut, now: Now) -> Option<Instant> {
+        match shut {
+            Shut::Held => None,
+            Shut::Spent { .. } => Some(now.instant_of(self.quotas.resets_at(id))),
+            Shut::BusinessHours { opens } => Some(now.instant_of(opens)),
+        }
+    }
+
+    pub(super) fn shut_refusal(&self, id: QuotaId, shut: Shut) -> Refusal {
+        match shut {
+            Shut::Held => Refusal::Quota(self.quotas.spent(id, false)),
+            Shut::Spent { critical_only } => Refusal::Quota(self.quotas.spent(id, critical_only)),
+            Shut::BusinessHours { opens } => Refusal::Held { window: self.quotas.name(id), opens },
+        }
+    }
+
+    /// Something other than the minute's limits keeps it.
+    pub(super) fn is_shut(&self, waiter: &Waiter, now: Now) -> bool {
+        let class = waiter.asked.class;
+        let spent = || waiter.quotas.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some());
+        waiter.row != Row::Reserved && (self.paused[class as usize] || spent())
+    }
+
+    /// A deadline that it can't meet, by its own limits or by those who go before it.
+    pub(super) fn too_late(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Option<Refusal> {
+        // One that comes back sits where it sat.
+        let before = self.before(waiter, WaiterId(self.next_waiter));
+        let eta = self.eta(waiter, wait, before, now)?;
+        let surely = match wait {
+            Wait::Until(ready) => ready.since(now.instant),
+            Wait::None | Wait::UntilOneEnds => Duration::ZERO,
+        };
+        let hoped = surely.max(eta / 100 * HOPE_PERCENT);
+        let late = now.instant.after(hoped) > waiter.asked.deadline;
+        let binding = self.binding(waiter, (wait, by), before, now.instant);
+        late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
+    }
+
+    /// How long until a call goes, if nobody more urgent comes. `None`: that depends on calls that run, or on a person.
+    /// `before`: how many of its own line go before it.
+    pub(super) fn eta(&self, waiter: &Waiter, wait: Wait, before: usize, now: Now) -> Option<Duration> {
+        let own = match wait {
+            Wait::Until(ready) => ready.since(now.instant),
+            Wait::None => Duration::ZERO,
+            Wait::UntilOneEnds => return None,
+        };
+        let class = waiter.asked.class;
+        if waiter.row == Row::Reserved {
+            return Some(own);
+        }
+        if self.paused[class as usize] {
+            return None;
+        }
+        let reopens = self.quotas_reopen(&waiter.quotas, class, now)?;
+        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before);
+        Some(own.max(reopens).max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now.instant)))
+    }
+
+    pub(super) fn eta_of_class(&self, lane: LaneId, class: Class, now: Now) -> Option<Duration> {
+        let account = self.groups[self.lanes[lane.0].group].account;
+        let reopens = self.quotas_reopen(self.quotas.windows_of(account), class, now)?;
+        Some(reopens.max(self.time_for(lane, self.lanes[lane.0].queue.up_to(class), now.instant)))
+    }
+
+    /// How long until none of them is shut for the class; `None` where running calls hold the rest of one.
+    fn quotas_reopen(&self, quotas: &[QuotaId], class: Class, now: Now) -> Option<Duration> {
+        let shut = quotas.iter().filter_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
+        let mut waits = shut.map(|(id, shut)| Some(self.reopens(id, shut, now)?.since(now.instant)));
+        waits.try_fold(Duration::ZERO, |longest, wait| Some(longest.max(wait?)))
+    }
+
+    fn time_for(&self, lane: LaneId, load: Load, now: Instant) -> Duration {
+        let need = Need::exactly(load.input, load.output);
+        let opens = self.groups[self.lanes[lane.0].group].gate.opens(now).map_or(Duration::ZERO, |at| at.since(now));
+        let limits = self.draws_on(lane).map(|id| self.resources.time_for(id, need, load.calls, now));
+        limits.max().unwrap_or_default().max(opens)
+    }
+
+    /// The limit that those before it and it itself wait for longest, and how long.
+    pub(super) fn slowest(&self, waiter: &Waiter, before: usize, now: Instant) -> Option<(ResourceId, Duration)> {
+        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before).plus(waiter.load());
+        let need = Need::exactly(ahead.input, ahead.output);
+        let timed = self.draws_on(waiter.lane).map(|id| (id, self.resources.time_for(id, need, ahead.calls, now)));
+        timed.max_by_key(|(_, time)| *time)
+    }
+
+    pub(super) fn before(&self, waiter: &Waiter, id: WaiterId) -> usize {
+        self.lanes[waiter.lane.0].queue.before(waiter.row, &waiter.path(), waiter.place(id))
+    }
+
+    /// What it waits for longest: a limit of its own, or one that those before it draw on too. `None`: the upstream's word.
+    pub(super) fn binding(
+        &self,
+        waiter: &Waiter,
+        (wait, by): (Wait, Option<ResourceId>),
+        before: usize,
+        now: Instant,
+    ) -> Option<Binding> {
+        let (slowest, time) = self.slowest(waiter, before, now)?;
+        let own = match wait {
+            Wait::Until(ready) => ready.since(now),
+            Wait::None => Duration::ZERO,
+            Wait::UntilOneEnds => Duration::MAX,
+        };
+        let is_closed = self.groups[self.lanes[waiter.lane.0].group].gate.opens(now).is_some();
+        let id = match by {
+            _ if time > own => slowest,
+            Some(by) => by,
+            None if is_closed => return None,
+            None => slowest,
+        };
+        Some(self.resources.binding(id))
+    }
+}
