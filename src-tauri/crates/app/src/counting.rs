@@ -5,13 +5,13 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::admission::{KnownWindow, Memory, Past, QuotaKey, QuotaLevel, Unit};
+use domain::admission::{KnownWindow, Memory, Past, QuotaKey, QuotaLevel, Unit, window_tokens};
 use domain::catalog::Catalog;
 use domain::config::{Scope, Span};
 use domain::money::Usd;
 use domain::price::Price;
 use domain::time::Timestamp;
-use domain::usage::{Tokens, Usage};
+use domain::usage::Usage;
 use ledger::{Ledger, Spender, Used};
 
 /// How far back an upstream's buckets remember.
@@ -80,11 +80,6 @@ fn amount(used: &Used, unit: Unit, dearest: Option<&Price>) -> i64 {
     }
 }
 
-/// What counts against a window of tokens: reading from the cache does not.
-fn window_tokens(tokens: &Tokens) -> u64 {
-    tokens.prompt().saturating_sub(tokens.cache_read).saturating_add(tokens.output)
-}
-
 /// Finds the beginning of rolling windows that nobody remembers: they began with the first call that the ledger has.
 pub(crate) async fn find_windows(
     ledger: &Ledger,
@@ -132,6 +127,7 @@ mod tests {
     use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry as Settled, Outcome, Source};
     use domain::config::{Amount, Budget, Pacing, Period, Rules, Window};
     use domain::time::Now;
+    use domain::usage::Tokens;
 
     use super::*;
 

@@ -472,7 +472,7 @@ impl Quota {
     }
 }
 
-/// What counts against a window of tokens.
-pub(super) fn window_tokens(tokens: &Tokens) -> u64 {
+/// What counts against a window of tokens: reading from the cache does not.
+pub fn window_tokens(tokens: &Tokens) -> u64 {
     tokens.prompt().saturating_sub(tokens.cache_read).saturating_add(tokens.output)
 }
