@@ -462,7 +462,9 @@ impl Admission {
         let refill_is_told = readings.limits.iter().any(|reading| reading.full_in.is_some());
         let Group { account, limits, gate, .. } = &mut self.groups[group];
         let buffer = self.accounts[account.0].pacing.retry_after_buffer;
-        gate.limited(limited, if refill_is_told { Duration::ZERO } else { buffer }, now);
+        // A limit on growth tells its own time.
+        let is_told = refill_is_told || limited.ramp;
+        gate.limited(limited, if is_told { Duration::ZERO } else { buffer }, now);
         if limited.ramp {
             let slower = |ramp: &Ramp| (ramp.permille / 2).max(RAMP_LEAST_PERMILLE);
             let permille = self.ramps.get(&group).map_or(RAMP_START_PERMILLE, slower);

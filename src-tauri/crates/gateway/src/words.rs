@@ -91,7 +91,7 @@ impl Words {
         let held = *unit != Unit::Percent && used < limit && !critical_only;
         let (state, wait) = match (held, critical_only) {
             (true, _) => ("can't pay for more calls before some of those that run have ended", ONE_ENDS),
-            (false, true) => ("leaves what is left to critical calls", resets_at.since(now.timestamp)),
+            (false, true) => ("leaves what is left to critical calls ([emergency] enter_week)", resets_at.since(now.timestamp)),
             (false, false) => ("is spent", resets_at.since(now.timestamp)),
         };
         self.quota(spent, state, wait)
@@ -297,7 +297,7 @@ mod tests {
             ),
             (
                 spent(week.clone(), Unit::Tokens, 960, 1_000, true),
-                "the window \"week\" of upstream \"first\" leaves what is left to critical calls: 960 of 1000 tokens used (limit from your settings)",
+                "the window \"week\" of upstream \"first\" leaves what is left to critical calls ([emergency] enter_week): 960 of 1000 tokens used (limit from your settings)",
             ),
             (
                 spent(of_5h, Unit::Percent, 9_720, 10_000, false),

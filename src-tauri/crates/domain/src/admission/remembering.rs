@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::demand::Measure;
 use super::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
 use super::minute::ResourceId;
 use super::quota::{QuotaKey, Unit};
@@ -130,7 +131,9 @@ impl Admission {
     }
 
     fn recall_limit(&mut self, limit: &LearnedLimit, now: Now) {
-        let Some(account) = self.account_named(&limit.account).filter(|_| limit.limit > 0) else { return };
+        let is_told = matches!(limit.source, LimitSource::Headers | LimitSource::Api);
+        let is_sane = limit.limit > 0 && is_told && limit.measure != Measure::Concurrency;
+        let Some(account) = self.account_named(&limit.account).filter(|_| is_sane) else { return };
         let start = now.instant.before(REPLAYED);
         let group = self.group(account, limit.group.clone(), &limit.group, start);
         let id = self.told(group, limit.measure, limit.limit, start);

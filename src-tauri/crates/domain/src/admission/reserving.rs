@@ -27,6 +27,7 @@ pub(super) struct Held {
     tokens_left: u64,
 }
 
+const CALLS_SPARE: u64 = 5;
 /// More than this at once are a mistake.
 const RESERVATIONS_MAX: usize = 256;
 /// A thousandth of a token a minute is the smallest pace there is.
@@ -38,6 +39,14 @@ struct Part {
     resource: ResourceId,
     amount: u64,
     pace: i128,
+}
+
+impl Held {
+    /// A piece of work may take a few calls more than it thought; further ones are like any other.
+    fn has_calls_left(&self) -> bool {
+        let Reservation { calls, used, .. } = self.reservation;
+        used < calls.saturating_add(calls / 4).saturating_add(CALLS_SPARE)
+    }
 }
 
 impl Admission {
@@ -157,7 +166,8 @@ impl Admission {
 
     /// Whether a call may draw on a reservation: its own client's, and of its lane.
     pub(super) fn holds_reservation(&self, id: ReservationId, demand: &Demand, lane: LaneId) -> bool {
-        self.reservations.get(&id).is_some_and(|held| held.reservation.client == demand.client && held.lane == lane)
+        let is_theirs = |held: &Held| held.reservation.client == demand.client && held.lane == lane;
+        self.reservations.get(&id).is_some_and(|held| is_theirs(held) && held.has_calls_left())
     }
 
     /// A call of it goes: what it holds of the quotas is the call's from now on.

@@ -899,6 +899,20 @@ fn a_call_that_broke_off_gives_back_what_it_had_reserved_once_the_upstream_knows
 }
 
 #[test]
+fn a_call_beyond_those_that_were_reserved_is_like_any_other() {
+    let mut world = World::new(unlimited());
+    let ask = reservation_of(&world, 1, Duration::from_secs(60));
+    let reserved = world.admission.reserve(ask, world.now()).expect("it fits");
+    world.admission.pause(Class::Background);
+    for n in 0..9 {
+        let reservation = Some(reserved.id);
+        let demand = Demand { reservation, ..world.demand(SONNET, Class::Background, "migration") };
+        world.offer(&format!("r{n}"), demand);
+    }
+    assert_eq!(world.log.len(), 6, "one, and five to spare: {:?}", world.log);
+}
+
+#[test]
 fn a_reservation_that_does_not_fit_names_the_shortest_time_in_which_it_would() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     let ask = reservation_of(&world, 96, Duration::from_secs(60));
