@@ -130,17 +130,22 @@ pub(crate) async fn fold_found(
 
 /// One commit that reaches the disk takes all before it along.
 async fn note_floor(conn: &mut SqliteConnection, floor: u64) -> sqlx::Result<()> {
-    sqlx::query("PRAGMA synchronous = FULL").execute(&mut *conn).await?;
+    wait_for_disk(conn, true).await?;
     note_folded(conn, floor).await?;
-    sqlx::query("PRAGMA synchronous = NORMAL").execute(conn).await?;
-    Ok(())
+    wait_for_disk(conn, false).await
+}
+
+/// Whether commits do. SQLite obeys while it prepares this, so a statement kept prepared would change nothing.
+async fn wait_for_disk(conn: &mut SqliteConnection, wait: bool) -> sqlx::Result<()> {
+    let pragma = if wait { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+    sqlx::query(pragma).persistent(false).execute(conn).await.map(drop)
 }
 
 /// Everything of `records` in one transaction. Returns the last sequence number.
 async fn fold(conn: &mut SqliteConnection, records: &[Record], power_safe: bool) -> sqlx::Result<u64> {
     let through = records.last().map_or(0, |record| record.seq);
     if power_safe {
-        sqlx::query("PRAGMA synchronous = FULL").execute(&mut *conn).await?;
+        wait_for_disk(conn, true).await?;
     }
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
     let batch = Batch::of(records);
@@ -150,7 +155,7 @@ async fn fold(conn: &mut SqliteConnection, records: &[Record], power_safe: bool)
     note_folded(&mut tx, through).await?;
     tx.commit().await?;
     if power_safe {
-        sqlx::query("PRAGMA synchronous = NORMAL").execute(conn).await?;
+        wait_for_disk(conn, false).await?;
     }
     Ok(through)
 }
