@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqliteExecutor, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, SqliteExecutor, SqlitePool};
 
 use crate::{Error, disk};
 
@@ -31,27 +31,43 @@ const READER_IDLE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Db {
     pub(crate) path: PathBuf,
+    /// Tests put a disk of their own under SQLite.
+    pub(crate) vfs: Option<&'static str>,
 }
 
 impl Db {
     pub(crate) fn at(dir: &Path) -> Db {
-        Db { path: dir.join(FILE) }
+        Db { path: dir.join(FILE), vfs: None }
     }
 
-    /// Made where it is missing, brought to the present schema, and never touched where it is not ours to write.
-    pub(crate) async fn open(dir: &Path) -> Result<(Db, SqliteConnection), Error> {
+    /// Made where it is missing.
+    pub(crate) fn made(dir: &Path) -> Result<Db, Error> {
         let db = Db::at(dir);
         disk::private_file(&db.path)?;
-        let mut conn = db.writer().await?;
-        db.check_version(&mut conn).await?;
-        // `run` makes a future that may not cross threads.
-        MIGRATIONS.run_direct(None, &mut conn, false).await.map_err(|error| db.migration_error(error))?;
         disk::sync_names(dir)?;
-        Ok((db, conn))
+        Ok(db)
+    }
+
+    /// Brought to the present schema, and never touched where it is not ours to write.
+    pub(crate) async fn open(&self) -> Result<SqliteConnection, Error> {
+        let mut conn = self.writer().await?;
+        self.check_version(&mut conn).await?;
+        // `run` makes a future that may not cross threads.
+        MIGRATIONS.run_direct(None, &mut conn, false).await.map_err(|error| self.migration_error(error))?;
+        Ok(conn)
     }
 
     pub(crate) async fn writer(&self) -> Result<SqliteConnection, Error> {
         SqliteConnection::connect_with(&self.options()).await.map_err(|error| self.error(&error))
+    }
+
+    /// The system may have dropped what a failed sync should have brought to the disk, and the next one says nothing of it:
+    /// everything in the WAL is written once more, into the database.
+    pub(crate) async fn writer_after_failure(&self) -> Result<SqliteConnection, Error> {
+        let mut conn = self.writer().await?;
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut conn).await;
+        let is_busy = checkpoint.and_then(|row| row.try_get::<i64, _>(0)).map_err(|error| self.error(&error))?;
+        if is_busy == 0 { Ok(conn) } else { Err(Error::Locked { path: self.path.clone() }) }
     }
 
     /// Opened when the first question is asked, closed soon after the last.
@@ -61,8 +77,9 @@ impl Db {
     }
 
     fn options(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new()
-            .filename(&self.path)
+        let options = SqliteConnectOptions::new().filename(&self.path);
+        let options = if let Some(vfs) = self.vfs { options.vfs(vfs) } else { options };
+        options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)

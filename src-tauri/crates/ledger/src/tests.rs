@@ -21,6 +21,10 @@ use crate::{By, Columns, Durability, Error, Filter, Finding, Ledger, Options, Re
 mod book;
 mod counting;
 mod csv;
+mod faults;
+mod machine;
+mod power;
+mod vfs;
 
 const MODEL: &str = "claude-sonnet-4-5";
 

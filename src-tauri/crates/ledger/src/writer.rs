@@ -24,6 +24,9 @@ const BATCH_MAX: usize = 512;
 /// After a fold that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The log hears of the first failure and of every so many more: once a minute at most.
+const FAILURES_PER_WARNING: u32 = 60;
+
 pub(crate) type Link = [u8; 32];
 
 /// Asks for everything written so far to be folded.
@@ -36,6 +39,10 @@ pub(crate) struct Writer {
     pub(crate) flushes: mpsc::Receiver<Flush>,
     /// There were records a moment ago, so there may be more: it looks again without being woken.
     pub(crate) awake: bool,
+    /// Folds that failed, one after the other.
+    pub(crate) failures: u32,
+    /// The database is damaged: it isn't touched any more.
+    pub(crate) damaged: Option<Error>,
 }
 
 impl Writer {
@@ -51,8 +58,9 @@ impl Writer {
                 // One who has gone needs no answer.
                 let _ = flush.send(folded.clone());
             }
-            if let Err(error) = folded {
-                self.failed(error).await;
+            match folded {
+                Ok(()) => self.succeeded(),
+                Err(error) => self.failed(error).await,
             }
         }
         if let Some(conn) = self.conn.take() {
@@ -83,12 +91,27 @@ impl Writer {
         flushes
     }
 
-    /// A damaged file stays so: nothing new is taken in. Anything else may pass; the journal holds the records until then.
+    fn succeeded(&mut self) {
+        if self.failures > 0 {
+            tracing::info!("the journal is folded into the ledger again");
+        }
+        self.failures = 0;
+    }
+
+    /// A damaged file stays so: no new call is taken in. Anything else may pass; the journal holds the records until then.
     async fn failed(&mut self, error: Error) {
-        tracing::warn!("the journal can't be folded into the ledger now: {error}");
+        if self.damaged.is_some() {
+            self.awake = false;
+            return;
+        }
+        if self.failures.is_multiple_of(FAILURES_PER_WARNING) {
+            tracing::warn!("the journal can't be folded into the ledger now: {error}");
+        }
+        self.failures += 1;
         self.conn = None;
         if let Error::Damaged { .. } = error {
-            self.journal.close(error);
+            self.journal.refuse_openings(error.clone());
+            self.damaged = Some(error);
         } else {
             time::sleep(RETRY_AFTER).await;
             self.awake = true;
@@ -97,6 +120,9 @@ impl Writer {
 
     /// All that was written before; what comes meanwhile is for the next turn.
     async fn fold_all(&mut self) -> Result<(), Error> {
+        if let Some(error) = &self.damaged {
+            return Err(error.clone());
+        }
         let last = self.journal.last_seq();
         loop {
             let (records, power_safe) = self.journal.unfolded(BATCH_MAX);
@@ -107,7 +133,7 @@ impl Writer {
             }
             let conn = match &mut self.conn {
                 Some(conn) => conn,
-                none => none.insert(self.db.writer().await?),
+                none => none.insert(self.db.writer_after_failure().await?),
             };
             let through = fold(conn, &records, power_safe).await.map_err(|error| self.db.error(&error))?;
             self.journal.folded(through, power_safe);
