@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+mod backup;
 mod call;
 mod counting;
 mod db;
@@ -85,6 +86,8 @@ pub enum Error {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("{} is in use by another program; end that one, then try again", path.display())]
     Locked { path: PathBuf },
+    #[error("no copy was made as {}: {reason}; name another place, or free some space", path.display())]
+    NoBackup { path: PathBuf, reason: String },
     #[error("SQLite {version} can lose data; Tidegate needs 3.51.3 or newer, so build it with its own")]
     OldSqlite { version: String },
     #[error("{}: {reason}; `tidegate verify` checks the ledger", path.display())]

@@ -18,6 +18,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::{By, Columns, Durability, Error, Filter, Finding, Ledger, Options, Recovered, Totals};
 
+mod backup;
 mod book;
 mod counting;
 mod csv;
