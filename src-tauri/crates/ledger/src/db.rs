@@ -67,20 +67,20 @@ impl Db {
     pub(crate) async fn open(&self) -> Result<SqliteConnection, Error> {
         let mut conn = self.writer().await?;
         self.check_version(&mut conn).await?;
-        self.migrate(&mut conn).await?;
+        self.migrate(&mut conn, &MIGRATIONS).await?;
         Ok(conn)
     }
 
     /// All steps in one transaction, and before them a copy beside the database: `ledger.db.schema-1` of schema 1.
-    async fn migrate(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+    pub(crate) async fn migrate(&self, conn: &mut SqliteConnection, steps: &Migrator) -> Result<(), Error> {
         let found = self.schema(conn).await?;
-        if (1..newest_schema()).contains(&found) {
+        if (1..newest(steps)).contains(&found) {
             backup::copy(self, conn, &self.path.with_extension(format!("db.schema-{found}"))).await?;
         }
-        let mut steps = conn.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(&error))?;
+        let mut all = conn.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(&error))?;
         // `run` makes a future that may not cross threads.
-        MIGRATIONS.run_direct(None, &mut *steps, false).await.map_err(|error| self.migration_error(error))?;
-        steps.commit().await.map_err(|error| self.error(&error))
+        steps.run_direct(None, &mut *all, false).await.map_err(|error| self.migration_error(error))?;
+        all.commit().await.map_err(|error| self.error(&error))
     }
 
     /// 0 for a new file.
@@ -162,7 +162,7 @@ impl Db {
 
     fn migration_error(&self, error: MigrateError) -> Error {
         if let MigrateError::VersionMissing(found) | MigrateError::VersionMismatch(found) = error {
-            return Error::Newer { path: self.path.clone(), found, known: newest_schema() };
+            return Error::Newer { path: self.path.clone(), found, known: newest(&MIGRATIONS) };
         }
         if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = &error {
             return self.error(cause);
@@ -182,8 +182,13 @@ impl Db {
     }
 }
 
-fn newest_schema() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+#[cfg(test)]
+pub(crate) fn steps() -> &'static Migrator {
+    &MIGRATIONS
+}
+
+pub(crate) fn newest(steps: &Migrator) -> i64 {
+    steps.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 fn primary_code(error: &sqlx::Error) -> Option<u32> {

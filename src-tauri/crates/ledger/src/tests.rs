@@ -24,6 +24,7 @@ mod counting;
 mod csv;
 mod faults;
 mod machine;
+mod migrations;
 mod power;
 mod vfs;
 
