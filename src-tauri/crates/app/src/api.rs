@@ -39,6 +39,9 @@ pub enum Command {
         file: PathBuf,
     },
     Verify,
+    Backup {
+        file: PathBuf,
+    },
     ClientAdd {
         name: String,
         change: ClientChange,
@@ -225,6 +228,10 @@ impl App {
                 Answer::Done
             }
             Command::Verify => Answer::Verify(self.verify().await?),
+            Command::Backup { file } => {
+                self.ledger.backup(&file).await.map_err(ApiError::machine)?;
+                Answer::Done
+            }
             Command::ClientAdd { name, change } => {
                 let token = self.add_client(&name, &change)?;
                 self.recount().await;

@@ -78,6 +78,11 @@ pub(crate) enum Command {
     Export(Export),
     /// Check that the ledger is whole and adds up
     Verify(Shape),
+    /// Copy the ledger, whole, while calls run
+    #[command(
+        after_help = "Examples:\n  tidegate backup ~/backups/ledger.db\n\nTo restore it, end Tidegate and put the copy in the place of ledger.db in the data folder."
+    )]
+    Backup(Backup),
     /// What a request body will come to, and how long it would wait now
     #[command(
         after_help = "Examples:\n  tidegate estimate body.json\n  jq .request log.json | tidegate estimate - --client ci"
@@ -257,6 +262,12 @@ pub(crate) struct Why {
     pub(crate) call_id: String,
     #[command(flatten)]
     pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// Where the copy goes; a file there is replaced
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! What the books tell: `usage`, `calls`, `why`, `export`, `verify`.
+//! What the books tell: `usage`, `calls`, `why`, `export`, `backup`, `verify`.
 
 use std::fs::File;
 use std::io;
@@ -231,6 +231,16 @@ fn hand_over(draft: &Path, out: Option<&Path>) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// By whoever has the ledger, who may run in another folder.
+pub(crate) async fn backup(place: &Place, file: &Path) -> anyhow::Result<ExitCode> {
+    let whole = std::path::absolute(file).context("the place of the copy is unknown")?;
+    let has_folder = whole.parent().is_some_and(Path::is_dir);
+    anyhow::ensure!(has_folder, "{} can't be written: there is no such folder; make it first", file.display());
+    anyhow::ensure!(!whole.is_dir(), "{} is a folder; name a file in it", file.display());
+    place.ask(Command::Backup { file: whole }).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn verify(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {

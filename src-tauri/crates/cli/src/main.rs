@@ -86,6 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Exported::Calls => books::export_calls(&place, question).await,
             },
             Command::Verify(shape) => books::verify(&place, &shape).await,
+            Command::Backup(question) => books::backup(&place, &question.file).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,
             Command::Pause(class) => queue::pause(&place, class).await,
             Command::Resume(class) => queue::resume(&place, class).await,

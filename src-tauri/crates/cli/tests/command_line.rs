@@ -325,6 +325,25 @@ fn what_is_wrong_at_the_start_is_one_sentence_with_what_to_do() {
 }
 
 #[test]
+fn a_backup_is_made_beside_a_running_gateway_and_without_one() {
+    let home = Home::with("[gateway]\nlisten = \"127.0.0.1:0\"\n");
+    let copied = |name: &str| {
+        let said = home.run(&format!("backup {}", home.path(name).display()));
+        assert!(said.code == 0 && said.out.is_empty(), "{said:?}");
+        assert!(fs::read(home.path(name)).expect("a copy").starts_with(b"SQLite format 3\0"));
+    };
+    copied("alone.db");
+    let server = Server::start(home.command("serve"));
+    copied("beside.db");
+    copied("beside.db");
+    let said = home.run(&format!("backup {}", home.path("nowhere/copy.db").display()));
+    assert!(said.code == 1 && said.err.contains("there is no such folder; make it first"), "{said:?}");
+    let said = home.run(&format!("backup {}", home.path("data/ledger.db").display()));
+    assert!(said.code == 1 && said.err.contains("it is the ledger itself"), "{said:?}");
+    drop(server);
+}
+
+#[test]
 fn without_a_keychain_the_sentence_says_what_else_there_is() {
     let home = Home::with(
         "[gateway]\nlisten = \"127.0.0.1:0\"\n[[upstream]]\nname = \"a\"\nkey = \"keychain:a\"\nbase_url = \"http://127.0.0.1:9\"\n",

@@ -1,15 +1,19 @@
 //! The SQLite file: how it is opened, and what its errors mean.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqliteExecutor, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, SqliteExecutor, SqlitePool};
 
-use crate::{Error, disk};
+use crate::{Error, backup, disk};
 
 const FILE: &str = "ledger.db";
+
+/// The head of a database that has never had a WAL; those which we open have one from the first moment.
+const BACKUP_STARTS: [u8; 20] = *b"SQLite format 3\0\x10\0\x01\x01";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -31,27 +35,77 @@ const READER_IDLE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Db {
     pub(crate) path: PathBuf,
+    /// Tests put a disk of their own under SQLite.
+    pub(crate) vfs: Option<&'static str>,
 }
 
 impl Db {
     pub(crate) fn at(dir: &Path) -> Db {
-        Db { path: dir.join(FILE) }
+        Db { path: dir.join(FILE), vfs: None }
     }
 
-    /// Made where it is missing, brought to the present schema, and never touched where it is not ours to write.
-    pub(crate) async fn open(dir: &Path) -> Result<(Db, SqliteConnection), Error> {
+    /// Made where it is missing.
+    pub(crate) fn made(dir: &Path) -> Result<Db, Error> {
         let db = Db::at(dir);
         disk::private_file(&db.path)?;
-        let mut conn = db.writer().await?;
-        db.check_version(&mut conn).await?;
-        // `run` makes a future that may not cross threads.
-        MIGRATIONS.run_direct(None, &mut conn, false).await.map_err(|error| db.migration_error(error))?;
+        db.put_strange_wal_aside()?;
         disk::sync_names(dir)?;
-        Ok((db, conn))
+        Ok(db)
+    }
+
+    /// A backup was put in the place of the database, and the WAL of the old one was left: SQLite would fold it in.
+    fn put_strange_wal_aside(&self) -> Result<(), Error> {
+        let wal = self.path.with_extension("db-wal");
+        if disk::starts_as(&self.path, &BACKUP_STARTS)? && wal.exists() {
+            let aside = self.path.with_extension("db-wal.old");
+            fs::rename(&wal, &aside).map_err(|error| Error::unwritable(wal.display(), &error))?;
+        }
+        Ok(())
+    }
+
+    /// Brought to the present schema, and never touched where it is not ours to write.
+    pub(crate) async fn open(&self) -> Result<SqliteConnection, Error> {
+        let mut conn = self.writer().await?;
+        self.check_version(&mut conn).await?;
+        self.migrate(&mut conn, &MIGRATIONS).await?;
+        Ok(conn)
+    }
+
+    /// All steps in one transaction, and before them a copy beside the database: `ledger.db.schema-1` of schema 1.
+    pub(crate) async fn migrate(&self, conn: &mut SqliteConnection, steps: &Migrator) -> Result<(), Error> {
+        let found = self.schema(conn).await?;
+        if (1..newest(steps)).contains(&found) {
+            backup::copy(self, conn, &self.path.with_extension(format!("db.schema-{found}"))).await?;
+        }
+        let mut all = conn.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(&error))?;
+        // `run` makes a future that may not cross threads.
+        steps.run_direct(None, &mut *all, false).await.map_err(|error| self.migration_error(error))?;
+        all.commit().await.map_err(|error| self.error(&error))
+    }
+
+    /// 0 for a new file.
+    async fn schema(&self, conn: &mut SqliteConnection) -> Result<i64, Error> {
+        let steps = "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'";
+        let has_steps: i64 =
+            sqlx::query_scalar(steps).fetch_one(&mut *conn).await.map_err(|error| self.error(&error))?;
+        if has_steps == 0 {
+            return Ok(0);
+        }
+        let last = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations");
+        last.fetch_one(conn).await.map_err(|error| self.error(&error))
     }
 
     pub(crate) async fn writer(&self) -> Result<SqliteConnection, Error> {
         SqliteConnection::connect_with(&self.options()).await.map_err(|error| self.error(&error))
+    }
+
+    /// The system may have dropped what a failed sync should have brought to the disk, and the next one says nothing of it:
+    /// everything in the WAL is written once more, into the database.
+    pub(crate) async fn writer_after_failure(&self) -> Result<SqliteConnection, Error> {
+        let mut conn = self.writer().await?;
+        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut conn).await;
+        let is_busy = checkpoint.and_then(|row| row.try_get::<i64, _>(0)).map_err(|error| self.error(&error))?;
+        if is_busy == 0 { Ok(conn) } else { Err(Error::Locked { path: self.path.clone() }) }
     }
 
     /// Opened when the first question is asked, closed soon after the last.
@@ -61,8 +115,9 @@ impl Db {
     }
 
     fn options(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new()
-            .filename(&self.path)
+        let options = SqliteConnectOptions::new().filename(&self.path);
+        let options = if let Some(vfs) = self.vfs { options.vfs(vfs) } else { options };
+        options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
@@ -107,8 +162,7 @@ impl Db {
 
     fn migration_error(&self, error: MigrateError) -> Error {
         if let MigrateError::VersionMissing(found) | MigrateError::VersionMismatch(found) = error {
-            let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-            return Error::Newer { path: self.path.clone(), found, known };
+            return Error::Newer { path: self.path.clone(), found, known: newest(&MIGRATIONS) };
         }
         if let MigrateError::Execute(cause) | MigrateError::ExecuteMigration(cause, _) = &error {
             return self.error(cause);
@@ -126,6 +180,15 @@ impl Db {
             _ => Error::Sqlite { path, reason },
         }
     }
+}
+
+#[cfg(test)]
+pub(crate) fn steps() -> &'static Migrator {
+    &MIGRATIONS
+}
+
+pub(crate) fn newest(steps: &Migrator) -> i64 {
+    steps.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 fn primary_code(error: &sqlx::Error) -> Option<u32> {

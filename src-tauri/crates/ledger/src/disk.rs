@@ -118,6 +118,13 @@ pub(crate) fn private_dir(path: &Path) -> Result<(), Error> {
     builder.create(path).map_err(|error| Error::unwritable(path.display(), &error))
 }
 
+pub(crate) fn starts_as(path: &Path, head: &[u8]) -> Result<bool, Error> {
+    let mut found = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(head.len() as u64).read_to_end(&mut found));
+    read.map_err(|error| Error::unwritable(path.display(), &error))?;
+    Ok(found == head)
+}
+
 /// A new file's name is on the disk when this returns.
 pub(crate) fn sync_names(dir: &Path) -> Result<(), Error> {
     #[cfg(unix)]

@@ -86,6 +86,8 @@ struct Book {
     /// Those who wait for the next sync.
     waiting: Vec<Waiter>,
     closed: Option<Error>,
+    /// Why no new call is opened, while those which run may still be settled.
+    closed_to_openings: Option<Error>,
     ending: bool,
     line: String,
 }
@@ -126,6 +128,7 @@ impl Journal {
             safe_seq: folded_seq,
             waiting: Vec::new(),
             closed: None,
+            closed_to_openings: None,
             ending: false,
             line: String::new(),
         };
@@ -236,6 +239,11 @@ impl Journal {
         self.book().closed.get_or_insert(reason);
     }
 
+    /// What runs may still be settled.
+    pub(crate) fn refuse_openings(&self, reason: Error) {
+        self.book().closed_to_openings.get_or_insert(reason);
+    }
+
     /// Is what the active page holds readable on the disk?
     pub(crate) fn reads_back(&self) -> Result<bool, Error> {
         let mut book = self.book();
@@ -306,6 +314,9 @@ impl Book {
 
     fn write(&mut self, kind: Kind, call: CallId, json: Arc<str>) -> Result<(), Error> {
         if let Some(reason) = &self.closed {
+            return Err(reason.clone());
+        }
+        if let Some(reason) = self.closed_to_openings.as_ref().filter(|_| kind == Kind::Opened) {
             return Err(reason.clone());
         }
         let limit = if kind == Kind::Opened { OPEN_BYTES_MAX } else { UNFOLDED_BYTES_MAX };

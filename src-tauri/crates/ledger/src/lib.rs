@@ -4,7 +4,7 @@
 //! one task folds the journal into SQLite. Every question first has everything folded that was written before it.
 //! Nothing here knows HTTP, a limit, a budget or a window, and nothing reads a clock.
 
-#![forbid(unsafe_code)]
+#![cfg_attr(not(test), forbid(unsafe_code))]
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+mod backup;
 mod call;
 mod counting;
 mod db;
@@ -39,6 +40,7 @@ pub use verify::Finding;
 
 use call::{AttemptRow, Checkpoint, EntryRow, Opened, Settled};
 use db::Db;
+use disk::Disk;
 use journal::{Journal, Kind};
 use writer::{Flush, Writer};
 
@@ -84,6 +86,8 @@ pub enum Error {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("{} is in use by another program; end that one, then try again", path.display())]
     Locked { path: PathBuf },
+    #[error("no copy was made as {}: {reason}; name another place, or free some space", path.display())]
+    NoBackup { path: PathBuf, reason: String },
     #[error("SQLite {version} can lose data; Tidegate needs 3.51.3 or newer, so build it with its own")]
     OldSqlite { version: String },
     #[error("{}: {reason}; `tidegate verify` checks the ledger", path.display())]
@@ -129,7 +133,16 @@ impl Ledger {
     async fn open_with(dir: &Path, options: Options, page_bytes: u64) -> Result<(Ledger, Recovered), Error> {
         disk::private_dir(dir)?;
         let pages = disk::pages(&dir.join("journal"), page_bytes)?;
-        let (db, mut conn) = Db::open(dir).await?;
+        Ledger::open_on(Db::made(dir)?, pages, options, page_bytes).await
+    }
+
+    async fn open_on(
+        db: Db,
+        pages: [Arc<dyn Disk>; 2],
+        options: Options,
+        page_bytes: u64,
+    ) -> Result<(Ledger, Recovered), Error> {
+        let mut conn = db.open().await?;
         let folded_seq = db.folded_seq(&mut conn).await?;
         let (journal, records) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
         writer::fold_found(&db, &mut conn, &records, journal.last_seq()).await?;
@@ -155,7 +168,15 @@ impl Ledger {
         let journal = Arc::new(journal);
         let syncer = journal.spawn_syncer()?;
         let (flushes, asked) = mpsc::channel(FLUSHES_MAX);
-        let writer = Writer { db: db.clone(), conn: Some(conn), journal: journal.clone(), flushes: asked, awake: true };
+        let writer = Writer {
+            db: db.clone(),
+            conn: Some(conn),
+            journal: journal.clone(),
+            flushes: asked,
+            awake: true,
+            failures: 0,
+            damaged: None,
+        };
         let ends = Ends { writer: Some(tokio::spawn(writer.run())), syncer };
         Ok(Ledger { readers: db.readers(), db, journal, flushes, interrupted, ends: Mutex::new(ends) })
     }

@@ -18,9 +18,15 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::{By, Columns, Durability, Error, Filter, Finding, Ledger, Options, Recovered, Totals};
 
+mod backup;
 mod book;
 mod counting;
 mod csv;
+mod faults;
+mod machine;
+mod migrations;
+mod power;
+mod vfs;
 
 const MODEL: &str = "claude-sonnet-4-5";
 

@@ -24,6 +24,9 @@ const BATCH_MAX: usize = 512;
 /// After a fold that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// The log hears of the first failure and of every so many more: once a minute at most.
+const FAILURES_PER_WARNING: u32 = 60;
+
 pub(crate) type Link = [u8; 32];
 
 /// Asks for everything written so far to be folded.
@@ -36,6 +39,10 @@ pub(crate) struct Writer {
     pub(crate) flushes: mpsc::Receiver<Flush>,
     /// There were records a moment ago, so there may be more: it looks again without being woken.
     pub(crate) awake: bool,
+    /// Folds that failed, one after the other.
+    pub(crate) failures: u32,
+    /// The database is damaged: it isn't touched any more.
+    pub(crate) damaged: Option<Error>,
 }
 
 impl Writer {
@@ -51,8 +58,9 @@ impl Writer {
                 // One who has gone needs no answer.
                 let _ = flush.send(folded.clone());
             }
-            if let Err(error) = folded {
-                self.failed(error).await;
+            match folded {
+                Ok(()) => self.succeeded(),
+                Err(error) => self.failed(error).await,
             }
         }
         if let Some(conn) = self.conn.take() {
@@ -83,12 +91,27 @@ impl Writer {
         flushes
     }
 
-    /// A damaged file stays so: nothing new is taken in. Anything else may pass; the journal holds the records until then.
+    fn succeeded(&mut self) {
+        if self.failures > 0 {
+            tracing::info!("the journal is folded into the ledger again");
+        }
+        self.failures = 0;
+    }
+
+    /// A damaged file stays so: no new call is taken in. Anything else may pass; the journal holds the records until then.
     async fn failed(&mut self, error: Error) {
-        tracing::warn!("the journal can't be folded into the ledger now: {error}");
+        if self.damaged.is_some() {
+            self.awake = false;
+            return;
+        }
+        if self.failures.is_multiple_of(FAILURES_PER_WARNING) {
+            tracing::warn!("the journal can't be folded into the ledger now: {error}");
+        }
+        self.failures += 1;
         self.conn = None;
         if let Error::Damaged { .. } = error {
-            self.journal.close(error);
+            self.journal.refuse_openings(error.clone());
+            self.damaged = Some(error);
         } else {
             time::sleep(RETRY_AFTER).await;
             self.awake = true;
@@ -97,6 +120,9 @@ impl Writer {
 
     /// All that was written before; what comes meanwhile is for the next turn.
     async fn fold_all(&mut self) -> Result<(), Error> {
+        if let Some(error) = &self.damaged {
+            return Err(error.clone());
+        }
         let last = self.journal.last_seq();
         loop {
             let (records, power_safe) = self.journal.unfolded(BATCH_MAX);
@@ -107,7 +133,7 @@ impl Writer {
             }
             let conn = match &mut self.conn {
                 Some(conn) => conn,
-                none => none.insert(self.db.writer().await?),
+                none => none.insert(self.db.writer_after_failure().await?),
             };
             let through = fold(conn, &records, power_safe).await.map_err(|error| self.db.error(&error))?;
             self.journal.folded(through, power_safe);
@@ -130,17 +156,22 @@ pub(crate) async fn fold_found(
 
 /// One commit that reaches the disk takes all before it along.
 async fn note_floor(conn: &mut SqliteConnection, floor: u64) -> sqlx::Result<()> {
-    sqlx::query("PRAGMA synchronous = FULL").execute(&mut *conn).await?;
+    wait_for_disk(conn, true).await?;
     note_folded(conn, floor).await?;
-    sqlx::query("PRAGMA synchronous = NORMAL").execute(conn).await?;
-    Ok(())
+    wait_for_disk(conn, false).await
+}
+
+/// Whether commits do. SQLite obeys while it prepares this, so a statement kept prepared would change nothing.
+async fn wait_for_disk(conn: &mut SqliteConnection, wait: bool) -> sqlx::Result<()> {
+    let pragma = if wait { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+    sqlx::query(pragma).persistent(false).execute(conn).await.map(drop)
 }
 
 /// Everything of `records` in one transaction. Returns the last sequence number.
 async fn fold(conn: &mut SqliteConnection, records: &[Record], power_safe: bool) -> sqlx::Result<u64> {
     let through = records.last().map_or(0, |record| record.seq);
     if power_safe {
-        sqlx::query("PRAGMA synchronous = FULL").execute(&mut *conn).await?;
+        wait_for_disk(conn, true).await?;
     }
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
     let batch = Batch::of(records);
@@ -150,7 +181,7 @@ async fn fold(conn: &mut SqliteConnection, records: &[Record], power_safe: bool)
     note_folded(&mut tx, through).await?;
     tx.commit().await?;
     if power_safe {
-        sqlx::query("PRAGMA synchronous = NORMAL").execute(conn).await?;
+        wait_for_disk(conn, false).await?;
     }
     Ok(through)
 }

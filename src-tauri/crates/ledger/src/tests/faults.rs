@@ -1,0 +1,143 @@
+//! Disks that fail, fill up or lie: nothing that was settled is lost, and all goes on without a restart where it can.
+
+use super::machine::{Fault, Machine, Planted, pages};
+use super::vfs::{Folder, plug};
+use super::*;
+use crate::db::Db;
+
+const PAGE_BYTES: u64 = 8 << 10;
+
+struct Desk {
+    machine: Arc<Machine>,
+    folder: Folder,
+    ledger: Ledger,
+}
+
+async fn start(machine: Arc<Machine>) -> Result<Desk, Error> {
+    machine.make("ledger.db");
+    let folder = plug(&machine);
+    let db = Db { path: folder.path().join("ledger.db"), vfs: Some(folder.vfs()) };
+    let pages = pages(&machine, PAGE_BYTES);
+    let (ledger, _) = Ledger::open_on(db, pages, options(Durability::Power), PAGE_BYTES).await?;
+    Ok(Desk { machine, folder, ledger })
+}
+
+async fn desk() -> Desk {
+    start(Machine::new(7, Planted::Nothing)).await.expect("a ledger")
+}
+
+async fn settle_some(ledger: &Ledger, numbers: std::ops::Range<u128>) {
+    for number in numbers {
+        settle(ledger, &entry(call(number, noon()))).await;
+    }
+}
+
+/// Power goes now; what does the next start find?
+async fn count_after_cut(desk: Desk) -> usize {
+    desk.machine.cut_now();
+    let machine = desk.machine.restarted().expect("it was cut");
+    drop(desk);
+    let desk = start(machine).await.expect("a ledger");
+    assert_eq!(desk.ledger.verify(Vec::new).await, Ok(vec![]));
+    count(&desk.ledger).await
+}
+
+#[tokio::test]
+async fn writes_and_syncs_that_fail_for_a_while_lose_nothing_even_if_power_goes_afterwards() {
+    for times in [1, 2, 5] {
+        for fault in [Fault::DatabaseFails { times }, Fault::DatabaseSyncsFail { times }] {
+            let desk = desk().await;
+            settle_some(&desk.ledger, 0..10).await;
+            desk.machine.set_fault(Some(fault));
+            settle_some(&desk.ledger, 10..20).await;
+            while desk.ledger.flush().await.is_err() {}
+            settle_some(&desk.ledger, 20..40).await;
+            assert_eq!(count_after_cut(desk).await, 40, "{fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_for_ever_keeps_what_was_settled_in_the_journal() {
+    let desk = desk().await;
+    desk.machine.set_fault(Some(Fault::DatabaseFails { times: u32::MAX }));
+    settle_some(&desk.ledger, 0..10).await;
+    let error = desk.ledger.flush().await.expect_err("it fails");
+    assert!(
+        error.to_string().starts_with(&format!("can't write {}/ledger.db", desk.folder.path().display())),
+        "{error}"
+    );
+    assert_eq!(count_after_cut(desk).await, 10);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_calls_and_goes_on_by_itself_when_there_is_space_again() {
+    let desk = desk().await;
+    desk.ledger.flush().await.expect("folded");
+    desk.machine.set_fault(Some(Fault::Full));
+    let running: Vec<Call> = (0..)
+        .map(|number| call(number, noon()))
+        .take_while(|call| desk.ledger.opened(call, &opening(call, 1)).is_ok())
+        .collect();
+    assert!(running.len() > 10, "{} were opened", running.len());
+    // A page of 8 KB leaves room for two; of 4 MB, for a thousand.
+    let last = 2;
+    for call in &running[..last] {
+        desk.ledger.settle(&entry(call.clone())).await.expect("what runs is settled");
+    }
+    assert!(desk.ledger.flush().await.is_err());
+    desk.machine.set_fault(None);
+    while desk.ledger.flush().await.is_err() {}
+    for call in &running[last..] {
+        desk.ledger.settle(&entry(call.clone())).await.expect("settled");
+    }
+    settle_some(&desk.ledger, 1_000..1_020).await;
+    assert_eq!(count(&desk.ledger).await, running.len() + 20);
+    assert_eq!(count_after_cut(desk).await, running.len() + 20);
+}
+
+#[tokio::test]
+async fn a_database_found_damaged_is_never_written_again_and_running_calls_are_settled_all_the_same() {
+    let desk = desk().await;
+    settle_some(&desk.ledger, 0..10).await;
+    desk.ledger.flush().await.expect("folded");
+    let running = call(10, noon());
+    desk.ledger.opened(&running, &opening(&running, 1)).expect("opened");
+    for name in ["ledger.db", "ledger.db-wal"] {
+        desk.machine.change(name, |bytes| bytes.fill(0xA5));
+    }
+    // The connection begins anew and looks at the file.
+    desk.machine.set_fault(Some(Fault::DatabaseFails { times: 1 }));
+    let error = loop {
+        if let Err(error @ Error::Damaged { .. }) = desk.ledger.flush().await {
+            break error;
+        }
+    };
+    let damaged = ["ledger.db", "ledger.db-wal"].map(|name| desk.machine.bytes(name));
+    assert!(error.to_string().contains("it is kept as it is and nothing is written to it"), "{error}");
+    let new = call(11, noon());
+    assert_eq!(desk.ledger.opened(&new, &opening(&new, 1)), Err(error.clone()));
+    desk.ledger.settle(&entry(running.clone())).await.expect("settled");
+    assert_eq!(desk.ledger.flush().await, Err(error));
+    assert!(["ledger.db", "ledger.db-wal"].map(|name| desk.machine.bytes(name)) == damaged, "it was written");
+    assert!(String::from_utf8_lossy(&desk.machine.bytes("journal/0")).contains(&format!("settled {}", running.id)));
+}
+
+#[tokio::test]
+async fn calls_go_on_while_another_program_holds_the_database_for_long() {
+    let desk = desk().await;
+    settle_some(&desk.ledger, 0..5).await;
+    desk.ledger.flush().await.expect("folded");
+    let holder = Db { path: desk.folder.path().join("ledger.db"), vfs: Some(desk.folder.vfs()) };
+    let mut holder = holder.writer().await.expect("a connection");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.expect("held");
+    settle_some(&desk.ledger, 5..20).await;
+    let held = Error::Locked { path: desk.folder.path().join("ledger.db") };
+    for _ in 0..2 {
+        assert_eq!(desk.ledger.flush().await, Err(held.clone()));
+        settle_some(&desk.ledger, 5..20).await;
+    }
+    sqlx::query("COMMIT").execute(&mut holder).await.expect("released");
+    while desk.ledger.flush().await.is_err() {}
+    assert_eq!(count(&desk.ledger).await, 20);
+}
