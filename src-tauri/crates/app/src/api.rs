@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::App;
 use crate::clients::{ClientChange, ClientError};
 use crate::folder;
+use crate::import::ImportView;
 use crate::range::range;
 use crate::show;
 use crate::view::{
@@ -32,6 +33,10 @@ pub enum Command {
     },
     Why {
         call_id: String,
+    },
+    /// Takes in what is new in Claude Code's logs; without paths those of this user.
+    ImportClaudeCode {
+        paths: Vec<PathBuf>,
     },
     /// Writes CSV into a file of the asker's.
     Export {
@@ -113,6 +118,7 @@ pub enum Answer {
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
+    Import(ImportView),
     /// Of a new client; nobody can show it again.
     Token(String),
     Clients(Vec<ClientView>),
@@ -224,6 +230,7 @@ impl App {
                 self.export(&question, &file).await?;
                 Answer::Done
             }
+            Command::ImportClaudeCode { paths } => Answer::Import(self.import_claude_code(&paths, |_| {}).await?),
             Command::Verify => Answer::Verify(self.verify().await?),
             Command::ClientAdd { name, change } => {
                 let token = self.add_client(&name, &change)?;

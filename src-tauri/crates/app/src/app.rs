@@ -96,6 +96,10 @@ impl App {
         Ok(Arc::new(gateway))
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         clock::now().timestamp
     }

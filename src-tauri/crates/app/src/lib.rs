@@ -7,6 +7,7 @@
 mod account;
 pub mod api;
 mod app;
+mod attribute;
 mod books;
 pub mod clients;
 pub mod clock;
@@ -17,6 +18,7 @@ mod demo;
 pub mod doctor;
 pub mod folder;
 mod host;
+mod import;
 mod keeping;
 pub mod keychain;
 mod learned;
@@ -34,4 +36,7 @@ pub mod simulate;
 pub mod view;
 
 pub use app::App;
+pub use attribute::{AttributeRule, When};
 pub use host::{Host, HostError, HostOptions};
+pub use import::{ImportView, SkippedView};
+pub use ledger::Progress;

@@ -76,6 +76,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd"
     )]
     Export(Export),
+    /// Take in what other programs wrote down
+    #[command(subcommand)]
+    Import(Import),
     /// Check that the ledger is whole and adds up
     Verify(Shape),
     /// What a request body will come to, and how long it would wait now
@@ -286,6 +289,24 @@ pub(crate) enum Exported {
 pub(crate) struct Class {
     #[arg(value_enum, default_value_t = ClassName::Background)]
     pub(crate) class: ClassName,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Claude Code's logs: what is new in them since the last time
+    #[command(
+        after_help = "Examples:\n  tidegate import claude-code\n  tidegate import claude-code ~/.claude /mnt/laptop/.claude/projects"
+    )]
+    ClaudeCode(ImportClaudeCode),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportClaudeCode {
+    /// Logs, projects folders or configuration folders; without one this user's own
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,7 @@ mod args;
 mod books;
 mod clients;
 mod doctor;
+mod import;
 mod keys;
 mod queue;
 mod reserve;
@@ -85,6 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Export(question) => match question.what {
                 Exported::Calls => books::export_calls(&place, question).await,
             },
+            Command::Import(import) => import::run(&place, import).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,
             Command::Pause(class) => queue::pause(&place, class).await,
