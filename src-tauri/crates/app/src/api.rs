@@ -38,6 +38,11 @@ pub enum Command {
     ImportClaudeCode {
         paths: Vec<PathBuf>,
     },
+    /// Goes on doing so while a gateway runs, or ends it.
+    WatchClaudeCode {
+        paths: Vec<PathBuf>,
+        on: bool,
+    },
     /// Writes CSV into a file of the asker's.
     Export {
         question: ExportQuestion,
@@ -231,6 +236,10 @@ impl App {
                 Answer::Done
             }
             Command::ImportClaudeCode { paths } => Answer::Import(self.import_claude_code(&paths, |_| {}).await?),
+            Command::WatchClaudeCode { paths, on } => {
+                self.watch_claude_code(&paths, on).await?;
+                Answer::Done
+            }
             Command::Verify => Answer::Verify(self.verify().await?),
             Command::ClientAdd { name, change } => {
                 let token = self.add_client(&name, &change)?;

@@ -50,6 +50,16 @@ impl App {
         report.map(|report| shown(&report)).map_err(ApiError::machine)
     }
 
+    /// Takes in what Claude Code's logs tell as they grow, while a gateway runs, or stops doing so.
+    pub async fn watch_claude_code(&self, paths: &[PathBuf], on: bool) -> Result<(), ApiError> {
+        let folders = match (on, paths) {
+            (false, _) => vec![],
+            (true, []) => folders()?,
+            (true, paths) => existing(paths)?,
+        };
+        self.watch(folders).await.map_err(ApiError::machine)
+    }
+
     /// How calls that others wrote down are priced and attributed.
     pub(crate) fn terms(&self) -> Terms {
         let rules = self.settings().attributes.clone();

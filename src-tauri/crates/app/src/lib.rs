@@ -24,6 +24,7 @@ pub mod keychain;
 mod learned;
 pub mod log;
 mod mount;
+mod otlp;
 mod outbound;
 pub mod places;
 pub mod port;
@@ -33,7 +34,9 @@ mod range;
 pub mod settings;
 mod show;
 pub mod simulate;
+pub mod statusline;
 pub mod view;
+mod watch;
 
 pub use app::App;
 pub use attribute::{AttributeRule, When};

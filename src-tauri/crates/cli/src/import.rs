@@ -24,6 +24,14 @@ async fn claude_code(place: &Place, question: ImportClaudeCode) -> anyhow::Resul
     let paths: Vec<PathBuf> =
         question.paths.iter().map(std::path::absolute).collect::<Result<_, _>>().context("this is no path")?;
     let desk = place.desk().await?;
+    if question.watch || question.no_watch {
+        desk.ask(Command::WatchClaudeCode { paths: paths.clone(), on: question.watch }).await?;
+    }
+    if question.no_watch {
+        desk.close().await?;
+        tell("Logs are not watched any more.\n");
+        return Ok(ExitCode::SUCCESS);
+    }
     let import = match &desk {
         Desk::Here { app, .. } => app.import_claude_code(&paths, progress()).await,
         Desk::There(_) => match desk.ask(Command::ImportClaudeCode { paths }).await {

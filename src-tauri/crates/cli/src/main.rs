@@ -26,6 +26,7 @@ mod reserve;
 mod serve;
 mod simulate;
 mod status;
+mod statusline;
 mod table;
 
 use args::{Cli, Command, Exported};
@@ -93,6 +94,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Resume(class) => queue::resume(&place, class).await,
             Command::Queue(queue) => queue::run(&place, queue).await,
             Command::Reserve(reserve) => reserve::reserve(&place, reserve).await,
+            Command::Statusline => statusline::statusline(&place),
             Command::Simulate(options) => simulate::simulate(options).await,
             Command::Doctor(shape) => doctor::doctor(&place, &shape).await,
         }

@@ -16,12 +16,14 @@ use crate::{Error, Ledger};
 
 pub(crate) mod entering;
 mod line;
+mod observing;
 mod reading;
 mod rollups;
 mod told;
 mod tree;
 
 pub use entering::Entered;
+pub use observing::Observation;
 pub use told::{Circumstances, Event, Told};
 
 /// Names the project of a call by where it came from.

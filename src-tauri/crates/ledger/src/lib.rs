@@ -35,7 +35,7 @@ mod writer;
 
 pub use counting::{Sent, Spender, Used};
 pub use export::{Columns, UnknownColumn};
-pub use import::{Circumstances, Entered, Event, ImportReport, Progress, ProjectOf, Skipped, Terms, Told};
+pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 

@@ -1,6 +1,7 @@
 //! What one line or event tells of a call, and what several of them tell together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::call::{Attribution, CacheUse, Call, CallId, Class, Entry, Outcome, Source};
 use domain::time::Timestamp;
@@ -83,7 +84,9 @@ pub struct Circumstances<'a> {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Event {
     pub request_id: String,
+    /// When it ended, and how long it took.
     pub at: Timestamp,
+    pub took: Duration,
     pub model: String,
     pub input: u64,
     pub output: u64,
@@ -102,14 +105,14 @@ impl Told {
         if event.request_id.is_empty() {
             return None;
         }
-        let Event { request_id, at, model, input, output, cache_read, cache_write, fast, session, agent, user_agent } =
-            event;
+        let Event { request_id, at, took, model, input, output, cache_read, cache_write, .. } = event;
+        let Event { fast, session, agent, user_agent, .. } = event;
         let tokens = Tokens { input, cache_write_5m: cache_write, cache_write_1h: 0, cache_read, output };
         let usage = Usage { tokens, fast, ..Usage::default() };
         let said = Said { split: cache_write == 0, ..Said::of(&usage, at, model) };
         let origin = Origin { session, agent, user_agent, ..Origin::default() };
         let key = Key { message_id: String::new(), request_id, source: Source::Otel };
-        Some(Told { key, facts: Facts { first_at: at.as_millis(), said, origin } })
+        Some(Told { key, facts: Facts { first_at: at.before(took).as_millis().max(0), said, origin } })
     }
 }
 
