@@ -24,22 +24,18 @@ async fn claude_code(place: &Place, question: ImportClaudeCode) -> anyhow::Resul
     let paths: Vec<PathBuf> =
         question.paths.iter().map(std::path::absolute).collect::<Result<_, _>>().context("this is no path")?;
     let desk = place.desk().await?;
-    if question.watch || question.no_watch {
-        desk.ask(Command::WatchClaudeCode { paths: paths.clone(), on: question.watch }).await?;
-    }
     if question.no_watch {
+        let ended = desk.ask(Command::WatchClaudeCode { paths, on: false }).await;
         desk.close().await?;
+        ended?;
         tell("Logs are not watched any more.\n");
         return Ok(ExitCode::SUCCESS);
     }
-    let import = match &desk {
-        Desk::Here { app, .. } => app.import_claude_code(&paths, progress()).await,
-        Desk::There(_) => match desk.ask(Command::ImportClaudeCode { paths }).await {
-            Ok(Answer::Import(import)) => Ok(import),
-            Ok(_) => return Err(unexpected()),
-            Err(error) => Err(error),
-        },
-    };
+    let mut import = taken_in(&desk, paths.clone()).await;
+    if question.watch && import.is_ok() {
+        let watched = desk.ask(Command::WatchClaudeCode { paths, on: true }).await;
+        import = watched.map_err(Into::into).and(import);
+    }
     desk.close().await?;
     let import = import?;
     for named in &import.named {
@@ -51,6 +47,14 @@ async fn claude_code(place: &Place, question: ImportClaudeCode) -> anyhow::Resul
         print(&shown(&import))?
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn taken_in(desk: &Desk, paths: Vec<PathBuf>) -> anyhow::Result<ImportView> {
+    if let Desk::Here { app, .. } = desk {
+        return Ok(app.import_claude_code(&paths, progress()).await?);
+    }
+    let Answer::Import(import) = desk.ask(Command::ImportClaudeCode { paths }).await? else { return Err(unexpected()) };
+    Ok(import)
 }
 
 /// How often the line on the terminal is drawn anew.
