@@ -58,15 +58,11 @@ impl Home {
     }
 
     fn statusline(&self, status: &str) -> Output {
-        let mut child =
-            self.command("statusline").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        let child = child.as_mut().expect("it starts");
+        let mut command = self.command("statusline");
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
         child.stdin.take().expect("piped").write_all(status.as_bytes()).expect("sent");
-        let mut out = Output { status: child.wait().expect("it ends"), stdout: vec![], stderr: vec![] };
-        let read = |from: &mut dyn std::io::Read, to: &mut Vec<u8>| drop(from.read_to_end(to).expect("read"));
-        read(child.stdout.as_mut().expect("piped"), &mut out.stdout);
-        read(child.stderr.as_mut().expect("piped"), &mut out.stderr);
-        out
+        child.wait_with_output().expect("it ends")
     }
 }
 

@@ -357,8 +357,11 @@ pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sql
     let gone: Vec<(String, String)> = gone.into_iter().map(|row| (row.call_id, row.by_call)).collect();
     supersede(conn, &gone).await?;
     let messages = json(&gone)?;
-    sqlx::query!("UPDATE told SET call_id = '' WHERE call_id IN (SELECT value ->> 0 FROM json_each(?1))", messages)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "UPDATE told SET call_id = '' WHERE call_id <> '' AND call_id IN (SELECT value ->> 0 FROM json_each(?1))",
+        messages
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
