@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::App;
 use crate::clients::{ClientChange, ClientError};
 use crate::folder;
+use crate::import::ImportView;
 use crate::range::range;
 use crate::show;
 use crate::view::{
@@ -32,6 +33,15 @@ pub enum Command {
     },
     Why {
         call_id: String,
+    },
+    /// Takes in what is new in Claude Code's logs; without paths those of this user.
+    ImportClaudeCode {
+        paths: Vec<PathBuf>,
+    },
+    /// Goes on doing so while a gateway runs, or ends it.
+    WatchClaudeCode {
+        paths: Vec<PathBuf>,
+        on: bool,
     },
     /// Writes CSV into a file of the asker's.
     Export {
@@ -116,6 +126,7 @@ pub enum Answer {
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
+    Import(ImportView),
     /// Of a new client; nobody can show it again.
     Token(String),
     Clients(Vec<ClientView>),
@@ -225,6 +236,11 @@ impl App {
             Command::Why { call_id } => Answer::Why(Box::new(self.why(&call_id).await?)),
             Command::Export { question, file } => {
                 self.export(&question, &file).await?;
+                Answer::Done
+            }
+            Command::ImportClaudeCode { paths } => Answer::Import(self.import_claude_code(&paths, |_| {}).await?),
+            Command::WatchClaudeCode { paths, on } => {
+                self.watch_claude_code(&paths, on).await?;
                 Answer::Done
             }
             Command::Verify => Answer::Verify(self.verify().await?),

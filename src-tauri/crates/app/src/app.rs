@@ -24,7 +24,8 @@ use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::settings::{BaseUrl, Durability, Settings, Upstream, UpstreamKind};
 use crate::view::{ClientView, LiveCallView, StatusView};
-use crate::{HostError, counting, data, learned, port, show};
+use crate::watch::{Inlet, Sources, Watched};
+use crate::{HostError, counting, data, learned, port, show, statusline};
 
 pub struct App {
     dir: PathBuf,
@@ -45,6 +46,8 @@ struct Serving {
     gateway: Arc<Gateway>,
     upstreams: Vec<String>,
     keeping: Arc<Keeping>,
+    /// Until the gateway is stopped.
+    sources: Arc<tokio::sync::Mutex<Option<Sources>>>,
     _simulators: Arc<Vec<Simulator>>,
 }
 
@@ -67,6 +70,7 @@ impl App {
                 recovered.interrupted
             );
         }
+        statusline::gather(dir, &ledger).await?;
         let before = ledger.calls(&Filter::default(), LIVE_MAX as u32).await?.iter().map(show::ended).collect();
         Ok(App {
             dir: dir.to_owned(),
@@ -94,6 +98,10 @@ impl App {
         let gateway = Gateway::bind(config, self.ports(), vec![]).await?;
         gateway.recall(learned::read(&self.dir));
         Ok(Arc::new(gateway))
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -135,14 +143,38 @@ impl App {
         let address = gateway.address();
         let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone());
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
+        let sources = self.sources(settings).await?;
         *lock(&self.serving) = Some(Serving {
             gateway: gateway.clone(),
             upstreams: counted.upstreams,
             keeping: Arc::new(keeping),
+            sources: Arc::new(tokio::sync::Mutex::new(Some(sources))),
             _simulators: Arc::new(simulators),
         });
         gateway.open();
         Ok(address)
+    }
+
+    async fn sources(&self, settings: &Settings) -> Result<Sources, HostError> {
+        let inlet = Inlet { dir: self.dir.clone(), ledger: self.ledger.clone(), terms: self.terms() };
+        let mut sources = Sources::start(inlet);
+        if let Some(address) = settings.otlp {
+            sources.listen(address).await.map_err(|reason| HostError::Telemetry { address, reason })?;
+        }
+        Ok(sources)
+    }
+
+    /// Watches Claude Code's logs while a gateway runs, from now on and after each start; no folders end it.
+    pub(crate) async fn watch(&self, folders: Vec<PathBuf>) -> Result<(), HostError> {
+        let watched = Watched { folders };
+        watched.write(&self.dir)?;
+        let serving = lock(&self.serving).clone();
+        if let Some(serving) = serving
+            && let Some(sources) = serving.sources.lock().await.as_mut()
+        {
+            sources.watch(watched);
+        }
+        Ok(())
     }
 
     fn counted(&self, upstreams: &[gateway::Upstream]) -> Counted {
@@ -222,6 +254,10 @@ impl App {
         if let Some(serving) = serving {
             serving.gateway.drain(patience).await;
             serving.keeping.keep_now().await;
+            let sources = serving.sources.lock().await.take();
+            if let Some(sources) = sources {
+                sources.end().await;
+            }
         }
         *lock(&self.serving) = None;
     }

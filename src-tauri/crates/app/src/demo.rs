@@ -30,6 +30,7 @@ pub(crate) fn settings(own: &Settings) -> Result<Settings, HostError> {
         upstreams: demo.unwrap_or_default(),
         budgets: vec![],
         background: None,
+        otlp: None,
         durability: Durability::Process,
         ..own.clone()
     })

@@ -38,6 +38,8 @@ pub enum HostError {
     Gateway(#[from] gateway::StartError),
     #[error("{address} is in use by {holder}: end that, or set another `listen` address")]
     PortTaken { address: SocketAddr, holder: String },
+    #[error("telemetry can't be taken in at {address} ({reason}): set another `listen` in [otlp], or \"\"")]
+    Telemetry { address: SocketAddr, reason: std::io::Error },
     #[error("the simulator can't listen: {0}")]
     Simulator(std::io::Error),
 }

@@ -145,9 +145,14 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(Answer::Clients(view)) => json(&view),
         Ok(Answer::Queue(view)) => json(&view),
         // No reading command has these answers.
-        Ok(Answer::Token(_) | Answer::Estimate(_) | Answer::Call(_) | Answer::Reservation(_) | Answer::Done) => {
-            json(&())
-        }
+        Ok(
+            Answer::Token(_)
+            | Answer::Import(_)
+            | Answer::Estimate(_)
+            | Answer::Call(_)
+            | Answer::Reservation(_)
+            | Answer::Done,
+        ) => json(&()),
         Err(error) => refused(&error),
     }
 }

@@ -14,6 +14,7 @@ use domain::tier::Scheme;
 use domain::time::Calendar;
 use gateway::{ProxyUse, Timeouts};
 
+use crate::AttributeRule;
 use crate::folder;
 
 mod grammar;
@@ -36,6 +37,10 @@ pub struct Settings {
     /// From here on only critical calls spend a week's window. In thousandths of it.
     pub week_reserve_permille: u32,
     pub durability: Durability,
+    /// Which calls belong to which project, by where they come from.
+    pub attributes: Vec<AttributeRule>,
+    /// Where Claude Code's telemetry is taken in.
+    pub otlp: Option<SocketAddr>,
     /// Sections that are legal and change nothing in this version.
     pub without_effect: Vec<&'static str>,
 }

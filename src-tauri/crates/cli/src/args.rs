@@ -47,6 +47,11 @@ Examples:
   tidegate reserve --calls 200 --input-tokens 400000 --model claude-sonnet-4-5 --ttl 20m -- ./migrate.sh
   tidegate reserve --client ci --calls 30 --model claude-opus-4-1 -- claude -p 'rename the table'";
 
+const STATUSLINE_HELP: &str = "\
+Claude Code runs it when its settings.json says
+  {\"statusLine\": {\"type\": \"command\", \"command\": \"tidegate statusline\"}}
+What it says of the subscription's windows is kept in the ledger; no credential is read.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the gateway without a window
@@ -76,6 +81,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd"
     )]
     Export(Export),
+    /// Take in what other programs wrote down
+    #[command(subcommand)]
+    Import(Import),
     /// Check that the ledger is whole and adds up
     Verify(Shape),
     /// Copy the ledger, whole, while calls run
@@ -106,6 +114,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate simulate --scheme 2025-09 --tier 1\n  tidegate simulate --scheme none --listen 127.0.0.1:9100 --faults faults.json"
     )]
     Simulate(Simulate),
+    /// One line for Claude Code's status line, from its JSON on stdin
+    #[command(after_help = STATUSLINE_HELP)]
+    Statusline,
     /// Look for what could keep calls from working
     Doctor(Shape),
 }
@@ -297,6 +308,30 @@ pub(crate) enum Exported {
 pub(crate) struct Class {
     #[arg(value_enum, default_value_t = ClassName::Background)]
     pub(crate) class: ClassName,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Import {
+    /// Claude Code's logs: what is new in them since the last time
+    #[command(
+        after_help = "Examples:\n  tidegate import claude-code\n  tidegate import claude-code ~/.claude /mnt/laptop/.claude/projects\n  tidegate import claude-code --watch    and what comes while the gateway runs"
+    )]
+    ClaudeCode(ImportClaudeCode),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportClaudeCode {
+    /// Logs, projects folders or configuration folders; without one this user's own
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Go on taking in what comes while the gateway runs, from now on
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Stop doing so
+    #[arg(long, conflicts_with_all = ["watch", "paths"])]
+    pub(crate) no_watch: bool,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
 }
 
 #[derive(Debug, Args)]

@@ -19,12 +19,14 @@ mod args;
 mod books;
 mod clients;
 mod doctor;
+mod import;
 mod keys;
 mod queue;
 mod reserve;
 mod serve;
 mod simulate;
 mod status;
+mod statusline;
 mod table;
 
 use args::{Cli, Command, Exported};
@@ -85,6 +87,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Export(question) => match question.what {
                 Exported::Calls => books::export_calls(&place, question).await,
             },
+            Command::Import(import) => import::run(&place, import).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,
@@ -92,6 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Resume(class) => queue::resume(&place, class).await,
             Command::Queue(queue) => queue::run(&place, queue).await,
             Command::Reserve(reserve) => reserve::reserve(&place, reserve).await,
+            Command::Statusline => statusline::statusline(&place),
             Command::Simulate(options) => simulate::simulate(options).await,
             Command::Doctor(shape) => doctor::doctor(&place, &shape).await,
         }

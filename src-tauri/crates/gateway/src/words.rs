@@ -91,7 +91,9 @@ impl Words {
         let held = *unit != Unit::Percent && used < limit && !critical_only;
         let (state, wait) = match (held, critical_only) {
             (true, _) => ("can't pay for more calls before some of those that run have ended", ONE_ENDS),
-            (false, true) => ("leaves what is left to critical calls ([emergency] enter_week)", resets_at.since(now.timestamp)),
+            (false, true) => {
+                ("leaves what is left to critical calls ([emergency] enter_week)", resets_at.since(now.timestamp))
+            }
             (false, false) => ("is spent", resets_at.since(now.timestamp)),
         };
         self.quota(spent, state, wait)

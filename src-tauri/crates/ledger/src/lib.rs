@@ -27,6 +27,7 @@ mod counting;
 mod db;
 mod disk;
 mod export;
+mod import;
 mod journal;
 mod recovery;
 mod spending;
@@ -35,6 +36,7 @@ mod writer;
 
 pub use counting::{Sent, Spender, Used};
 pub use export::{Columns, UnknownColumn};
+pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 

@@ -186,7 +186,7 @@ impl Ledger {
         let (from, to, client) = filter.bounds();
         let rows = sqlx::query_as!(
             EntryRow,
-            "SELECT * FROM entry WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
+            "SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
              ORDER BY started_at DESC, seq DESC LIMIT ?4",
             from,
             to,
@@ -219,7 +219,7 @@ impl Ledger {
         let (after_time, after_seq) = after;
         let rows = sqlx::query_as!(
             EntryRow,
-            "SELECT * FROM entry WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
+            "SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
              AND (started_at, seq) > (?4, ?5) ORDER BY started_at, seq LIMIT ?6",
             from,
             to,
@@ -308,7 +308,7 @@ impl Ledger {
                  sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
                  sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
                  coalesce(sum(cost_nanos), 0) AS "cost!: i64", sum(cost_nanos IS NULL) AS "unpriced!: i64"
-             FROM entry WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1"#,
+             FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1"#,
             by,
             from,
             to
@@ -325,7 +325,7 @@ impl Ledger {
                  sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
                  sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
                  coalesce(sum(cost_nanos), 0) AS "cost!: i64", sum(cost_nanos IS NULL) AS "unpriced!: i64"
-             FROM entry WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1"#,
+             FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1"#,
             key,
             from,
             to

@@ -122,7 +122,7 @@ impl Ledger {
                  SELECT started_at / 900000 AS quarter, client, person, project, upstream, model, source, count(*),
                      sum(input_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens), sum(cache_read_tokens),
                      sum(output_tokens), coalesce(sum(cost_nanos), 0), sum(cost_nanos IS NULL)
-                 FROM entry WHERE outcome <> 'refused' GROUP BY 1, 2, 3, 4, 5, 6, 7),
+                 FROM counted WHERE outcome <> 'refused' GROUP BY 1, 2, 3, 4, 5, 6, 7),
              missing AS (SELECT * FROM sums EXCEPT SELECT * FROM rollup),
              surplus AS (SELECT * FROM rollup EXCEPT SELECT * FROM sums)
              SELECT DISTINCT quarter AS "quarter!: i64", client AS "client!: String", model AS "model!: String"

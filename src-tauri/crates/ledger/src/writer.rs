@@ -14,6 +14,7 @@ use tokio::time;
 
 use crate::Error;
 use crate::db::Db;
+use crate::import::entering::give_way;
 use crate::journal::{Journal, Kind, Record};
 
 /// How long a record may wait for company. Nobody waits for it: the journal is durable, and who asks has it folded at once.
@@ -268,15 +269,24 @@ async fn insert_settled(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx:
         return Ok(());
     }
     let settled = without_doubles(conn, &batch.settled).await?;
-    let (links, head) = chain(head_of_chain(conn).await?, settled.iter().map(|record| &*record.json));
+    let entries = insert_new(conn, settled.iter().map(|record| &*record.json)).await?;
+    insert_attempts(conn, &entries).await?;
+    close_open_calls(conn, &entries).await?;
+    give_way(conn, &entries).await
+}
+
+/// Entries that are not there yet, at the end of the chain and in the sums.
+pub(crate) async fn insert_new<'a>(
+    conn: &mut SqliteConnection,
+    settled: impl Iterator<Item = &'a str>,
+) -> sqlx::Result<Vec<u8>> {
+    let (links, head) = chain(head_of_chain(conn).await?, settled);
     let entries = read_once(conn, &array(links.iter().map(String::as_str))).await?;
     insert_entries(conn, &entries).await?;
-    insert_attempts(conn, &entries).await?;
     add_to_rollup(conn, &entries).await?;
-    close_open_calls(conn, &entries).await?;
     let head = head.as_slice();
     sqlx::query!("UPDATE meta SET chain = ?1", head).execute(conn).await?;
-    Ok(())
+    Ok(entries)
 }
 
 /// Parsed here for all statements that take from it.
@@ -318,7 +328,7 @@ fn chain<'a>(head: Link, entries: impl Iterator<Item = &'a str>) -> (Vec<String>
     (links, head)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

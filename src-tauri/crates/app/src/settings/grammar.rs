@@ -10,6 +10,8 @@ use domain::time::{BusinessHours, Calendar, Tz};
 use gateway::{ProxyUse, Timeouts};
 use toml::de::DeTable;
 
+use crate::AttributeRule;
+
 use super::kinds::*;
 use super::reader::{Page, Section, Wrong, nearest};
 use super::{BaseUrl, Durability, GatewaySettings, KeyRef, Settings, Upstream, UpstreamKind};
@@ -34,20 +36,8 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
 }
 
 /// What is checked here and done nowhere yet.
-const LATER: [&str; 12] = [
-    "cache",
-    "retry",
-    "breaker",
-    "metrics",
-    "status_page",
-    "otlp",
-    "attribute",
-    "currency",
-    "fallback",
-    "channel",
-    "alerts",
-    "alert",
-];
+const LATER: [&str; 10] =
+    ["cache", "retry", "breaker", "metrics", "status_page", "currency", "fallback", "channel", "alerts", "alert"];
 
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
@@ -60,6 +50,8 @@ fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
         timeouts: timeouts(top.table("timeouts")),
         upstreams: upstreams(top.tables("upstream", "[[upstream]]"), schemes),
         durability: durability(top.table("ledger")),
+        attributes: top.tables("attribute", "[[attribute]]").into_iter().filter_map(attribute).collect(),
+        otlp: otlp(top.table("otlp")),
         without_effect: without_effect(top, is_emergency_idle),
     };
     check_the_rest(top);
@@ -309,7 +301,6 @@ fn check_the_rest(top: &Section<'_, '_>) {
     check_breaker(top.table("breaker"));
     check_switches(top);
     check_currency(top.table("currency"));
-    top.tables("attribute", "[[attribute]]").into_iter().for_each(check_attribute);
     top.tables("fallback", "[[fallback]]").into_iter().for_each(check_fallback);
     check_alerts(top);
 }
@@ -347,9 +338,6 @@ fn check_switches(top: &Section<'_, '_>) {
     page.get("url", &HTTP_URL);
     page.get("every", &TIMEOUT);
     page.end();
-    let otlp = top.table("otlp");
-    otlp.get("listen", &OTLP_LISTEN);
-    otlp.end();
 }
 
 fn check_currency(section: Section<'_, '_>) {
@@ -365,10 +353,18 @@ fn check_currency(section: Section<'_, '_>) {
     section.end();
 }
 
-fn check_attribute(section: Section<'_, '_>) {
-    section.need("when", &WHEN);
-    section.need("project", &TEXT);
+fn otlp(section: Section<'_, '_>) -> Option<SocketAddr> {
+    let listen = section.get("listen", &OTLP_LISTEN).flatten();
     section.end();
+    listen
+}
+
+fn attribute(section: Section<'_, '_>) -> Option<AttributeRule> {
+    let when = section.need("when", &WHEN);
+    let project = section.need("project", &TEXT);
+    section.end();
+    let (when, pattern) = when?;
+    Some(AttributeRule { when, pattern: pattern.into(), project: project?.into() })
 }
 
 fn check_fallback(section: Section<'_, '_>) {

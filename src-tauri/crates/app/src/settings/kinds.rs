@@ -14,6 +14,8 @@ use super::reader::Kind;
 use super::{BaseUrl, KeyRef, UpstreamKind};
 use gateway::ProxyUse;
 
+use crate::When;
+
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     value.as_str().ok_or_else(|| "must be text in quotes".to_owned())
 }
@@ -374,11 +376,12 @@ fn scope(text: &str) -> Option<Scope> {
     }
 }
 
-pub(super) const WHEN: Kind<()> = Kind {
+pub(super) const WHEN: Kind<(When, String)> = Kind {
     example: "\"cwd:/home/*/shop\"",
-    read: |value| match text(value)?.split_once(':') {
-        Some(("cwd" | "branch" | "user_agent" | "session", pattern)) if !pattern.is_empty() => Ok(()),
-        Some(_) | None => Err("must be cwd:, branch:, user_agent: or session: with a pattern".to_owned()),
+    read: |value| {
+        let rule = text(value)?.split_once(':').filter(|(_, pattern)| !pattern.is_empty());
+        let rule = rule.and_then(|(when, pattern)| Some((When::named(when)?, pattern.to_owned())));
+        rule.ok_or_else(|| "must be cwd:, branch:, user_agent: or session: with a pattern".to_owned())
     },
 };
 

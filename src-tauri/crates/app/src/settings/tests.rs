@@ -46,7 +46,7 @@ fn usd(text: &str) -> domain::money::Usd {
 #[test]
 fn an_empty_file_means_the_documented_defaults() {
     let (empty, documented) = (read("").expect("empty"), read(CONTRACT).expect("the documented file"));
-    let unwritten = Settings { upstreams: vec![], budgets: vec![], background: None, ..documented };
+    let unwritten = Settings { upstreams: vec![], budgets: vec![], background: None, attributes: vec![], ..documented };
     assert_eq!(Settings { without_effect: vec![], ..unwritten }, empty);
     assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
 }

@@ -1,0 +1,251 @@
+//! The status line of Claude Code: what it says of the subscription's windows is kept, and one line is shown.
+//!
+//! It runs at every keystroke or so, beside whatever holds the ledger: it only adds lines to a small file, which the
+//! next one who has the ledger takes in. No credential is read anywhere.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+
+use domain::time::{Calendar, Timestamp};
+use ledger::{Ledger, Observation};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::folder;
+
+const FILE: &str = "observations.jsonl";
+
+/// Nobody has taken it in for long: no more is added.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A longer status is none.
+pub const STATUS_BYTES_MAX: u64 = 1 << 20;
+
+/// Names of windows are short.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A line of the file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Seen {
+    at: i64,
+    window: String,
+    used: u32,
+    resets_at: Option<i64>,
+    session: String,
+}
+
+/// What Claude Code writes to a status line's stdin.
+pub struct Status(Value);
+
+impl Status {
+    pub fn parse(text: &[u8]) -> Result<Status, serde_json::Error> {
+        serde_json::from_slice(text).map(Status)
+    }
+
+    /// How full the windows are, and until when.
+    fn seen(&self, now: Timestamp) -> Vec<Seen> {
+        let windows = self.0["rate_limits"].as_object();
+        let session = self.text("/session_id").unwrap_or_default();
+        let seen = windows.into_iter().flatten().filter_map(|(window, state)| {
+            Some(Seen {
+                at: now.as_millis(),
+                window: short(window).to_owned(),
+                used: hundredths(state["used_percentage"].as_f64()?)?,
+                resets_at: seconds(&state["resets_at"]),
+                session: short(session).to_owned(),
+            })
+        });
+        seen.collect()
+    }
+
+    fn text(&self, pointer: &str) -> Option<&str> {
+        self.0.pointer(pointer)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    fn number(&self, pointer: &str) -> Option<f64> {
+        self.0.pointer(pointer)?.as_f64().filter(|number| number.is_finite() && *number >= 0.0)
+    }
+
+    /// Model, what the session cost by Claude Code's own count, and the windows with their resets.
+    pub fn line(&self, now: Timestamp, calendar: Option<Calendar>) -> String {
+        let model = self.text("/model/display_name").or_else(|| self.text("/model/id"));
+        let cost = self.number("/cost/total_cost_usd").map(|usd| format!("${usd:.2}"));
+        let context = self.number("/context_window/used_percentage").map(|used| format!("context {used:.0} %"));
+        let windows = self.seen(now).into_iter().map(|seen| window(&seen, now, calendar));
+        let parts: Vec<String> =
+            model.map(str::to_owned).into_iter().chain(cost).chain(context).chain(windows).collect();
+        if parts.is_empty() { "Claude Code says nothing of its state".to_owned() } else { parts.join(" · ") }
+    }
+
+    /// Keeps what is new in it.
+    pub fn keep(&self, dir: &Path, now: Timestamp) -> io::Result<()> {
+        let seen = self.seen(now);
+        if seen.is_empty() {
+            return Ok(());
+        }
+        folder::make_private(dir)?;
+        let mut options = OpenOptions::new();
+        let mut file = folder::private(options.read(true).append(true).create(true)).open(dir.join(FILE))?;
+        if file.metadata()?.len() > FILE_BYTES_MAX {
+            return Ok(());
+        }
+        let last = last_lines(&mut file)?;
+        let is_new = |seen: &&Seen| {
+            let known = last.iter().rev().find(|known| known.window == seen.window);
+            known.is_none_or(|known| (known.used, known.resets_at) != (seen.used, seen.resets_at))
+        };
+        let mut text = String::new();
+        for seen in seen.iter().filter(is_new) {
+            text += &serde_json::to_string(seen)?;
+            text.push('\n');
+        }
+        // One write: lines of several sessions don't mix.
+        file.write_all(text.as_bytes())
+    }
+}
+
+/// The lines at the end of the file that can be read.
+fn last_lines(file: &mut File) -> io::Result<Vec<Seen>> {
+    const END_BYTES: u64 = 4_096;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES)))?;
+    let mut end = Vec::new();
+    file.take(END_BYTES).read_to_end(&mut end)?;
+    Ok(lines(&end))
+}
+
+fn lines(text: &[u8]) -> Vec<Seen> {
+    text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(NAME_BYTES_MAX)]
+}
+
+/// A share is at most a few times the whole; anything else is no share.
+fn hundredths(percent: f64) -> Option<u32> {
+    (0.0..=10_000.0).contains(&percent).then(|| (percent * 100.0).round() as u32)
+}
+
+fn seconds(value: &Value) -> Option<i64> {
+    const YEAR_9999: i64 = 253_402_300_799;
+    value.as_i64().filter(|seconds| (0..=YEAR_9999).contains(seconds)).map(|seconds| seconds * 1_000)
+}
+
+fn window(seen: &Seen, now: Timestamp, calendar: Option<Calendar>) -> String {
+    let name = match seen.window.as_str() {
+        "five_hour" => "5 h",
+        "seven_day" => "week",
+        other => other,
+    };
+    let resets = seen.resets_at.zip(calendar).map(|(at, calendar)| resets(Timestamp::from_millis(at), now, calendar));
+    format!("{name} {} %{}", (seen.used + 50) / 100, resets.unwrap_or_default())
+}
+
+/// The time alone where that is enough.
+fn resets(at: Timestamp, now: Timestamp, calendar: Calendar) -> String {
+    let words = calendar.words(at);
+    let mut words = words.split(' ');
+    let (day, date, time) = (words.next(), words.next(), words.next());
+    let day = match at.since(now).as_secs() {
+        0..43_200 => None,
+        43_200..518_400 => day,
+        _ => date,
+    };
+    [Some(", resets"), day, time].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Brings what status lines have kept into the ledger.
+pub(crate) async fn gather(dir: &Path, ledger: &Ledger) -> Result<(), ledger::Error> {
+    let (file, taken) = (dir.join(FILE), dir.join("observations.taken"));
+    // What was taken by one that died half-way is still there; status lines go on with a new file meanwhile.
+    if !taken.exists() && std::fs::rename(&file, &taken).is_err() {
+        return Ok(());
+    }
+    let Ok(text) = std::fs::read(&taken) else { return Ok(()) };
+    let seen: Vec<Observation> = lines(&text).into_iter().map(Seen::observation).collect();
+    ledger.observe(&seen).await?;
+    // If it stays it is taken again, and counts once.
+    let _ = std::fs::remove_file(&taken);
+    Ok(())
+}
+
+impl Seen {
+    fn observation(self) -> Observation {
+        Observation {
+            at: Timestamp::from_millis(self.at),
+            window: self.window,
+            used: self.used,
+            resets_at: self.resets_at.map(Timestamp::from_millis),
+            session: self.session,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &[u8] = br#"{"model":{"id":"claude-opus-5","display_name":"Opus 5"},"session_id":"s-1","cwd":"/x",
+        "cost":{"total_cost_usd":1.2345},"context_window":{"used_percentage":38.2},
+        "rate_limits":{"five_hour":{"used_percentage":23.456,"resets_at":1790000000},"seven_day":{"used_percentage":41}}}"#;
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn kept(dir: &Path) -> Vec<Seen> {
+        lines(&std::fs::read(dir.join(FILE)).expect("a file"))
+    }
+
+    #[test]
+    fn the_line_shows_model_cost_context_and_windows() {
+        let line = Status::parse(STATUS).expect("a status").line(at(1_789_990_000_000), Some(Calendar::UTC));
+        assert_eq!(line, "Opus 5 · $1.23 · context 38 % · 5 h 23 %, resets 14:13 · week 41 %");
+    }
+
+    #[test]
+    fn what_is_missing_or_makes_no_sense_is_left_out() {
+        for status in ["{}", "[]", "7", r#"{"model":3,"rate_limits":[1],"cost":{"total_cost_usd":"x"}}"#] {
+            let status = Status::parse(status.as_bytes()).expect("JSON");
+            assert_eq!(status.line(at(0), Some(Calendar::UTC)), "Claude Code says nothing of its state");
+        }
+        let odd = br#"{"rate_limits":{"a":{"used_percentage":-1},"b":{"used_percentage":1e300},"c":{"used_percentage":5,"resets_at":1e30}}}"#;
+        let odd = Status::parse(odd).expect("JSON").seen(at(0));
+        assert_eq!(
+            odd.iter().map(|seen| (&*seen.window, seen.used, seen.resets_at)).collect::<Vec<_>>(),
+            [("c", 500, None)]
+        );
+    }
+
+    #[test]
+    fn a_window_is_kept_when_it_changes_and_not_at_every_keystroke() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let status = Status::parse(STATUS).expect("a status");
+        status.keep(dir.path(), at(1)).expect("kept");
+        status.keep(dir.path(), at(2)).expect("kept");
+        let later = STATUS.to_vec();
+        let later = String::from_utf8(later).expect("text").replace("23.456", "23.5");
+        Status::parse(later.as_bytes()).expect("a status").keep(dir.path(), at(3)).expect("kept");
+        let kept: Vec<_> = kept(dir.path()).into_iter().map(|seen| (seen.at, seen.window, seen.used)).collect();
+        let five = |at, used| (at, "five_hour".to_owned(), used);
+        assert_eq!(kept, [five(1, 2_346), (1, "seven_day".to_owned(), 4_100), five(3, 2_350)]);
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_is_taken_into_the_ledger_once() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let options = ledger::Options { durability: ledger::Durability::Process, catalog: Default::default() };
+        let (ledger, _) = Ledger::open(dir.path(), options).await.expect("a ledger");
+        Status::parse(STATUS).expect("a status").keep(dir.path(), at(1)).expect("kept");
+        gather(dir.path(), &ledger).await.expect("gathered");
+        Status::parse(STATUS).expect("a status").keep(dir.path(), at(2)).expect("kept");
+        gather(dir.path(), &ledger).await.expect("gathered");
+        gather(dir.path(), &ledger).await.expect("nothing is left");
+        let seen = ledger.observations(at(0)).await.expect("observations");
+        let seen: Vec<_> = seen.iter().map(|seen| (seen.at, &*seen.window, seen.used)).collect();
+        let both = |at| [(at, "five_hour", 2_346), (at, "seven_day", 4_100)];
+        assert_eq!(seen, [both(at(1)), both(at(2))].concat());
+    }
+}

@@ -1,0 +1,367 @@
+//! Brings what was told and what stands in the ledger together, in one transaction with how far the logs were read.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::AddAssign;
+
+use domain::call::Source;
+use serde::Serialize;
+use sqlx::{Connection, SqliteConnection};
+
+use super::Terms;
+use super::reading::FileRead;
+use super::rollups::supersede;
+use super::told::{Facts, Key, Standing, Told};
+use crate::Error;
+use crate::call::Settled;
+use crate::db::Db;
+use crate::writer;
+
+/// What became of what was told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Entered {
+    /// Lines and events that tell of calls.
+    pub told: u64,
+    /// Calls that the ledger did not have.
+    pub calls: u64,
+    /// Calls of which more is known now.
+    pub revised: u64,
+    /// Entries that another source or copy now stands for.
+    pub superseded: u64,
+}
+
+impl AddAssign for Entered {
+    fn add_assign(&mut self, other: Entered) {
+        self.told += other.told;
+        self.calls += other.calls;
+        self.revised += other.revised;
+        self.superseded += other.superseded;
+    }
+}
+
+/// A telling as it stands in the ledger.
+struct Row {
+    facts: Facts,
+    /// '' where no entry stands for it.
+    call_id: String,
+    revision: i64,
+    entered: [u8; 16],
+    changed: bool,
+}
+
+/// All tellings that may be of the same calls.
+type Rows = BTreeMap<Key, Row>;
+
+pub(super) async fn enter(
+    conn: &mut SqliteConnection,
+    told: Vec<Told>,
+    files: &[FileRead],
+    terms: &Terms,
+) -> sqlx::Result<Entered> {
+    let mut entered = Entered { told: told.len() as u64, ..Entered::default() };
+    let new = merged(told);
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    let mut rows = related(&mut tx, new.keys()).await?;
+    add(&mut rows, new);
+    let heard = of_gateway(&mut tx, &rows).await?;
+    let changes = changes(&rows, &heard, terms);
+    apply(&mut tx, &mut rows, changes, &mut entered).await?;
+    keep_rows(&mut tx, &rows).await?;
+    keep_files(&mut tx, files).await?;
+    tx.commit().await?;
+    Ok(entered)
+}
+
+fn merged(told: Vec<Told>) -> HashMap<Key, Facts> {
+    let mut merged: HashMap<Key, Facts> = HashMap::new();
+    for Told { key, facts } in told {
+        match merged.get_mut(&key) {
+            Some(known) => known.merge(facts),
+            None => drop(merged.insert(key, facts)),
+        }
+    }
+    merged
+}
+
+fn add(rows: &mut Rows, new: HashMap<Key, Facts>) {
+    for (key, facts) in new {
+        match rows.get_mut(&key) {
+            Some(row) => {
+                let before = row.facts.clone();
+                row.facts.merge(facts);
+                row.changed |= row.facts != before;
+            }
+            None => {
+                let row = Row { facts, call_id: String::new(), revision: 0, entered: [0; 16], changed: true };
+                rows.insert(key, row);
+            }
+        }
+    }
+}
+
+/// What the ledger knows of the same messages and requests.
+async fn related(conn: &mut SqliteConnection, keys: impl Iterator<Item = &Key> + Clone) -> sqlx::Result<Rows> {
+    let mut asked: BTreeSet<String> = BTreeSet::new();
+    let mut messages: Vec<String> = named(keys.clone().map(|key| &key.message_id));
+    let mut requests: Vec<String> = named(keys.map(|key| &key.request_id));
+    let mut rows = Rows::new();
+    // What a request leads to may be a message that leads to further requests.
+    while !messages.is_empty() || !requests.is_empty() {
+        rows.extend(told_of(conn, &messages, &requests).await?);
+        asked.extend(messages.into_iter().map(|message| format!("m{message}")));
+        asked.extend(requests.into_iter().map(|request| format!("r{request}")));
+        messages = named(rows.keys().map(|key| &key.message_id));
+        messages.retain(|message| !asked.contains(&format!("m{message}")));
+        requests = named(rows.keys().map(|key| &key.request_id));
+        requests.retain(|request| !asked.contains(&format!("r{request}")));
+    }
+    Ok(rows)
+}
+
+fn named<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let ids: HashSet<&String> = ids.filter(|id| !id.is_empty()).collect();
+    ids.into_iter().cloned().collect()
+}
+
+async fn told_of(conn: &mut SqliteConnection, messages: &[String], requests: &[String]) -> sqlx::Result<Rows> {
+    let (messages, requests) = (json(&messages)?, json(&requests)?);
+    let found = sqlx::query!(
+        "SELECT * FROM told WHERE message_id IN (SELECT value FROM json_each(?1))
+         UNION ALL
+         SELECT * FROM told WHERE request_id <> '' AND request_id IN (SELECT value FROM json_each(?2))",
+        messages,
+        requests
+    )
+    .fetch_all(conn)
+    .await?;
+    let rows = found.into_iter().map(|row| {
+        let source = Source::named(&row.source).ok_or_else(|| sqlx::Error::Decode("an unknown source".into()))?;
+        let key = Key { message_id: row.message_id, request_id: row.request_id, source };
+        let facts = serde_json::from_str(&row.facts).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        let entered = row.entered.try_into().map_err(|_| sqlx::Error::Decode("a hash of a wrong length".into()))?;
+        Ok((key, Row { facts, call_id: row.call_id, revision: row.revision, entered, changed: false }))
+    });
+    rows.collect()
+}
+
+fn json(value: &impl Serialize) -> sqlx::Result<String> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// The requests that went through the gateway, and their calls.
+async fn of_gateway(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<HashMap<String, String>> {
+    let requests = json(&named(rows.keys().map(|key| &key.request_id)))?;
+    let found = sqlx::query!(
+        "SELECT request_id, call_id FROM json_each(?1) JOIN entry ON entry.request_id = value
+         WHERE source = 'gateway' AND request_id <> ''",
+        requests
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().map(|row| (row.request_id, row.call_id)).collect())
+}
+
+/// What has to happen to a telling.
+enum Change {
+    /// A new entry stands for it.
+    Enter { hash: [u8; 16], json: String, call_id: String },
+    /// Its entry gives way to this call, or to a copy of the same message.
+    GiveWay { to: String },
+}
+
+fn changes(rows: &Rows, heard: &HashMap<String, String>, terms: &Terms) -> Vec<(Key, Change)> {
+    let standing = standing(rows, heard);
+    let mut changes = Vec::new();
+    for (key, row) in rows {
+        match standing.get(key) {
+            Some(by) => {
+                let standing = Standing::of(key, &row.facts, by.map(|by| &rows[by].facts), terms);
+                let hash = standing.hash();
+                if row.call_id.is_empty() || row.entered != hash {
+                    let entry = standing.row(hash, row.revision + 1, terms);
+                    let json = serde_json::to_string(&Settled { entry: &entry, attempts: &[] }).unwrap_or_default();
+                    changes.push((key.clone(), Change::Enter { hash, json, call_id: entry.call_id }));
+                }
+            }
+            None if row.call_id.is_empty() => {}
+            None => {
+                let to = heard.get(&key.request_id).cloned().unwrap_or_default();
+                changes.push((key.clone(), Change::GiveWay { to }));
+            }
+        }
+    }
+    changes
+}
+
+/// Which tellings stand for a call of their own, each with the lesser one that completes it.
+fn standing<'a>(rows: &'a Rows, heard: &HashMap<String, String>) -> BTreeMap<&'a Key, Option<&'a Key>> {
+    let events: HashMap<&str, &Key> =
+        rows.keys().filter(|key| key.source == Source::Otel).map(|key| (key.request_id.as_str(), key)).collect();
+    let is_better_known = |key: &Key| {
+        !key.request_id.is_empty()
+            && (heard.contains_key(&key.request_id) || events.contains_key(key.request_id.as_str()))
+    };
+    let with_message = rows.keys().filter(|key| key.source == Source::Log && !key.message_id.is_empty());
+    let requests_of_messages: HashSet<&str> = with_message.map(|key| key.request_id.as_str()).collect();
+    let mut standing = BTreeMap::new();
+    for key in events.values().filter(|key| !heard.contains_key(&key.request_id)) {
+        standing.insert(*key, None);
+    }
+    for (message_id, copies) in by_message(rows) {
+        let is_better_known_copy = copies.iter().any(|(key, _)| is_better_known(key));
+        let has_own = copies.iter().any(|(key, row)| is_own(key, row));
+        let first_copy = copies.iter().map(|(key, row)| (&row.facts.origin, *key)).min().map(|(_, key)| key);
+        for (key, row) in copies {
+            let stands = if message_id.is_empty() {
+                !is_better_known(key) && !requests_of_messages.contains(key.request_id.as_str())
+            } else if is_own(key, row) {
+                !is_better_known(key)
+            } else {
+                !has_own && !is_better_known_copy && Some(key) == first_copy
+            };
+            if stands {
+                standing.insert(key, None);
+            } else if let Some(event) = events.get(key.request_id.as_str())
+                && let Some(by) = standing.get_mut(*event)
+            {
+                by.get_or_insert(key);
+            }
+        }
+    }
+    standing
+}
+
+/// A message's own line, and not one that a sidechain replays under another request or an old version wrote without one.
+fn is_own(key: &Key, row: &Row) -> bool {
+    !row.facts.origin.sidechain && !key.request_id.is_empty()
+}
+
+fn by_message(rows: &Rows) -> BTreeMap<&str, Vec<(&Key, &Row)>> {
+    let mut messages: BTreeMap<&str, Vec<(&Key, &Row)>> = BTreeMap::new();
+    for (key, row) in rows.iter().filter(|(key, _)| key.source == Source::Log) {
+        messages.entry(&key.message_id).or_default().push((key, row));
+    }
+    messages
+}
+
+async fn apply(
+    conn: &mut SqliteConnection,
+    rows: &mut Rows,
+    changes: Vec<(Key, Change)>,
+    entered: &mut Entered,
+) -> sqlx::Result<()> {
+    let (mut gone, mut new) = (Vec::new(), Vec::new());
+    for (key, change) in changes {
+        let Some(row) = rows.get_mut(&key) else { continue };
+        row.changed = true;
+        let before = std::mem::take(&mut row.call_id);
+        match change {
+            Change::Enter { hash, json, call_id } => {
+                row.revision += 1;
+                row.entered = hash;
+                row.call_id.clone_from(&call_id);
+                new.push(json);
+                if before.is_empty() {
+                    entered.calls += 1;
+                } else {
+                    entered.revised += 1;
+                    gone.push((before, call_id));
+                }
+            }
+            Change::GiveWay { to } => {
+                entered.superseded += 1;
+                gone.push((before, to));
+            }
+        }
+    }
+    supersede(conn, &gone).await?;
+    if !new.is_empty() {
+        writer::insert_new(conn, new.iter().map(String::as_str)).await?;
+    }
+    Ok(())
+}
+
+async fn keep_rows(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<()> {
+    let changed = rows.iter().filter(|(_, row)| row.changed);
+    let changed: Vec<_> = changed
+        .map(|(key, row)| {
+            let facts = serde_json::to_string(&row.facts).unwrap_or_default();
+            let (message, request, source) = (&key.message_id, &key.request_id, key.source.name());
+            (message, request, source, facts, &row.call_id, row.revision, writer::hex(&row.entered))
+        })
+        .collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let changed = json(&changed)?;
+    sqlx::query!(
+        "INSERT INTO told (message_id, request_id, source, facts, call_id, revision, entered)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, unhex(value ->> 6)
+         FROM jsonb_each(?1) WHERE true
+         ON CONFLICT DO UPDATE SET facts = excluded.facts, call_id = excluded.call_id, revision = excluded.revision,
+             entered = excluded.entered",
+        changed
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn keep_files(conn: &mut SqliteConnection, files: &[FileRead]) -> sqlx::Result<()> {
+    for file in files {
+        let (offset, tail) = (file.offset.cast_signed(), file.tail.as_slice());
+        sqlx::query!(
+            "INSERT INTO log_file (path, offset, modified, tail) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET offset = excluded.offset, modified = excluded.modified, tail = excluded.tail",
+            file.path,
+            offset,
+            file.modified,
+            tail
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// How far each log was read.
+pub(super) async fn log_files(db: &Db, conn: &mut SqliteConnection) -> Result<HashMap<String, FileRead>, Error> {
+    let rows = sqlx::query!("SELECT * FROM log_file").fetch_all(conn).await.map_err(|error| db.error(&error))?;
+    let read = rows.into_iter().filter_map(|row| {
+        let tail = row.tail.try_into().ok()?;
+        let (path, offset) = (row.path, row.offset.cast_unsigned());
+        Some((path.clone(), FileRead { path, offset, modified: row.modified, tail }))
+    });
+    Ok(read.collect())
+}
+
+/// What logs and events told of calls that now came through the gateway gives way to them, copies of their messages too.
+/// `settled` is as the writer has it.
+pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sqlx::Result<()> {
+    let gone = sqlx::query!(
+        r#"WITH same AS (
+             SELECT message_id, told.request_id, told.call_id, value ->> '$.entry.call_id' AS by_call
+             FROM jsonb_each(?1) JOIN told ON told.request_id = value ->> '$.entry.request_id'
+             WHERE told.request_id <> '' AND value ->> '$.entry.source' = 'gateway')
+         SELECT call_id AS "call_id!: String", by_call AS "by_call!: String" FROM same WHERE call_id <> ''
+         UNION
+         SELECT told.call_id, by_call FROM same JOIN told USING (message_id)
+         WHERE message_id <> '' AND told.call_id <> ''
+             AND (told.request_id = '' OR told.facts ->> '$.origin.sidechain')"#,
+        settled
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if gone.is_empty() {
+        return Ok(());
+    }
+    let gone: Vec<(String, String)> = gone.into_iter().map(|row| (row.call_id, row.by_call)).collect();
+    supersede(conn, &gone).await?;
+    let messages = json(&gone)?;
+    sqlx::query!(
+        "UPDATE told SET call_id = '' WHERE call_id <> '' AND call_id IN (SELECT value ->> 0 FROM json_each(?1))",
+        messages
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! What Claude Code says of a subscription's windows, as a series: resets move and come early.
+
+use domain::time::Timestamp;
+
+use crate::{Error, Ledger};
+
+/// How full a window was at a moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Observation {
+    pub at: Timestamp,
+    /// `five_hour`, `seven_day`.
+    pub window: String,
+    /// In hundredths of a percent.
+    pub used: u32,
+    pub resets_at: Option<Timestamp>,
+    /// '' where it isn't known.
+    pub session: String,
+}
+
+impl Ledger {
+    /// The same observation counts once, however often it is brought.
+    pub async fn observe(&self, observations: &[Observation]) -> Result<(), Error> {
+        if observations.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<_> = observations
+            .iter()
+            .map(|seen| {
+                let resets_at = seen.resets_at.map(Timestamp::as_millis);
+                (seen.at.as_millis(), &seen.window, seen.used, resets_at, &seen.session)
+            })
+            .collect();
+        let rows = serde_json::to_string(&rows).map_err(|error| Error::unwritable("observations", &error))?;
+        let mut conn = self.db.writer().await?;
+        let written = sqlx::query!(
+            "INSERT INTO observation (observed_at, window, used, resets_at, session)
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1) WHERE true
+             ON CONFLICT DO NOTHING",
+            rows
+        )
+        .execute(&mut conn)
+        .await;
+        written.map(drop).map_err(|error| self.db.error(&error))
+    }
+
+    /// Those from `from` on, in their order.
+    pub async fn observations(&self, from: Timestamp) -> Result<Vec<Observation>, Error> {
+        let from = from.as_millis();
+        let rows = sqlx::query!("SELECT * FROM observation WHERE observed_at >= ?1 ORDER BY observed_at, window", from)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| self.db.error(&error))?;
+        let seen = rows.into_iter().map(|row| Observation {
+            at: Timestamp::from_millis(row.observed_at),
+            window: row.window,
+            used: u32::try_from(row.used).unwrap_or(u32::MAX),
+            resets_at: row.resets_at.map(Timestamp::from_millis),
+            session: row.session,
+        });
+        Ok(seen.collect())
+    }
+}

@@ -1,0 +1,292 @@
+//! What one line or event tells of a call, and what several of them tell together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::call::{Attribution, CacheUse, Call, CallId, Class, Entry, Outcome, Source};
+use domain::time::Timestamp;
+use domain::usage::{Tokens, Usage};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Terms;
+use crate::call::EntryRow;
+
+/// Who calls, where the calls are Claude Code's own.
+const CLIENT: &str = "claude-code";
+
+/// One telling of a call.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Told {
+    pub(crate) key: Key,
+    pub(crate) facts: Facts,
+}
+
+/// By what two tellings are known to be of the same call.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Key {
+    pub(crate) message_id: String,
+    pub(crate) request_id: String,
+    pub(crate) source: Source,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    pub(crate) first_at: i64,
+    pub(crate) said: Said,
+    pub(crate) origin: Origin,
+}
+
+/// What was used, as the telling that knows most has it. The order is that of knowing more.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(crate) struct Said {
+    /// Answers grow: of two chunks the one with more output is the later.
+    pub(crate) output: u64,
+    pub(crate) prompt: u64,
+    pub(crate) input: u64,
+    pub(crate) write_5m: u64,
+    pub(crate) write_1h: u64,
+    pub(crate) read: u64,
+    pub(crate) searches: u64,
+    pub(crate) batch: bool,
+    pub(crate) fast: bool,
+    pub(crate) us: bool,
+    /// `false` where cache writes are known as one number only.
+    pub(crate) split: bool,
+    pub(crate) at: i64,
+    pub(crate) model: String,
+}
+
+/// Where it was told. The order is that of preference: the call's own line before its copies, a session before its
+/// subagents, then by path.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) sidechain: bool,
+    pub(crate) subagent: bool,
+    pub(crate) file: String,
+    pub(crate) session: String,
+    pub(crate) agent: String,
+    pub(crate) cwd: String,
+    pub(crate) branch: String,
+    pub(crate) user_agent: String,
+}
+
+/// What rules of attribution may look at; '' where it isn't known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Circumstances<'a> {
+    pub cwd: &'a str,
+    pub branch: &'a str,
+    pub user_agent: &'a str,
+    pub session: &'a str,
+}
+
+/// An event of Claude Code's telemetry, as far as the ledger wants it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Event {
+    pub request_id: String,
+    /// When it ended, and how long it took.
+    pub at: Timestamp,
+    pub took: Duration,
+    pub model: String,
+    pub input: u64,
+    pub output: u64,
+    pub cache_read: u64,
+    /// The event doesn't tell for how long.
+    pub cache_write: u64,
+    pub fast: bool,
+    pub session: String,
+    pub agent: String,
+    pub user_agent: String,
+}
+
+impl Told {
+    /// `None` where it has no request id: nothing would tell it from the log's line of the same call.
+    pub fn of_event(event: Event) -> Option<Told> {
+        if event.request_id.is_empty() {
+            return None;
+        }
+        let Event { request_id, at, took, model, input, output, cache_read, cache_write, .. } = event;
+        let Event { fast, session, agent, user_agent, .. } = event;
+        let tokens = Tokens { input, cache_write_5m: cache_write, cache_write_1h: 0, cache_read, output };
+        let usage = Usage { tokens, fast, ..Usage::default() };
+        let said = Said { split: cache_write == 0, ..Said::of(&usage, at, model) };
+        let origin = Origin { session, agent, user_agent, ..Origin::default() };
+        let key = Key { message_id: String::new(), request_id, source: Source::Otel };
+        Some(Told { key, facts: Facts { first_at: at.before(took).as_millis().max(0), said, origin } })
+    }
+}
+
+impl Facts {
+    pub(crate) fn merge(&mut self, other: Facts) {
+        self.first_at = self.first_at.min(other.first_at);
+        if other.said > self.said {
+            self.said = other.said;
+        }
+        if other.origin < self.origin {
+            self.origin = other.origin;
+        }
+    }
+}
+
+impl Said {
+    pub(crate) fn of(usage: &Usage, at: Timestamp, model: String) -> Said {
+        let Usage { tokens, web_searches, batch, fast, us_only } = *usage;
+        Said {
+            output: tokens.output,
+            prompt: tokens.prompt(),
+            input: tokens.input,
+            write_5m: tokens.cache_write_5m,
+            write_1h: tokens.cache_write_1h,
+            read: tokens.cache_read,
+            searches: web_searches,
+            batch,
+            fast,
+            us: us_only,
+            split: true,
+            at: at.as_millis(),
+            model,
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            tokens: Tokens {
+                input: self.input,
+                cache_write_5m: self.write_5m,
+                cache_write_1h: self.write_1h,
+                cache_read: self.read,
+                output: self.output,
+            },
+            web_searches: self.searches,
+            batch: self.batch,
+            fast: self.fast,
+            us_only: self.us,
+        }
+    }
+
+    /// Telemetry tells neither how long a cache was written for nor searches nor the place: a log of the same call does.
+    fn completed(&self, by: &Said) -> Said {
+        let mut said = self.clone();
+        if !said.split && by.split && by.write_5m.checked_add(by.write_1h) == Some(said.write_5m) {
+            (said.write_5m, said.write_1h, said.split) = (by.write_5m, by.write_1h, true);
+        }
+        said.searches = said.searches.max(by.searches);
+        said.us |= by.us;
+        said.batch |= by.batch;
+        said
+    }
+}
+
+/// What stands in the ledger for a call: everything an entry is made of but its id.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Standing<'a> {
+    #[serde(skip)]
+    pub(crate) key: &'a Key,
+    source: &'static str,
+    first_at: i64,
+    said: Said,
+    origin: &'a Origin,
+    cwd: &'a str,
+    branch: &'a str,
+    project: Option<Arc<str>>,
+}
+
+impl<'a> Standing<'a> {
+    /// `by` is what a lesser source tells of the same call.
+    pub(crate) fn of(key: &'a Key, facts: &'a Facts, by: Option<&'a Facts>, terms: &Terms) -> Standing<'a> {
+        let by_origin = by.map_or(&facts.origin, |by| &by.origin);
+        let or = |own: &'a str, other: &'a str| if own.is_empty() { other } else { own };
+        let (cwd, branch) = (or(&facts.origin.cwd, &by_origin.cwd), or(&facts.origin.branch, &by_origin.branch));
+        let circumstances =
+            Circumstances { cwd, branch, user_agent: &facts.origin.user_agent, session: &facts.origin.session };
+        Standing {
+            key,
+            source: key.source.name(),
+            first_at: by.map_or(facts.first_at, |by| facts.first_at.min(by.first_at)),
+            said: by.map_or_else(|| facts.said.clone(), |by| facts.said.completed(&by.said)),
+            origin: &facts.origin,
+            cwd,
+            branch,
+            project: (terms.project_of)(&circumstances).or_else(|| folder_name(cwd)),
+        }
+    }
+
+    /// Tells one standing from another.
+    pub(crate) fn hash(&self) -> [u8; 16] {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        let hash: [u8; 32] = Sha256::digest(json).into();
+        std::array::from_fn(|i| hash[i])
+    }
+
+    pub(crate) fn row(&self, hash: [u8; 16], revision: i64, terms: &Terms) -> EntryRow {
+        let entry = self.entry(hash, revision, terms);
+        EntryRow { request_id: self.key.request_id.clone(), ..EntryRow::of(&entry) }
+    }
+
+    fn entry(&self, hash: [u8; 16], revision: i64, terms: &Terms) -> Entry {
+        let started_at = Timestamp::from_millis(self.first_at);
+        let ended_at = Timestamp::from_millis(self.said.at.max(self.first_at));
+        let usage = self.said.usage();
+        let charge = terms.catalog.charge(&self.said.model, &usage, started_at);
+        let call = Call {
+            id: self.call_id(hash, revision, started_at),
+            started_at,
+            class: Class::Normal,
+            who: self.attribution(),
+            model: self.said.model.as_str().into(),
+            max_tokens: None,
+            stream: true,
+            body_bytes: 0,
+        };
+        Entry {
+            call,
+            ended_at,
+            attempts: vec![],
+            status: 200,
+            outcome: Outcome::Completed,
+            usage,
+            cost: charge.cost,
+            price_id: charge.price_id,
+            estimated: !self.said.split,
+            source: self.key.source,
+            waited_ms: 0,
+            first_byte_ms: None,
+            total_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
+            cache: CacheUse::Off,
+            error: None,
+        }
+    }
+
+    /// The same telling gives the same id, on every machine.
+    fn call_id(&self, hash: [u8; 16], revision: i64, started_at: Timestamp) -> CallId {
+        let id = Sha256::new()
+            .chain_update(self.key.message_id.as_bytes())
+            .chain_update([0])
+            .chain_update(self.key.request_id.as_bytes())
+            .chain_update([0])
+            .chain_update(hash)
+            .chain_update(revision.to_le_bytes())
+            .finalize();
+        let bytes: [u8; 16] = std::array::from_fn(|i| id[i]);
+        CallId::new(started_at, u128::from_le_bytes(bytes))
+    }
+
+    fn attribution(&self) -> Attribution {
+        let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
+        let branch = some(self.branch).map(|branch| (Arc::from("branch"), branch));
+        Attribution {
+            client: CLIENT.into(),
+            person: None,
+            project: self.project.clone(),
+            tenant: None,
+            session: some(&self.origin.session),
+            agent: some(&self.origin.agent),
+            tags: branch.into_iter().collect(),
+        }
+    }
+}
+
+/// The last part of a path, as either system writes it.
+fn folder_name(cwd: &str) -> Option<Arc<str>> {
+    cwd.rsplit(['/', '\\']).find(|part| !part.is_empty()).map(Arc::from)
+}

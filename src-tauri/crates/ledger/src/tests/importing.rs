@@ -1,0 +1,440 @@
+//! Logs and events, in any order, as often as one likes: each call counts once.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Event, ImportReport, Terms, Told};
+
+fn terms() -> Terms {
+    Terms { catalog: Arc::new(catalog()), project_of: Arc::new(|_| None) }
+}
+
+async fn import(ledger: &Ledger, path: &Path) -> ImportReport {
+    let paths = [path.to_owned()];
+    ledger.import_claude_code(&paths, &terms(), at("2026-11-25T00:00:00Z"), |_| {}).await.expect("imported")
+}
+
+async fn totals(ledger: &Ledger) -> Totals {
+    let (from, to) = (at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
+    let report = ledger.usage(&By::Model, from, to, Calendar::UTC).await.expect("a report");
+    assert_eq!(ledger.verify(Vec::new).await, Ok(vec![]));
+    report.total
+}
+
+/// A line as Claude Code writes it.
+fn line(message: &str, request: &str, output: u64, sidechain: bool) -> Value {
+    json!({
+        "type": "assistant", "uuid": format!("u-{message}-{request}-{output}-{sidechain}"), "sessionId": "s-1",
+        "requestId": request, "timestamp": "2026-11-24T10:00:00.000Z", "version": "2.1.97", "cwd": "/home/u/shop",
+        "gitBranch": "feat/x", "isSidechain": sidechain,
+        "message": {"id": message, "role": "assistant", "model": MODEL, "stop_reason": null, "usage": {
+            "input_tokens": 3, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 500,
+            "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
+            "output_tokens": output, "service_tier": "standard", "speed": "standard", "inference_geo": "global"}}
+    })
+}
+
+fn log(lines: &[Value]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+struct Tree(tempfile::TempDir);
+
+impl Tree {
+    fn new() -> Tree {
+        Tree(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn write(&self, path: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join("projects").join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, text).expect("written");
+        path
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+async fn empty() -> (tempfile::TempDir, Ledger) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let ledger = open(dir.path()).await.0;
+    (dir, ledger)
+}
+
+#[tokio::test]
+async fn a_logged_call_is_an_entry_with_all_that_the_line_tells() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    tree.write("p/s-1/subagents/agent-a1b2.jsonl", log(&[line("m", "req_1", 7, true)]));
+    let report = import(&ledger, tree.path()).await;
+    assert_eq!((report.files, report.entered.calls, report.named.len()), (1, 1, 0));
+    let entry = ledger.calls(&Filter::default(), 9).await.expect("calls").pop().expect("one");
+    let who = &entry.call.who;
+    assert_eq!((&*who.client, who.project.as_deref()), ("claude-code", Some("shop")));
+    assert_eq!((who.session.as_deref(), who.agent.as_deref()), (Some("s-1"), Some("a1b2")));
+    assert_eq!(who.tags, [("branch".into(), "feat/x".into())]);
+    assert_eq!((entry.source, entry.estimated, entry.cost), (Source::Log, false, Some(Usd::from_nanos(3 + 7 * 5))));
+    let tokens = Tokens { input: 3, cache_write_5m: 10, cache_write_1h: 20, cache_read: 500, output: 7 };
+    assert_eq!(entry.usage, Usage { tokens, ..Usage::default() });
+}
+
+#[tokio::test]
+async fn of_chunks_that_grow_the_last_counts_even_when_it_comes_with_the_next_import() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let chunks = [line("m", "r", 1, false), line("m", "r", 40, false), line("m", "r", 90, false)];
+    let path = tree.write("p/s.jsonl", log(&chunks[..2]));
+    import(&ledger, tree.path()).await;
+    assert_eq!(totals(&ledger).await.tokens.output, 40);
+    fs::write(&path, log(&chunks)).expect("written");
+    let report = import(&ledger, tree.path()).await;
+    assert_eq!((report.lines, report.entered.revised), (1, 1), "only what is new is read");
+    let totals = totals(&ledger).await;
+    assert_eq!((totals.calls, totals.tokens.output), (1, 90));
+    assert_eq!(ledger.calls(&Filter::default(), 9).await.expect("calls").len(), 1, "the smaller one is not shown");
+}
+
+#[tokio::test]
+async fn a_sidechain_s_replay_gives_way_to_the_message_itself() {
+    for order in [[0, 1], [1, 0]] {
+        let (_dir, ledger) = empty().await;
+        let tree = Tree::new();
+        let lines = [line("m", "req_new", 90, true), line("m", "req_own", 80, false)];
+        for which in order {
+            tree.write(&format!("p/{which}.jsonl"), log(&lines[which..=which]));
+            import(&ledger, tree.path()).await;
+        }
+        let totals = totals(&ledger).await;
+        assert_eq!((totals.calls, totals.tokens.output), (1, 80), "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn lines_without_ids_are_calls_of_their_own_and_their_copies_are_not() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let mut lines = [line("", "", 5, false), line("", "", 6, false)];
+    for line in &mut lines {
+        line["requestId"] = Value::Null;
+        line["message"]["id"] = Value::Null;
+    }
+    tree.write("p/a.jsonl", log(&lines));
+    tree.write("p/fork.jsonl", log(&lines));
+    import(&ledger, tree.path()).await;
+    assert_eq!(totals(&ledger).await.calls, 2);
+}
+
+fn through_gateway(request: &str) -> Entry {
+    let mut entry = entry(call(1, at("2026-11-24T10:00:00Z")));
+    entry.attempts[0].request_id = Some(request.into());
+    entry
+}
+
+fn event(request: &str, output: u64) -> Told {
+    let at = at("2026-11-24T10:00:01Z");
+    let event = Event {
+        request_id: request.into(),
+        at,
+        model: MODEL.into(),
+        input: 3,
+        output,
+        cache_read: 500,
+        cache_write: 30,
+        ..Event::default()
+    };
+    Told::of_event(event).expect("an id")
+}
+
+#[tokio::test]
+async fn what_went_through_the_gateway_is_not_counted_again_whichever_comes_first() {
+    for is_gateway_first in [true, false] {
+        let (_dir, ledger) = empty().await;
+        let tree = Tree::new();
+        tree.write("p/s.jsonl", log(&[line("m", "req_1", 7, false), line("m", "req_copy", 7, true)]));
+        if is_gateway_first {
+            settle(&ledger, &through_gateway("req_1")).await;
+        }
+        import(&ledger, tree.path()).await;
+        ledger.tell(vec![event("req_1", 7)], &terms()).await.expect("told");
+        if !is_gateway_first {
+            assert_eq!(totals(&ledger).await.tokens.output, 7);
+            settle(&ledger, &through_gateway("req_1")).await;
+        }
+        let totals = totals(&ledger).await;
+        assert_eq!((totals.calls, totals.tokens.output), (1, 20), "gateway first: {is_gateway_first}");
+        let calls = ledger.calls(&Filter::default(), 9).await.expect("calls");
+        assert_eq!(calls.iter().map(|entry| entry.source).collect::<Vec<_>>(), [Source::Gateway]);
+    }
+}
+
+#[tokio::test]
+async fn an_event_stands_before_a_log_and_takes_from_it_what_it_does_not_know() {
+    for is_log_first in [true, false] {
+        let (_dir, ledger) = empty().await;
+        let tree = Tree::new();
+        tree.write("p/s.jsonl", log(&[line("m", "req_1", 7, false)]));
+        if is_log_first {
+            import(&ledger, tree.path()).await;
+        }
+        ledger.tell(vec![event("req_1", 8)], &terms()).await.expect("told");
+        if !is_log_first {
+            assert!(ledger.calls(&Filter::default(), 9).await.expect("calls")[0].estimated);
+            import(&ledger, tree.path()).await;
+        }
+        assert_eq!(totals(&ledger).await.calls, 1);
+        let entry = ledger.calls(&Filter::default(), 9).await.expect("calls").remove(0);
+        assert_eq!((entry.source, entry.estimated, entry.usage.tokens.output), (Source::Otel, false, 8));
+        assert_eq!((entry.usage.tokens.cache_write_5m, entry.usage.tokens.cache_write_1h), (10, 20));
+        assert_eq!(entry.call.who.project.as_deref(), Some("shop"));
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_counted_named_and_passed_over() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let good = log(&[line("m", "r", 7, false)]);
+    let mut text = Vec::new();
+    text.extend_from_slice(b"{\"usage\": \xff\xfe}\nnot json \"usage\"\n");
+    text.extend_from_slice(
+        br#"{"timestamp":"2026-11-24T10:00:00Z","message":{"model":"m","usage":{"output_tokens":-5}}}"#,
+    );
+    text.push(b'\n');
+    text.extend_from_slice(
+        br#"{"timestamp":"2026-11-24T10:00:00Z","message":{"model":"m","usage":{"output_tokens":99999999999999}}}"#,
+    );
+    text.push(b'\n');
+    text.extend_from_slice(
+        br#"{"timestamp":"2027-11-24T10:00:00Z","message":{"model":"m","usage":{"output_tokens":5}}}"#,
+    );
+    text.push(b'\n');
+    text.extend_from_slice(format!("{{\"usage\":{}\n", "[".repeat(200_000)).as_bytes());
+    text.extend_from_slice(good.as_bytes());
+    text.extend_from_slice(br#"{"timestamp":"2026-11-24T10:00:00Z","message":{"usage":{"outp"#);
+    tree.write("p/bad.jsonl", text);
+    let report = import(&ledger, tree.path()).await;
+    let skipped = report.skipped;
+    assert_eq!((skipped.unreadable, skipped.from_the_future, skipped.torn), (5, 1, 1), "{:#?}", report.named);
+    assert!(report.named.iter().all(|named| named.contains("bad.jsonl: the line at byte")), "{:#?}", report.named);
+    assert_eq!(totals(&ledger).await.tokens.output, 7);
+}
+
+#[tokio::test]
+async fn a_line_that_is_too_long_is_passed_over_without_being_held() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let good = log(&[line("m", "r", 7, false)]);
+    let long = format!("{{\"usage\":\"{}\"}}\n", "x".repeat(17 << 20));
+    tree.write("p/long.jsonl", format!("{long}{good}{long}"));
+    let report = import(&ledger, tree.path()).await;
+    assert_eq!((report.skipped.too_long, report.entered.calls), (2, 1));
+}
+
+#[tokio::test]
+async fn a_log_that_was_replaced_is_read_anew_and_one_cut_short_counts_nothing_twice() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let path = tree.write("p/s.jsonl", log(&[line("m1", "r1", 1, false), line("m2", "r2", 2, false)]));
+    import(&ledger, tree.path()).await;
+    fs::write(&path, log(&[line("m3", "r3", 4, false), line("m4", "r4", 8, false), line("m5", "r5", 16, false)]))
+        .expect("written");
+    import(&ledger, tree.path()).await;
+    assert_eq!(totals(&ledger).await.tokens.output, 31);
+    fs::write(&path, log(&[line("m1", "r1", 1, false)])).expect("written");
+    import(&ledger, tree.path()).await;
+    assert_eq!(totals(&ledger).await.tokens.output, 31);
+}
+
+#[tokio::test]
+async fn a_last_line_without_its_end_is_read_again_when_it_has_one() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let whole = log(&[line("m1", "r1", 1, false), line("m2", "r2", 2, false)]);
+    let path = tree.write("p/s.jsonl", &whole[..whole.len() - 30]);
+    let report = import(&ledger, tree.path()).await;
+    assert_eq!((report.skipped.torn, report.entered.calls), (1, 1));
+    fs::write(&path, &whole).expect("written");
+    assert_eq!(import(&ledger, tree.path()).await.entered.calls, 1);
+    assert_eq!(totals(&ledger).await.tokens.output, 3);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn no_link_leads_out_of_the_tree() {
+    let (_dir, ledger) = empty().await;
+    let (tree, outside) = (Tree::new(), Tree::new());
+    let path = outside.write("p/s.jsonl", log(&[line("m1", "r1", 1, false)]));
+    tree.write("p/own.jsonl", log(&[line("m2", "r2", 2, false)]));
+    std::os::unix::fs::symlink(path, tree.path().join("projects/p/linked.jsonl")).expect("linked");
+    std::os::unix::fs::symlink(outside.path(), tree.path().join("projects/all")).expect("linked");
+    let report = import(&ledger, tree.path()).await;
+    assert_eq!((report.skipped.links, report.entered.calls), (2, 1));
+}
+
+#[tokio::test]
+async fn an_import_that_is_given_up_goes_on_where_it_was() {
+    let (dir, ledger) = empty().await;
+    let tree = Tree::new();
+    for file in 0..3 {
+        let lines = (0..3_000).map(|n| line(&format!("m{file}-{n}"), &format!("r{file}-{n}"), 1, false));
+        tree.write(&format!("p/{file}.jsonl"), log(&lines.collect::<Vec<_>>()));
+    }
+    let paths = [tree.path().to_owned()];
+    let (first, terms) = (tokio::sync::Notify::new(), terms());
+    let whole = ledger.import_claude_code(&paths, &terms, noon(), |_| first.notify_one());
+    tokio::select! {
+        _ = whole => {}
+        () = first.notified() => {}
+    }
+    let begun = totals(&ledger).await.calls;
+    assert!(begun > 0 && begun < 9_000, "{begun}");
+    ledger.close().await.expect("closed");
+    drop(ledger);
+    let ledger = open(dir.path()).await.0;
+    let report = import(&ledger, tree.path()).await;
+    assert!(report.lines <= 9_000 - begun, "{} lines again, after {begun} calls", report.lines);
+    assert_eq!(totals(&ledger).await.calls, 9_000);
+}
+
+/// A second counter, slow and plain: all lines in memory, then the rules one after the other.
+fn counted_plainly(logs: &[Vec<Value>], events: &[(String, u64)], gateway: &BTreeSet<String>) -> (u64, u64) {
+    let mut pairs: BTreeMap<(String, String), (bool, u64)> = BTreeMap::new();
+    for line in logs.iter().flatten() {
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let pair = (text(&line["message"]["id"]), text(&line["requestId"]));
+        let (output, is_side) = (&line["message"]["usage"]["output_tokens"], &line["isSidechain"]);
+        let known = pairs.entry(pair).or_insert((true, 0));
+        known.0 &= is_side.as_bool().expect("yes or no");
+        known.1 = known.1.max(output.as_u64().expect("a number"));
+    }
+    let mut told: BTreeMap<String, u64> = BTreeMap::new();
+    for (request, output) in events {
+        let known = told.entry(request.clone()).or_default();
+        *known = (*known).max(*output);
+    }
+    let (mut calls, mut output) = (gateway.len() as u64, gateway.len() as u64 * 20);
+    for (_, tokens) in told.iter().filter(|(request, _)| !gateway.contains(*request)) {
+        (calls, output) = (calls + 1, output + tokens);
+    }
+    let messages: BTreeSet<String> = pairs.keys().map(|(message, _)| message.clone()).collect();
+    for message in messages {
+        let copies: Vec<_> = pairs.iter().filter(|((of, _), _)| *of == message).collect();
+        let is_known = |request: &String| gateway.contains(request) || told.contains_key(request);
+        let own: Vec<_> = copies.iter().filter(|(_, (is_side, _))| !is_side).collect();
+        let known = copies.iter().any(|((_, request), _)| is_known(request));
+        let counting: Vec<u64> = match own.as_slice() {
+            [] if known => vec![],
+            // Which of several copies stands is a matter of paths: here all have the same count.
+            [] => copies.iter().map(|(_, (_, tokens))| *tokens).take(1).collect(),
+            own => own.iter().filter(|((_, request), _)| !is_known(request)).map(|(_, (_, tokens))| *tokens).collect(),
+        };
+        calls += counting.len() as u64;
+        output += counting.iter().sum::<u64>();
+    }
+    (calls, output)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Lines of a log, torn at its end or not, imported or not yet.
+    Log(u8, Vec<Value>, bool, bool),
+    Event(String, u64),
+    Gateway(String),
+    Restart,
+}
+
+fn lines() -> impl Strategy<Value = Vec<Value>> {
+    // Few ids, so that they meet; a sidechain's chunks all have the same count.
+    let line = (0..4_u8, 0..5_u8, 1..50_u64, any::<bool>()).prop_map(|(message, request, output, sidechain)| {
+        let output = if sidechain { 7 } else { output };
+        line(&format!("msg_{message}"), &format!("req_{request}"), output, sidechain)
+    });
+    proptest::collection::vec(line, 1..6)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..4_u8, lines(), any::<bool>(), any::<bool>()).prop_map(|(file, lines, torn, now)| Step::Log(file, lines, torn, now)),
+        2 => (0..5_u8, 1..50_u64).prop_map(|(request, output)| Step::Event(format!("req_{request}"), output)),
+        1 => (0..5_u8).prop_map(|request| Step::Gateway(format!("req_{request}"))),
+        1 => Just(Step::Restart),
+    ]
+}
+
+async fn play(steps: &[Step]) -> (u64, u64) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut ledger, tree) = (open(dir.path()).await.0, Tree::new());
+    let mut texts: BTreeMap<u8, String> = BTreeMap::new();
+    for step in steps {
+        match step {
+            Step::Log(file, lines, is_torn, is_now) => {
+                let text = texts.entry(*file).or_default();
+                text.push_str(&log(lines));
+                let path = format!("p/{}{file}.jsonl", if file % 2 == 0 { "s" } else { "subagents/agent-" });
+                let end = text.len() - if *is_torn { 40 } else { 0 };
+                tree.write(&path, &text[..end]);
+                if *is_now {
+                    import(&ledger, tree.path()).await;
+                }
+                tree.write(&path, &text);
+            }
+            Step::Event(request, output) => {
+                let told = vec![event(request, *output), event(request, *output)];
+                ledger.tell(told, &terms()).await.expect("told");
+            }
+            Step::Gateway(request) => {
+                let mut entry = through_gateway(request);
+                // Sent once: the same request is the same call.
+                let number = request.bytes().map(u128::from).sum();
+                entry.call.id = CallId::new(entry.call.started_at, number);
+                settle(&ledger, &entry).await;
+            }
+            Step::Restart => {
+                ledger.close().await.expect("closed");
+                drop(ledger);
+                ledger = open(dir.path()).await.0;
+            }
+        }
+    }
+    import(&ledger, tree.path()).await;
+    import(&ledger, tree.path()).await;
+    let totals = totals(&ledger).await;
+    (totals.calls, totals.tokens.output)
+}
+
+fn plainly(steps: &[Step]) -> (u64, u64) {
+    let (mut logs, mut events, mut gateway) = (vec![], vec![], BTreeSet::new());
+    for step in steps {
+        match step {
+            Step::Log(_, lines, _, _) => logs.push(lines.clone()),
+            Step::Event(request, output) => events.push((request.clone(), *output)),
+            Step::Gateway(request) => drop(gateway.insert(request.clone())),
+            Step::Restart => {}
+        }
+    }
+    counted_plainly(&logs, &events, &gateway)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_shuffled_torn_and_repeated_the_totals_are_those_of_a_plain_count(
+        (steps, shuffled) in proptest::collection::vec(step(), 1..12).prop_flat_map(|steps| {
+            let repeated: Vec<Step> = steps.iter().chain(steps.iter().take(3)).cloned().collect();
+            (Just(steps), Just(repeated).prop_shuffle())
+        })
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let expected = plainly(&steps);
+        prop_assert_eq!(runtime.block_on(play(&steps)), expected);
+        prop_assert_eq!(runtime.block_on(play(&shuffled)), expected);
+    }
+}
