@@ -117,7 +117,7 @@ impl Ledger {
     /// Many rows in no order: it keeps more pages at hand than a gateway that idles may, and brings them home less often.
     async fn importer(&self) -> Result<SqliteConnection, Error> {
         let mut conn = self.db.writer().await?;
-        for pragma in ["PRAGMA cache_size = -24576", "PRAGMA wal_autocheckpoint = 8192"] {
+        for pragma in ["PRAGMA cache_size = -16384", "PRAGMA wal_autocheckpoint = 8192"] {
             sqlx::query(pragma).execute(&mut conn).await.map_err(|error| fail(&self.db, &error))?;
         }
         Ok(conn)

@@ -21,7 +21,7 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// What a page holds before the database takes it.
-const PAGE_TOLD: usize = 8_000;
+const PAGE_TOLD: usize = 4_000;
 const PAGE_BYTES: u64 = 64 << 20;
 
 /// Clocks differ; what is further ahead has not happened.
