@@ -14,7 +14,6 @@ CREATE TABLE told (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX told_by_request ON told (request_id) WHERE request_id <> '';
-CREATE INDEX told_by_call ON told (call_id) WHERE call_id <> '';
 
 -- Entries that another one has taken the place of: they stay, and count nowhere.
 CREATE TABLE superseded (

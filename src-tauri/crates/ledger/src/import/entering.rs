@@ -339,13 +339,15 @@ pub(super) async fn log_files(db: &Db, conn: &mut SqliteConnection) -> Result<Ha
 pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sqlx::Result<()> {
     let gone = sqlx::query!(
         r#"WITH same AS (
-             SELECT message_id, told.request_id, told.call_id, value ->> '$.entry.call_id' AS by_call
+             SELECT told.*, value ->> '$.entry.call_id' AS by_call
              FROM jsonb_each(?1) JOIN told ON told.request_id = value ->> '$.entry.request_id'
              WHERE told.request_id <> '' AND value ->> '$.entry.source' = 'gateway')
-         SELECT call_id AS "call_id!: String", by_call AS "by_call!: String" FROM same WHERE call_id <> ''
+         SELECT message_id AS "message_id!: String", request_id AS "request_id!: String", source AS "source!: String",
+             call_id AS "call_id!: String", by_call AS "by_call!: String" FROM same WHERE call_id <> ''
          UNION
-         SELECT told.call_id, by_call FROM same JOIN told USING (message_id)
-         WHERE message_id <> '' AND told.call_id <> ''
+         SELECT told.message_id, told.request_id, told.source, told.call_id, by_call
+         FROM same JOIN told ON told.message_id = same.message_id
+         WHERE told.message_id <> '' AND told.call_id <> ''
              AND (told.request_id = '' OR told.facts ->> '$.origin.sidechain')"#,
         settled
     )
@@ -354,14 +356,15 @@ pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sql
     if gone.is_empty() {
         return Ok(());
     }
-    let gone: Vec<(String, String)> = gone.into_iter().map(|row| (row.call_id, row.by_call)).collect();
-    supersede(conn, &gone).await?;
-    let messages = json(&gone)?;
+    let keys: Vec<_> = gone.iter().map(|row| (&row.message_id, &row.request_id, &row.source)).collect();
+    let keys = json(&keys)?;
     sqlx::query!(
-        "UPDATE told SET call_id = '' WHERE call_id <> '' AND call_id IN (SELECT value ->> 0 FROM json_each(?1))",
-        messages
+        "UPDATE told SET call_id = '' FROM json_each(?1) AS gone
+         WHERE message_id = gone.value ->> 0 AND request_id = gone.value ->> 1 AND source = gone.value ->> 2",
+        keys
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    let gone: Vec<(String, String)> = gone.into_iter().map(|row| (row.call_id, row.by_call)).collect();
+    supersede(conn, &gone).await
 }
