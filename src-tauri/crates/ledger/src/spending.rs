@@ -217,6 +217,8 @@ impl Ledger {
     ) -> Result<Vec<EntryRow>, Error> {
         let (from, to, client) = filter.bounds();
         let (after_time, after_seq) = after;
+        // The index is entered where the last answer ended, not where the first began.
+        let from = from.max(after_time);
         let rows = sqlx::query_as!(
             EntryRow,
             "SELECT * FROM entry WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
