@@ -1,9 +1,10 @@
 //! The table of figures: the direct path, nginx and Tidegate in one run, in turns of about a second.
 //!
 //! One load generator drives them all, so that what it costs itself falls out of every difference.
-//! Usage: bench [--short] [--rounds N]
+//! Usage: bench [--short] [--rounds N] [--ledger [CALLS]]
 
 mod admission;
+mod ledger;
 mod load;
 mod overload;
 mod stats;
@@ -26,6 +27,9 @@ struct Plan {
     big_calls: usize,
     /// Of overload; it takes three times as long until all are answered.
     overload_seconds: u32,
+    /// In the ledger that is asked.
+    ledger_calls: u64,
+    only_ledger: bool,
 }
 
 impl Plan {
@@ -36,6 +40,8 @@ impl Plan {
         stream_tokens: 600,
         big_calls: 20,
         overload_seconds: 20,
+        ledger_calls: 10_000_000,
+        only_ledger: false,
     };
     const SHORT: Plan = Plan {
         rounds: 1,
@@ -44,6 +50,8 @@ impl Plan {
         stream_tokens: 50,
         big_calls: 2,
         overload_seconds: 1,
+        ledger_calls: 20_000,
+        only_ledger: false,
     };
 
     fn from_args() -> anyhow::Result<Plan> {
@@ -51,6 +59,10 @@ impl Plan {
         let mut plan = if args.iter().any(|arg| arg == "--short") { Plan::SHORT } else { Plan::FULL };
         if let Some(at) = args.iter().position(|arg| arg == "--rounds") {
             plan.rounds = args.get(at + 1).and_then(|n| n.parse().ok()).context("--rounds wants a number")?;
+        }
+        if let Some(at) = args.iter().position(|arg| arg == "--ledger") {
+            plan.only_ledger = true;
+            plan.ledger_calls = args.get(at + 1).and_then(|n| n.parse().ok()).unwrap_or(plan.ledger_calls);
         }
         Ok(plan)
     }
@@ -66,6 +78,11 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(plan: &Plan) -> anyhow::Result<()> {
     let mut figures = Figures::default();
+    if plan.only_ledger {
+        figures.ledger = Some(of_ledger(plan)?);
+        table::print_ledger(&figures);
+        return Ok(());
+    }
     let mut bed = Bed::start(Pace::AtOnce, &Kind::ALL)?;
     figures.start(&bed);
     idle(&mut figures, &bed).await?;
@@ -75,8 +92,19 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
     streams(plan, &mut figures).await?;
     figures.overload = Some(overload::run(plan.overload_seconds).await?);
     figures.decisions = admission::WAITING.map(|waiting| (waiting, admission::one_decision(waiting))).to_vec();
+    figures.ledger = Some(of_ledger(plan)?);
     table::print(&figures);
     Ok(())
+}
+
+/// On threads of its own, as it runs in the gateway.
+fn of_ledger(plan: &Plan) -> anyhow::Result<ledger::LedgerFigures> {
+    let (calls, turn) = (plan.ledger_calls, plan.turn * 5);
+    let measured = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        runtime.block_on(ledger::run(calls, turn))
+    });
+    measured.join().map_err(|_| anyhow::anyhow!("the ledger's figures broke off"))?
 }
 
 /// One call each, then how much memory is held a moment later.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::ledger::LedgerFigures;
 use crate::overload::Overload;
 use crate::targets::{Bed, Kind, say};
 
@@ -94,6 +95,7 @@ pub(crate) struct Figures {
     /// One admission decision while so many calls wait.
     pub(crate) decisions: Vec<(usize, Duration)>,
     pub(crate) overload: Option<Overload>,
+    pub(crate) ledger: Option<LedgerFigures>,
 }
 
 impl Figures {
@@ -136,6 +138,28 @@ pub(crate) fn print(figures: &Figures) {
     if let Some(overload) = &figures.overload {
         under_load(overload);
     }
+    print_ledger(figures);
+}
+
+pub(crate) fn print_ledger(figures: &Figures) {
+    let Some(found) = &figures.ledger else { return };
+    say(&format!("\nthe ledger alone; {} calls of a year in the one that is asked", found.calls));
+    let at_least = |name, least: f64, value: f64| {
+        alone(name, &format!("≥ {least}"), &format!("{value:.0} {}", met(value >= least)));
+    };
+    let at_most = |name, most: f64, value: f64| {
+        alone(name, &format!("≤ {most}"), &format!("{value:.1} {}", met(value <= most)));
+    };
+    at_least("settled calls/s, process", 20_000.0, found.settled_in_process);
+    at_least("settled calls/s, power", 10_000.0, found.settled_in_power);
+    at_most("an opening at 200 calls/s, p99, µs", 100.0, found.opening_p99_micros);
+    at_most("opening it, ms", 1_000.0, found.start_ms);
+    at_most("a month by day, by model and by client, ms", 50.0, found.month_ms);
+    match found.csv_ratio {
+        Some(ratio) => at_most("CSV of 1,000,000 calls ÷ the sqlite3 program's", 1.5, ratio),
+        None => say("no sqlite3 here to compare the CSV with"),
+    }
+    at_most("memory that CSV takes more, MiB", 8.0, found.csv_mib);
 }
 
 fn under_load(load: &Overload) {

@@ -21,7 +21,7 @@ type Log = Arc<Mutex<BTreeMap<String, Saw>>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_kill_loses_or_doubles_a_settled_call() {
-    let rounds = std::env::var("TIDEGATE_CRASH_ROUNDS").map_or(40, |text| text.parse().expect("a number of rounds"));
+    let rounds = std::env::var("TIDEGATE_CRASH_ROUNDS").map_or(200, |text| text.parse().expect("a number of rounds"));
     let seed =
         std::env::var("TIDEGATE_CRASH_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a seed"));
     eprintln!("{rounds} rounds, TIDEGATE_CRASH_SEED={seed}");
@@ -38,7 +38,10 @@ async fn no_kill_loses_or_doubles_a_settled_call() {
         for client in clients {
             client.await.expect("no client panics");
         }
-        let books = tokio::task::block_in_place(|| lab.home.books().calls());
+        let books = tokio::task::block_in_place(|| {
+            lab.home.books().verify();
+            lab.home.books().calls()
+        });
         same_story(round, &books, &log.lock().expect("the log"));
     }
     let calls = lab.home.books().calls();
@@ -46,7 +49,6 @@ async fn no_kill_loses_or_doubles_a_settled_call() {
     assert!(calls.len() as u64 >= upstream, "{upstream} calls reached the upstream, {} are in the ledger", calls.len());
     let seen = log.lock().expect("the log").values().filter(|saw| saw.last_event).count();
     assert!(seen > 0 && seen < calls.len(), "the kills hit nothing: {seen} of {} calls ended", calls.len());
-    lab.home.books().verify();
     eprintln!(
         "{} calls, {seen} seen to their end, {} interrupted",
         calls.len(),

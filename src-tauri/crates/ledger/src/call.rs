@@ -26,7 +26,7 @@ const TAGS_MAX: usize = 64;
 pub(crate) struct Unreadable;
 
 /// An entry as it stands in SQLite. Its JSON (with the attempts) is what the chain is made of.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct EntryRow {
     #[serde(skip)]
     pub(crate) seq: i64,

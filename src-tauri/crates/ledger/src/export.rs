@@ -103,15 +103,20 @@ impl Ledger {
     ) -> Result<(), Error> {
         self.flush().await?;
         let mut text = header(columns);
-        let mut after = (i64::MIN, i64::MIN);
-        loop {
-            out.write_all(text.as_bytes()).map_err(|error| Error::unwritable("the export", &error))?;
-            let rows = self.rows_after(filter, after, CHUNK).await?;
-            let Some(last) = rows.last() else { break };
-            after = (last.started_at, last.seq);
-            text.clear();
-            rows.iter().for_each(|row| push_row(&mut text, columns, row));
+        let mut rows = self.rows_after(filter, (i64::MIN, i64::MIN), CHUNK).await?;
+        while let Some((seq, last)) = rows.last() {
+            let next = self.rows_after(filter, (last.started_at, *seq), CHUNK);
+            // SQLite looks for the next ones while these are written.
+            let (next, written) = tokio::join!(next, async {
+                rows.iter().for_each(|(_, row)| push_row(&mut text, columns, row));
+                let written = out.write_all(text.as_bytes());
+                text.clear();
+                written
+            });
+            written.map_err(|error| Error::unwritable("the export", &error))?;
+            rows = next?;
         }
+        out.write_all(text.as_bytes()).map_err(|error| Error::unwritable("the export", &error))?;
         out.flush().map_err(|error| Error::unwritable("the export", &error))
     }
 }
