@@ -158,8 +158,9 @@ impl Machine {
         self.state().files.contains_key(name)
     }
 
+    /// SQLite opens it: the first sync of a WAL or a rollback journal then takes the folder along, that of a database doesn't.
     pub(super) fn make(&self, name: &str) {
-        self.state().files.entry(name.to_owned()).or_default();
+        self.state().files.entry(name.to_owned()).or_default().named = name == "ledger.db";
     }
 
     /// Until the folder is synced the file may be back after a cut.
@@ -222,7 +223,6 @@ impl Machine {
         }
         let Some(file) = state.files.get_mut(name) else { return Ok(()) };
         file.sync();
-        // As SQLite and the journal do it: the first sync of a new file takes its folder along.
         if !mem::replace(&mut file.named, true) {
             state.sync_folder();
         }

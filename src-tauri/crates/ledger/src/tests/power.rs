@@ -156,7 +156,7 @@ impl Story {
             }
         }
         let opened = self.opened.borrow();
-        if let Some(lost) = opened[..promised.opened].iter().find(|number| !found.contains_key(number)) {
+        if let Some(lost) = opened.iter().take(promised.opened).find(|number| !found.contains_key(number)) {
             return Err(format!("call {lost} left before one that was settled, and is lost"));
         }
         let as_settled = |number: u64, found: &Entry| *found == entry(the_call(number));
