@@ -30,6 +30,7 @@ mod export;
 mod import;
 mod journal;
 mod recovery;
+mod rollup;
 mod spending;
 mod verify;
 mod writer;
