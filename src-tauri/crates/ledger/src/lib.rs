@@ -43,6 +43,7 @@ pub use counting::{Sent, Spender, Used};
 pub use dashboard::DashboardRow;
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
+pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 
@@ -121,6 +122,8 @@ pub struct Ledger {
     flushes: mpsc::Sender<Flush>,
     readers: SqlitePool,
     calendar: Calendar,
+    /// Held by who follows the chain and by who cuts it.
+    chain_as_it_is: tokio::sync::Mutex<()>,
     /// The calls that were found open at the start, and what admission had reserved for each.
     interrupted: BTreeMap<CallId, Usage>,
     ends: Mutex<Ends>,
@@ -191,7 +194,16 @@ impl Ledger {
             damaged: None,
         };
         let ends = Ends { writer: Some(tokio::spawn(writer.run())), syncer };
-        Ok(Ledger { readers: db.readers(), db, journal, flushes, calendar, interrupted, ends: Mutex::new(ends) })
+        Ok(Ledger {
+            readers: db.readers(),
+            db,
+            journal,
+            flushes,
+            calendar,
+            chain_as_it_is: Default::default(),
+            interrupted,
+            ends: Mutex::new(ends),
+        })
     }
 
     /// Where more waits for SQLite than should, a new call waits for this before it is opened: at most 5 s.

@@ -27,6 +27,7 @@ mod importing;
 mod machine;
 mod migrations;
 mod power;
+mod retention;
 mod vfs;
 
 const MODEL: &str = "claude-sonnet-4-5";
