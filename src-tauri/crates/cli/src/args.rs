@@ -236,7 +236,7 @@ pub(crate) enum Key {
 
 #[derive(Debug, Args)]
 pub(crate) struct Usage {
-    /// day, hour, model, client, person, project, tenant, session, upstream or tag:KEY
+    /// day, hour, model, client, person, project, tenant, session, account, upstream or tag:KEY
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<String>,
     #[command(flatten)]
