@@ -29,6 +29,7 @@ mod disk;
 mod export;
 mod import;
 mod journal;
+mod like_calls;
 mod recovery;
 mod spending;
 mod verify;
@@ -37,6 +38,7 @@ mod writer;
 pub use counting::{Sent, Spender, Used};
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
+pub use like_calls::LikeCalls;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 
