@@ -11,3 +11,4 @@ mod flow;
 mod guard;
 mod hangup;
 mod queue;
+mod reconcile;

@@ -12,6 +12,7 @@ use crate::clients::{ClientChange, ClientError};
 use crate::folder;
 use crate::import::ImportView;
 use crate::range::range;
+use crate::reconcile::ReconcileView;
 use crate::show;
 use crate::view::{
     CallView, ClientView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView, WhyView,
@@ -47,6 +48,11 @@ pub enum Command {
     Export {
         question: ExportQuestion,
         file: PathBuf,
+    },
+    /// The ledger against the upstreams' own reports; whole days of UTC.
+    Reconcile {
+        from: Option<String>,
+        to: Option<String>,
     },
     Verify,
     Backup {
@@ -126,6 +132,7 @@ pub enum Answer {
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
+    Reconcile(Box<ReconcileView>),
     Import(ImportView),
     /// Of a new client; nobody can show it again.
     Token(String),
@@ -243,6 +250,9 @@ impl App {
                 self.watch_claude_code(&paths, on).await?;
                 Answer::Done
             }
+            Command::Reconcile { from, to } => {
+                Answer::Reconcile(Box::new(self.reconcile(from.as_deref(), to.as_deref()).await?))
+            }
             Command::Verify => Answer::Verify(self.verify().await?),
             Command::Backup { file } => {
                 self.ledger.backup(&file).await.map_err(ApiError::machine)?;
@@ -291,7 +301,8 @@ impl App {
         let by = by.map_or(Ok(By::Day), By::named).map_err(|wrong| ApiError::asker(format!("--by is {wrong}")))?;
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
         let report = self.ledger.usage(&by, range.from, range.to, self.calendar).await.map_err(ApiError::machine)?;
-        Ok(show::usage(range, self.calendar.zone_name(), &report.rows, &report.total))
+        let view = show::usage(range, self.calendar.zone_name(), &report.rows, &report.total);
+        Ok(UsageView { reconciled_to: self.reconciled_to(), ..view })
     }
 
     pub async fn calls(&self, last: u32) -> Result<Vec<CallView>, ApiError> {

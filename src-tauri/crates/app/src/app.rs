@@ -100,6 +100,10 @@ impl App {
         Ok(Arc::new(gateway))
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }

@@ -31,6 +31,7 @@ pub mod port;
 pub mod process;
 mod queue;
 mod range;
+pub mod reconcile;
 pub mod settings;
 mod show;
 pub mod simulate;

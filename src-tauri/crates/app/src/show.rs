@@ -142,6 +142,7 @@ pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals)
         timezone: zone.to_owned(),
         rows: rows.iter().map(|row| sums(&row.key, &row.totals)).collect(),
         total: sums("total", total),
+        reconciled_to: None,
     }
 }
 

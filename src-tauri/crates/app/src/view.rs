@@ -281,6 +281,10 @@ pub struct UsageView {
     pub timezone: String,
     pub rows: Vec<UsageRowView>,
     pub total: UsageRowView,
+    /// The day (UTC) up to which the upstreams' reports agree, or differ in what is explained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub reconciled_to: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]

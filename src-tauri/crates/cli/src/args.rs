@@ -47,6 +47,14 @@ Examples:
   tidegate reserve --calls 200 --input-tokens 400000 --model claude-sonnet-4-5 --ttl 20m -- ./migrate.sh
   tidegate reserve --client ci --calls 30 --model claude-opus-4-1 -- claude -p 'rename the table'";
 
+const RECONCILE_HELP: &str = "\
+It needs an admin key of your organisation: `tidegate key set admin`, and admin_key = \"keychain:admin\" in the settings' [[upstream]].
+Reports have whole days of UTC, and lag behind by minutes.
+
+Examples:
+  tidegate reconcile                         the last seven whole days
+  tidegate reconcile --from 2026-11-01 --to 2026-11-30 --json";
+
 const STATUSLINE_HELP: &str = "\
 Claude Code runs it when its settings.json says
   {\"statusLine\": {\"type\": \"command\", \"command\": \"tidegate statusline\"}}
@@ -84,6 +92,9 @@ pub(crate) enum Command {
     /// Take in what other programs wrote down
     #[command(subcommand)]
     Import(Import),
+    /// Compare the ledger with the upstream's own usage and cost reports
+    #[command(after_help = RECONCILE_HELP)]
+    Reconcile(Reconcile),
     /// Check that the ledger is whole and adds up
     Verify(Shape),
     /// Copy the ledger, whole, while calls run
@@ -256,6 +267,18 @@ pub(crate) struct Days {
     /// Last day, or a moment that is not included; today without it
     #[arg(long, value_name = "D")]
     pub(crate) to: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Reconcile {
+    /// First day, UTC; six days before --to without it
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    /// Last day, UTC; yesterday without it
+    #[arg(long, value_name = "D")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
 }
 
 #[derive(Debug, Args)]

@@ -43,7 +43,8 @@ fn shown_usage(usage: &UsageView, by: &str) -> String {
     rows.push(cells(&usage.total, "total"));
     let heads = [by, "calls", "input", "cache write", "cache read", "output", "cost", "unpriced"];
     let span = format!("\nin tokens, from {} to {}, days of {}\n", usage.from, usage.to, usage.timezone);
-    table(&heads, &rows) + &span
+    let reconciled = usage.reconciled_to.as_deref().map_or_else(String::new, |to| format!("reconciled to {to}\n"));
+    table(&heads, &rows) + &span + &reconciled
 }
 
 fn usage_csv(usage: &UsageView) -> String {

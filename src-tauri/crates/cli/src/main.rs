@@ -22,6 +22,7 @@ mod doctor;
 mod import;
 mod keys;
 mod queue;
+mod reconcile;
 mod reserve;
 mod serve;
 mod simulate;
@@ -88,6 +89,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Exported::Calls => books::export_calls(&place, question).await,
             },
             Command::Import(import) => import::run(&place, import).await,
+            Command::Reconcile(question) => reconcile::reconcile(&place, question).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,
