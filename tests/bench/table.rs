@@ -157,7 +157,7 @@ pub(crate) fn print_ledger(figures: &Figures) {
     at_least("settled calls/s, power", 10_000.0, found.settled_in_power);
     at_most("an opening at 200 calls/s, p99, µs", 100.0, found.opening_p99_micros);
     at_most("opening it, ms", 1_000.0, found.start_ms);
-    at_most("a month by day, by model and by client, ms", 50.0, found.month_ms);
+    at_most("a month by day, model and client, ms", 50.0, found.month_ms);
     match found.csv_ratio {
         Some(ratio) => at_most("CSV of 1,000,000 calls ÷ the sqlite3 program's", 1.5, ratio),
         None => say("no sqlite3 here to compare the CSV with"),

@@ -279,12 +279,13 @@ async fn insert_settled(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx:
 /// Entries that are not there yet, at the end of the chain and in the sums.
 pub(crate) async fn insert_new<'a>(
     conn: &mut SqliteConnection,
-    settled: impl Iterator<Item = &'a str>,
+    settled: impl Iterator<Item = &'a str> + Clone,
 ) -> sqlx::Result<Vec<u8>> {
+    let sums = rollup::Change::of_settled(settled.clone())?;
     let (links, head) = chain(head_of_chain(conn).await?, settled);
     let entries = read_once(conn, &array(links.iter().map(String::as_str))).await?;
     insert_entries(conn, &entries).await?;
-    rollup::add(conn, &entries).await?;
+    sums.apply(conn).await?;
     let head = head.as_slice();
     sqlx::query!("UPDATE meta SET chain = ?1", head).execute(conn).await?;
     Ok(entries)
@@ -338,7 +339,7 @@ async fn insert_entries(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Re
         "INSERT INTO entry (call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model,
              max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens,
              cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, batch, fast,
-             us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error, chain)
+             us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error, chain, account)
          SELECT value ->> '$.entry.call_id', value ->> '$.entry.started_at', value ->> '$.entry.ended_at',
              value ->> '$.entry.client', value ->> '$.entry.person', value ->> '$.entry.project', value ->> '$.entry.tenant',
              value ->> '$.entry.session', value ->> '$.entry.agent', value ->> '$.entry.tags', value ->> '$.entry.class',
@@ -351,7 +352,8 @@ async fn insert_entries(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Re
              value ->> '$.entry.fast', value ->> '$.entry.us_only', value ->> '$.entry.cost_nanos',
              value ->> '$.entry.price_id', value ->> '$.entry.estimated', value ->> '$.entry.source',
              value ->> '$.entry.waited_ms', value ->> '$.entry.first_byte_ms', value ->> '$.entry.total_ms',
-             value ->> '$.entry.cache', value ->> '$.entry.error', unhex(value ->> '$.chain')
+             value ->> '$.entry.cache', value ->> '$.entry.error', unhex(value ->> '$.chain'),
+             coalesce(value ->> '$.entry.account', '')
          FROM jsonb_each(?1)",
         entries
     )
