@@ -30,6 +30,7 @@ mod disk;
 mod export;
 mod import;
 mod journal;
+mod like_calls;
 mod recovery;
 mod retention;
 mod rollup;
@@ -44,6 +45,7 @@ pub use dashboard::DashboardRow;
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
 pub use retention::Deleted;
+pub use like_calls::LikeCalls;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 
