@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Why(Why),
     /// Write what happened as CSV
     #[command(
-        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd"
+        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd\n  tidegate export daily --from 2026-11-01 --to 2026-11-30 --client ci\n  tidegate export monthly --from 2026-01-01 --out year.csv"
     )]
     Export(Export),
     /// Take in what other programs wrote down
@@ -283,7 +283,7 @@ pub(crate) struct Backup {
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// One line per call that ended
+    /// A line for each call that ended, or for each day or month by client, person, project, upstream and model
     #[arg(value_enum, default_value_t = Exported::Calls)]
     pub(crate) what: Exported,
     #[command(flatten)]
@@ -302,6 +302,8 @@ pub(crate) struct Export {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Exported {
     Calls,
+    Daily,
+    Monthly,
 }
 
 #[derive(Debug, Args)]

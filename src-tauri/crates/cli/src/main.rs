@@ -29,7 +29,7 @@ mod status;
 mod statusline;
 mod table;
 
-use args::{Cli, Command, Exported};
+use args::{Cli, Command};
 
 /// A call is some hundred small allocations; the system's allocator takes a seventh of its time.
 #[global_allocator]
@@ -84,9 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Usage(question) => books::usage(&place, question).await,
             Command::Calls(question) => books::calls(&place, question).await,
             Command::Why(question) => books::why(&place, question).await,
-            Command::Export(question) => match question.what {
-                Exported::Calls => books::export_calls(&place, question).await,
-            },
+            Command::Export(question) => books::export(&place, question).await,
             Command::Import(import) => import::run(&place, import).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 mod backup;
 mod call;
 mod counting;
+mod daily;
 mod db;
 mod disk;
 mod export;
@@ -35,6 +36,7 @@ mod verify;
 mod writer;
 
 pub use counting::{Sent, Spender, Used};
+pub use daily::{Span, SumColumns};
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};

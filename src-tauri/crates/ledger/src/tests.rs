@@ -22,6 +22,7 @@ mod backup;
 mod book;
 mod counting;
 mod csv;
+mod daily;
 mod faults;
 mod importing;
 mod machine;
