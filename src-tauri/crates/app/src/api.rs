@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::App;
 use crate::clients::{ClientChange, ClientError};
+use crate::explain::{self, ExplainView};
 use crate::folder;
 use crate::import::ImportView;
 use crate::range::range;
@@ -25,6 +26,11 @@ pub enum Command {
     /// `by` as in `tidegate usage --by`; days and moments as in `--from` and `--to`.
     Usage {
         by: Option<String>,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// Why a bill is as high as it is; without days this month's.
+    Explain {
         from: Option<String>,
         to: Option<String>,
     },
@@ -135,6 +141,7 @@ pub enum Exported {
 pub enum Answer {
     Status(Box<StatusView>),
     Usage(UsageView),
+    Explain(Box<ExplainView>),
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
@@ -244,6 +251,9 @@ impl App {
             Command::Usage { by, from, to } => {
                 Answer::Usage(self.usage(by.as_deref(), from.as_deref(), to.as_deref()).await?)
             }
+            Command::Explain { from, to } => {
+                Answer::Explain(Box::new(self.explain(from.as_deref(), to.as_deref()).await?))
+            }
             Command::Calls { last } => Answer::Calls(self.calls(last).await?),
             Command::Why { call_id } => Answer::Why(Box::new(self.why(&call_id).await?)),
             Command::Export { question, file } => {
@@ -304,6 +314,15 @@ impl App {
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
         let report = self.ledger.usage(&by, range.from, range.to, self.calendar).await.map_err(ApiError::machine)?;
         Ok(show::usage(range, self.calendar.zone_name(), &report.rows, &report.total))
+    }
+
+    /// Of this month so far where no days are named.
+    pub async fn explain(&self, from: Option<&str>, to: Option<&str>) -> Result<ExplainView, ApiError> {
+        let month = self.calendar.start_of_month(self.now()).to_string();
+        let from = from.or(to.is_none().then_some(month.as_str()));
+        let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
+        let explanation = self.ledger.explain(&self.catalog, range.from, range.to).await.map_err(ApiError::machine)?;
+        Ok(explain::explained(&explanation, range, self.calendar.zone_name(), &self.catalog))
     }
 
     pub async fn calls(&self, last: u32) -> Result<Vec<CallView>, ApiError> {

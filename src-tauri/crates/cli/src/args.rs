@@ -72,6 +72,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate usage\n  tidegate usage --by model --from 2026-11-01\n  tidegate usage --by tag:feature --from 2026-11-01 --to 2026-11-07 --csv"
     )]
     Usage(Usage),
+    /// Why the bill is as high as it is: what it was paid for, and the dearest sessions
+    #[command(
+        after_help = "Examples:\n  tidegate explain                  this month so far\n  tidegate explain 2026-10\n  tidegate explain --from 2026-11-23 --to 2026-11-24 --json"
+    )]
+    Explain(Explain),
     /// The latest calls
     Calls(Calls),
     /// Where a call went, what it cost and by which price
@@ -249,11 +254,22 @@ pub(crate) struct Usage {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A month such as 2026-10, or a day; this month so far without it
+    #[arg(conflicts_with_all = ["from", "to"])]
+    pub(crate) month: Option<String>,
+    #[command(flatten)]
+    pub(crate) days: Days,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Days {
-    /// First day, or a moment; today without it
+    /// First day, or a month or a moment; today without it
     #[arg(long, value_name = "D")]
     pub(crate) from: Option<String>,
-    /// Last day, or a moment that is not included; today without it
+    /// Last day or month, or a moment that is not included; today without it
     #[arg(long, value_name = "D")]
     pub(crate) to: Option<String>,
 }

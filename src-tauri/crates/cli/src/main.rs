@@ -19,6 +19,7 @@ mod args;
 mod books;
 mod clients;
 mod doctor;
+mod explain;
 mod import;
 mod keys;
 mod queue;
@@ -82,6 +83,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Key(key) => keys::run(&place, key).await,
             Command::Status(shape) => status::status(&place, &shape).await,
             Command::Usage(question) => books::usage(&place, question).await,
+            Command::Explain(question) => explain::explain(&place, question).await,
             Command::Calls(question) => books::calls(&place, question).await,
             Command::Why(question) => books::why(&place, question).await,
             Command::Export(question) => books::export(&place, question).await,

@@ -27,6 +27,7 @@ mod counting;
 mod daily;
 mod db;
 mod disk;
+mod explain;
 mod export;
 mod import;
 mod journal;
@@ -37,6 +38,7 @@ mod writer;
 
 pub use counting::{Sent, Spender, Used};
 pub use daily::{Span, SumColumns};
+pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};

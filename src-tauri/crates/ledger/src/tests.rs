@@ -23,6 +23,7 @@ mod book;
 mod counting;
 mod csv;
 mod daily;
+mod explaining;
 mod faults;
 mod importing;
 mod machine;
