@@ -22,6 +22,8 @@ mod backup;
 mod book;
 mod counting;
 mod csv;
+mod daily;
+mod explaining;
 mod faults;
 mod importing;
 mod machine;
