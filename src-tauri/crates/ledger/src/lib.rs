@@ -56,7 +56,7 @@ pub use verify::Finding;
 use call::{AttemptRow, Checkpoint, EntryRow, Opened, Settled};
 use db::Db;
 use disk::Disk;
-use journal::{Journal, Kind};
+use journal::{Found, Journal, Kind};
 use writer::{Flush, Writer};
 
 /// What a settled call outlives.
@@ -83,6 +83,8 @@ pub struct Recovered {
     pub interrupted: usize,
     /// Records that were in the journal and not yet in SQLite.
     pub replayed: usize,
+    /// Records of the journal that can't be read: what they told of is closed as an estimate, or was never confirmed.
+    pub lost: u64,
 }
 
 /// What went wrong, where, and what to do.
@@ -165,11 +167,17 @@ impl Ledger {
         let mut conn = db.open().await?;
         rollup::keep_days_of(&mut conn, options.calendar).await.map_err(|error| db.error(&error))?;
         let folded_seq = db.folded_seq(&mut conn).await?;
-        let (journal, records) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
+        let (journal, Found { records, lost }) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
+        if lost > 0 {
+            tracing::warn!(
+                "{lost} records of the journal can't be read: they were on their way to the disk when it ended, or are damaged. \
+                 What they told of is closed as an estimate; all others are kept"
+            );
+        }
         writer::fold_found(&db, &mut conn, &records, journal.last_seq()).await?;
         journal.start()?;
         let interrupted = recovery::interrupted(&db, &mut conn, &options.catalog).await?;
-        let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len() };
+        let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len(), lost };
         let reserved = interrupted.iter().map(|(entry, reserved)| (entry.call.id, *reserved)).collect();
         let ledger = Ledger::start(db, conn, journal, reserved, options.calendar)?;
         let settled: Vec<_> = interrupted.iter().map(|(entry, _)| ledger.settle(entry)).collect();
@@ -198,6 +206,7 @@ impl Ledger {
             awake: true,
             failures: 0,
             damaged: None,
+            mending: None,
         };
         let ends = Ends { writer: Some(tokio::spawn(writer.run())), syncer };
         Ok(Ledger {
