@@ -4,6 +4,7 @@ mod account;
 mod bad_input;
 mod bench;
 mod budgets;
+mod bundles;
 mod bytes;
 mod canary;
 mod crash;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::App;
+use crate::bundle::{BundleView, DeviceView};
 use crate::clients::{ClientChange, ClientError};
 use crate::explain::{self, ExplainView};
 use crate::folder;
@@ -60,6 +61,23 @@ pub enum Command {
     Reconcile {
         from: Option<String>,
         to: Option<String>,
+    },
+    /// The months of this device as a signed file of the asker's; without months the last one and this one.
+    ExportBundle {
+        from: Option<String>,
+        to: Option<String>,
+        name: Option<String>,
+        tenants: bool,
+        file: PathBuf,
+    },
+    ImportBundles {
+        files: Vec<PathBuf>,
+    },
+    /// The devices that have handed something over.
+    BundleList,
+    /// By its id, or as much of the beginning as names one.
+    BundleForget {
+        device: String,
     },
     Verify,
     Backup {
@@ -151,6 +169,9 @@ pub enum Answer {
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
+    Bundle(BundleView),
+    Bundles(Vec<BundleView>),
+    Devices(Vec<DeviceView>),
     Reconcile(Box<ReconcileView>),
     Import(ImportView),
     /// Of a new client; nobody can show it again.
@@ -275,6 +296,16 @@ impl App {
             Command::Reconcile { from, to } => {
                 Answer::Reconcile(Box::new(self.reconcile(from.as_deref(), to.as_deref()).await?))
             }
+            Command::ExportBundle { from, to, name, tenants, file } => {
+                let months = (from.as_deref(), to.as_deref());
+                Answer::Bundle(self.export_bundle(months, name.as_deref(), tenants, &file).await?)
+            }
+            Command::ImportBundles { files } => Answer::Bundles(self.import_bundles(&files).await?),
+            Command::BundleList => Answer::Devices(self.devices().await?),
+            Command::BundleForget { device } => {
+                self.forget_device(&device).await?;
+                Answer::Done
+            }
             Command::Verify => Answer::Verify(self.verify().await?),
             Command::Backup { file } => {
                 self.ledger.backup(&file).await.map_err(ApiError::machine)?;
@@ -323,7 +354,10 @@ impl App {
         let by = by.map_or(Ok(By::Day), By::named).map_err(|wrong| ApiError::asker(format!("--by is {wrong}")))?;
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
         let report = self.ledger.usage(&by, range.from, range.to, self.calendar).await.map_err(ApiError::machine)?;
-        let view = show::usage(range, self.calendar.zone_name(), &report.rows, &report.total);
+        let mut view = show::usage(range, self.calendar.zone_name(), &report.rows, &report.total);
+        if by == By::Device {
+            view.rows.iter_mut().filter(|row| row.key.is_empty()).for_each(|row| row.key = "this device".to_owned());
+        }
         Ok(UsageView { reconciled_to: self.reconciled_to(), ..view })
     }
 

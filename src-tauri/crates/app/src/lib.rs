@@ -9,6 +9,7 @@ pub mod api;
 mod app;
 mod attribute;
 mod books;
+pub mod bundle;
 pub mod clients;
 pub mod clock;
 pub mod control;

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use app::HostError;
-use app::api::{Answer, Command, ExportQuestion};
+use app::api::{Answer, ApiError, Command, ExportQuestion};
 use app::control::inspect;
 use app::view::{CallView, UsageRowView, UsageView, WhyView};
 
 use crate::args::{Calls, Export, Exported, Shape, Usage, Why};
 use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
-use crate::{Place, print, print_json, tell, unexpected};
+use crate::{Place, bundle, print, print_json, tell, unexpected};
 
 pub(crate) async fn usage(place: &Place, question: Usage) -> anyhow::Result<ExitCode> {
     let (by, from, to) = (question.by.clone(), question.days.from, question.days.to);
@@ -193,9 +193,15 @@ fn shown_cost(why: &WhyView) -> String {
 }
 
 pub(crate) async fn export(place: &Place, question: Export) -> anyhow::Result<ExitCode> {
+    if question.what == Exported::Bundle {
+        return bundle::export(place, question).await;
+    }
+    if question.name.is_some() || question.tenants {
+        return Err(ApiError::asker("--name and --tenants are of bundles only").into());
+    }
     let draft = draft(place, question.out.as_deref())?;
     let what = match question.what {
-        Exported::Calls => app::api::Exported::Calls,
+        Exported::Calls | Exported::Bundle => app::api::Exported::Calls,
         Exported::Daily => app::api::Exported::Daily,
         Exported::Monthly => app::api::Exported::Monthly,
     };

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 mod args;
 mod books;
+mod bundle;
 mod clients;
 mod doctor;
 mod explain;
@@ -89,6 +90,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Why(question) => books::why(&place, question).await,
             Command::Export(question) => books::export(&place, question).await,
             Command::Import(import) => import::run(&place, import).await,
+            Command::Bundle(bundle) => bundle::run(&place, bundle).await,
             Command::Reconcile(question) => reconcile::reconcile(&place, question).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,

@@ -20,6 +20,7 @@ use crate::{By, Columns, Durability, Error, Filter, Finding, Ledger, Options, Re
 
 mod backup;
 mod book;
+mod bundles;
 mod counting;
 mod csv;
 mod daily;

@@ -35,6 +35,8 @@ pub enum Finding {
     DaySumsDiffer { day: String, client: String },
     /// It is open and doesn't run.
     OpenCall { call: String },
+    /// The sums that another device handed over are not those that it signed.
+    BundleChanged { device: String, month: String },
     /// What was written to the journal doesn't read back.
     Journal,
 }
@@ -57,6 +59,12 @@ impl fmt::Display for Finding {
                 write!(f, "the sums of {day} (client {client}) differ from those of its quarters of an hour")
             }
             Finding::OpenCall { call } => write!(f, "call {call} is open and doesn't run"),
+            Finding::BundleChanged { device, month } => {
+                write!(
+                    f,
+                    "what device {device} handed over for {month} was changed afterwards; import its bundle again"
+                )
+            }
             Finding::Journal => f.write_str("what was written to the journal doesn't read back"),
         }
     }
@@ -71,6 +79,8 @@ impl Ledger {
         findings.extend(self.chain().await?);
         findings.extend(self.sums_that_differ().await?);
         findings.extend(self.forgotten_calls(running).await?);
+        let changed = self.changed_bundles().await?.into_iter().take(FINDINGS_MAX);
+        findings.extend(changed.map(|(device, month)| Finding::BundleChanged { device, month }));
         if !self.journal.reads_back()? {
             findings.push(Finding::Journal);
         }
