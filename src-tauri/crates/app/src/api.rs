@@ -11,6 +11,7 @@ use crate::App;
 use crate::clients::{ClientChange, ClientError};
 use crate::folder;
 use crate::import::ImportView;
+use crate::prices::{PriceAnswer, PriceCommand};
 use crate::range::range;
 use crate::show;
 use crate::view::{
@@ -88,6 +89,7 @@ pub enum Command {
         call: String,
     },
     Reserve(ReserveQuestion),
+    Price(PriceCommand),
     Release {
         id: String,
         client: String,
@@ -135,6 +137,7 @@ pub enum Answer {
     /// The call that an id or its beginning named.
     Call(String),
     Reservation(ReservationView),
+    Price(Box<PriceAnswer>),
     Done,
 }
 
@@ -280,6 +283,7 @@ impl App {
             Command::QueueDrop { call } => Answer::Call(self.drop_call(&call)?),
             Command::QueueRaise { call } => Answer::Call(self.raise_call(&call)?),
             Command::Reserve(question) => Answer::Reservation(self.reserve(&question).await?),
+            Command::Price(command) => Answer::Price(Box::new(self.price(command).await?)),
             Command::Release { id, client } => {
                 self.release(&id, &client).await?;
                 Answer::Done
@@ -301,11 +305,16 @@ impl App {
 
     pub async fn why(&self, call_id: &str) -> Result<WhyView, ApiError> {
         let id: CallId = call_id.parse().map_err(ApiError::asker)?;
-        let entry = self.ledger.call(id).await.map_err(ApiError::machine)?;
+        let mut entry = self.ledger.call(id).await.map_err(ApiError::machine)?;
+        let changes = self.ledger.price_changes(id).await.map_err(ApiError::machine)?;
+        if let Some((entry, last)) = entry.as_mut().zip(changes.last()) {
+            entry.cost = Some(last.cost);
+            (entry.price_id, entry.estimated) = (Some(last.price_id.as_str().into()), last.estimated);
+        }
         let unknown = || {
             ApiError::absent(format!("the ledger has no call {id} that has ended: `tidegate calls` shows the latest"))
         };
-        Ok(show::why(&entry.ok_or_else(unknown)?, &self.catalog))
+        Ok(show::why(&entry.ok_or_else(unknown)?, &changes, &self.prices.in_force().get()))
     }
 
     async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {

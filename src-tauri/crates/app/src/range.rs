@@ -38,12 +38,12 @@ pub(crate) fn range(
     if from >= to { Err(NotARange::Backwards { from, to }) } else { Ok(Range { from, to }) }
 }
 
-enum Point {
+pub(crate) enum Point {
     Day(NaiveDate),
     Moment(Timestamp),
 }
 
-fn point(text: &str) -> Result<Point, NotARange> {
+pub(crate) fn point(text: &str) -> Result<Point, NotARange> {
     if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Ok(Point::Day(day));
     }

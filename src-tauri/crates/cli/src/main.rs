@@ -21,6 +21,7 @@ mod clients;
 mod doctor;
 mod import;
 mod keys;
+mod prices;
 mod queue;
 mod reserve;
 mod serve;
@@ -88,6 +89,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
                 Exported::Calls => books::export_calls(&place, question).await,
             },
             Command::Import(import) => import::run(&place, import).await,
+            Command::Price(price) => prices::run(&place, price).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,

@@ -160,7 +160,7 @@ impl Ledger {
                  sum(cache_write_1h_tokens * (cost_nanos IS NULL)) AS "unpriced_cache_write_1h!: i64",
                  sum(cache_read_tokens * (cost_nanos IS NULL)) AS "unpriced_cache_read!: i64",
                  sum(output_tokens * (cost_nanos IS NULL)) AS "unpriced_output!: i64"
-             FROM entry WHERE started_at >= ?2 AND started_at < ?3 AND ended_at >= ?4 AND outcome <> 'refused'
+             FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND ended_at >= ?4 AND outcome <> 'refused'
              AND source = 'gateway' GROUP BY 1"#,
             of,
             started_from,

@@ -29,6 +29,7 @@ mod disk;
 mod export;
 mod import;
 mod journal;
+mod pricing;
 mod recovery;
 mod rollup;
 mod spending;
@@ -38,6 +39,7 @@ mod writer;
 pub use counting::{Sent, Spender, Used};
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
+pub use pricing::{Changed, PriceChange, Repriced, Repricing};
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 

@@ -28,3 +28,22 @@ pub(crate) async fn add(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Re
     .await?;
     Ok(())
 }
+
+/// Of `[[seq, old cost, new cost], …]`, costs in nano-dollars or null.
+pub(crate) async fn reprice(conn: &mut SqliteConnection, changes: &str) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE rollup SET cost_nanos = min(9223372036854775807, rollup.cost_nanos + change.cost),
+             unpriced_calls = rollup.unpriced_calls + change.unpriced
+         FROM (SELECT started_at / 900000 AS quarter, client, person, project, upstream, model, source,
+                 sum(coalesce(value ->> 2, 0) - coalesce(value ->> 1, 0)) AS cost,
+                 sum((value ->> 2) IS NULL) - sum((value ->> 1) IS NULL) AS unpriced
+             FROM json_each(?1) JOIN entry ON entry.seq = value ->> 0 GROUP BY 1, 2, 3, 4, 5, 6, 7) AS change
+         WHERE rollup.quarter = change.quarter AND rollup.client = change.client AND rollup.person = change.person
+             AND rollup.project = change.project AND rollup.upstream = change.upstream AND rollup.model = change.model
+             AND rollup.source = change.source",
+        changes
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
