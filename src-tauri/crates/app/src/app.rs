@@ -63,7 +63,8 @@ impl App {
             Durability::Power => ledger::Durability::Power,
             Durability::Process => ledger::Durability::Process,
         };
-        let options = ledger::Options { durability, catalog: prices.in_force().get() };
+        let calendar = settings.gateway.calendar;
+        let options = ledger::Options { durability, catalog: prices.in_force().get(), calendar };
         let (ledger, recovered) = Ledger::open(dir, options).await?;
         if recovered.interrupted > 0 {
             tracing::warn!(
@@ -78,7 +79,7 @@ impl App {
             settings: settings.clone(),
             ledger: Arc::new(ledger),
             prices,
-            calendar: settings.gateway.calendar,
+            calendar,
             clients: Mutex::new(Clients::open(dir)?),
             keychain: Arc::new(Keychain::of_system(dir)),
             serving: Mutex::new(None),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::catalog::{Catalog, InForce, Market, OwnPrice, matches};
 use domain::price::{Platform, Reach};
-use domain::time::{Calendar, Timestamp};
+use domain::time::Timestamp;
 use ledger::{Changed, Repriced, Repricing};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ use crate::App;
 use crate::api::ApiError;
 use crate::data::{DataError, PRICES};
 use crate::folder::{self, FolderError};
-use crate::range::range;
+use crate::range::{range, start};
 use crate::settings::{Settings, Upstream, UpstreamKind};
 
 mod diff;
@@ -370,7 +370,7 @@ impl App {
                 self.with_earlier_calls(self.prices.set(row)?, since).await
             }
             PriceCommand::Unset { model, class, from } => {
-                let from = from.map(|from| moment(&from, self.calendar)).transpose()?;
+                let from = from.map(|from| start(&from, self.calendar)).transpose().map_err(ApiError::asker)?;
                 let set = self.prices.unset(&model, &class, from)?;
                 let since = set.removed.iter().filter_map(|row| Timestamp::parse(&row.from)).min().unwrap_or(now);
                 self.with_earlier_calls(set, since).await
@@ -420,13 +420,6 @@ impl App {
         let timezone = self.calendar.zone_name().to_owned();
         Ok(AppliedView { from, to, timezone, dry_run, ..applied(&repriced) })
     }
-}
-
-fn moment(text: &str, calendar: Calendar) -> Result<Timestamp, ApiError> {
-    Ok(match crate::range::point(text).map_err(ApiError::asker)? {
-        crate::range::Point::Day(day) => calendar.start_of(day),
-        crate::range::Point::Moment(moment) => moment,
-    })
 }
 
 fn applied(repriced: &Repriced) -> AppliedView {

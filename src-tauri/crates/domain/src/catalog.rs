@@ -182,6 +182,21 @@ impl Catalog {
         prices.max_by_key(|price| (price.rates.output, price.rates.input))
     }
 
+    /// The row that a price's id names, as it is today; `None` for a price of several models.
+    pub fn row(&self, price_id: &str, at: Timestamp) -> Option<Arc<Price>> {
+        let id = price_id.strip_prefix(PRIORITY).or_else(|| price_id.strip_prefix(FREE)).unwrap_or(price_id);
+        let id = id.strip_prefix(FAMILY).and_then(|rest| rest.split_once('=')).map_or(id, |(_, id)| id);
+        if let Some((model, _)) = id.strip_prefix(OWN).and_then(|rest| rest.rsplit_once('@')) {
+            let quoted = self.quote("", model, at).map(|quote| quote.price);
+            return quoted.filter(|price| price.id.ends_with(id));
+        }
+        let regional = id.strip_suffix(":regional").map(|id| (id, Reach::Regional));
+        let government = id.strip_suffix(":government").map(|id| (id, Reach::Government));
+        let (id, reach) = regional.or(government).unwrap_or((id, Reach::Global));
+        let listed = self.prices().find(|price| *price.id == *id)?;
+        Some(if reach == Reach::Global { listed.clone() } else { Arc::new(listed.reaching(reach)) })
+    }
+
     /// Which model a price's id says was priced; `None` where it says so of no one model.
     pub fn model_of(&self, price_id: &str) -> Option<Arc<str>> {
         let id = price_id.strip_prefix(PRIORITY).or_else(|| price_id.strip_prefix(FREE)).unwrap_or(price_id);
@@ -469,6 +484,22 @@ mod tests {
         assert_eq!(charged(&catalog, "mine", 0), "4000000 own:mine@d0");
         let reads = Usage { tokens: Tokens { cache_read: 1_000, ..Tokens::default() }, ..Usage::default() };
         assert_eq!(catalog.charge("", "mine", &reads, Timestamp::default()).cost, Some(Usd::from_nanos(400_000)));
+    }
+
+    #[test]
+    fn every_id_of_a_charge_names_its_row() {
+        let catalog = catalog().with_own(vec![own("claude-y-1", Class::Input, rate("9"), 0)]);
+        let at = Timestamp::from_millis(1_000);
+        for model in ["claude-x-5", "claude-x-9", "claude-y-1", "claude-y-2", "eu.anthropic.claude-x-4-v1:0"] {
+            let charge = catalog.charge("", model, &tokens(1_000, 7), at);
+            for id in
+                [charge.price_id.clone(), charge.clone().of_priority().price_id, charge.clone().for_nothing().price_id]
+            {
+                let row = catalog.row(&id.expect("an id"), at).expect("a row");
+                assert_eq!(Some(row.cost(&tokens(1_000, 7))), charge.cost, "{model}");
+            }
+        }
+        assert_eq!(catalog.row("claude-x-5+claude-y-1", at), None);
     }
 
     #[test]

@@ -173,18 +173,35 @@ impl Price {
 
     /// The rates of a call, before any multiplier.
     pub fn rates_of(&self, usage: &Usage) -> Rates {
+        self.rates_where(usage, self.has_long_prompt(usage))
+    }
+
+    /// As `rates_of`, for calls that are summed: whether each of them has a long prompt is said.
+    pub fn rates_where(&self, usage: &Usage, has_long_prompt: bool) -> Rates {
         match (self.long_prompt, self.batch) {
-            (Some(band), _) if usage.tokens.prompt() > band.above => band.rates,
+            (Some(band), _) if has_long_prompt => band.rates,
             (_, Some(batch)) if usage.batch => batch,
             (_, _) => self.rates,
         }
     }
 
+    fn has_long_prompt(&self, usage: &Usage) -> bool {
+        self.long_prompt.is_some_and(|band| usage.tokens.prompt() > band.above)
+    }
+
     /// By name, in thousandths; 1,000 where it changes nothing.
     pub fn multipliers(&self, usage: &Usage) -> [(&'static str, u32); MULTIPLIERS as usize] {
+        self.multipliers_where(usage, self.has_long_prompt(usage))
+    }
+
+    /// As `multipliers`, for calls that are summed.
+    pub fn multipliers_where(
+        &self,
+        usage: &Usage,
+        has_long_prompt: bool,
+    ) -> [(&'static str, u32); MULTIPLIERS as usize] {
         let Factors { us_only, fast, batch, .. } = self.factors;
-        let is_long = self.long_prompt.is_some_and(|band| usage.tokens.prompt() > band.above);
-        let has_batch_rates = self.batch.is_some() && !is_long;
+        let has_batch_rates = self.batch.is_some() && !(has_long_prompt && self.long_prompt.is_some());
         let unless = |is: bool, permille| if is { permille } else { 1_000 };
         [
             ("inference in the US only", unless(usage.us_only, us_only)),

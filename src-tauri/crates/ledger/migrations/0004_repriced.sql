@@ -29,6 +29,6 @@ SELECT entry.seq, call_id, started_at, ended_at, client, person, project, tenant
     coalesce(repriced.cost_nanos, entry.cost_nanos) AS cost_nanos,
     coalesce(repriced.price_id, entry.price_id) AS price_id,
     coalesce(repriced.estimated, entry.estimated) AS estimated,
-    source, waited_ms, first_byte_ms, total_ms, cache, error, entry.chain
+    source, waited_ms, first_byte_ms, total_ms, cache, error, entry.chain, account
 FROM entry LEFT JOIN repriced ON number = (SELECT max(number) FROM repriced AS later WHERE later.seq = entry.seq)
 WHERE entry.seq NOT IN (SELECT seq FROM superseded);

@@ -78,6 +78,7 @@ pub struct PriceChange {
 /// A call as it counts now.
 struct Present {
     seq: i64,
+    call_id: String,
     started_at: i64,
     upstream: String,
     model: String,
@@ -247,7 +248,7 @@ async fn page(conn: &mut SqliteConnection, after: (i64, i64), to: i64) -> sqlx::
     let (from, seq) = after;
     sqlx::query_as!(
         Present,
-        r#"SELECT seq AS "seq!: i64", started_at AS "started_at!: i64",
+        r#"SELECT seq AS "seq!: i64", call_id AS "call_id!: String", started_at AS "started_at!: i64",
              upstream AS "upstream!: String", model AS "model!: String", outcome AS "outcome!: String",
              input_tokens AS "input!: i64", cache_write_5m_tokens AS "cache_write_5m!: i64",
              cache_write_1h_tokens AS "cache_write_1h!: i64", cache_read_tokens AS "cache_read!: i64",
@@ -288,9 +289,12 @@ async fn write(conn: &mut SqliteConnection, changes: &[(Present, Fresh)], ask: &
             (trace, hex(&head))
         })
         .collect();
+    let calls = json(&changes.iter().map(|(call, _)| &call.call_id).collect::<Vec<_>>())?;
+    let mut sums = rollup::Change::default();
+    rollup::counted(conn, &calls).await?.into_iter().for_each(|entry| sums.take_out(entry));
     insert(conn, &json(&rows)?).await?;
-    let differences: Vec<_> = rows.iter().map(|(row, _)| (row.seq, row.old_cost_nanos, row.cost_nanos)).collect();
-    rollup::reprice(conn, &json(&differences)?).await?;
+    rollup::counted(conn, &calls).await?.into_iter().for_each(|entry| sums.enter(entry));
+    sums.apply(conn).await?;
     let head = head.as_slice();
     sqlx::query!("UPDATE meta SET repriced_chain = ?1", head).execute(conn).await?;
     Ok(())

@@ -10,6 +10,7 @@ use domain::call::CallId;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{self, JoinHandle};
 use tokio::time;
 
 use crate::Error;
@@ -23,8 +24,8 @@ const FOLD_WITHIN: Duration = Duration::from_secs(1);
 
 const BATCH_MAX: usize = 512;
 
-/// After a fold that failed.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// After a fold that failed, and after a journal that did.
+const RETRY_AFTER: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(1) };
 
 /// The log hears of the first failure and of every so many more: once a minute at most.
 const FAILURES_PER_WARNING: u32 = 60;
@@ -45,6 +46,8 @@ pub(crate) struct Writer {
     pub(crate) failures: u32,
     /// The database is damaged: it isn't touched any more.
     pub(crate) damaged: Option<Error>,
+    /// Tries to take the journal into use again.
+    pub(crate) mending: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -55,7 +58,7 @@ impl Writer {
             if self.journal.has_ended() {
                 break;
             }
-            let folded = self.fold_all().await;
+            let folded = self.fold_and_mend().await;
             for flush in flushes {
                 // One who has gone needs no answer.
                 let _ = flush.send(folded.clone());
@@ -88,7 +91,7 @@ impl Writer {
                 () = time::sleep(FOLD_WITHIN) => {}
             }
         }
-        self.awake = self.journal.has_unfolded();
+        self.awake = self.journal.has_unfolded() || self.journal.has_failed();
         flushes.extend(iter::from_fn(|| self.flushes.try_recv().ok()));
         flushes
     }
@@ -102,6 +105,7 @@ impl Writer {
 
     /// A damaged file stays so: no new call is taken in. Anything else may pass; the journal holds the records until then.
     async fn failed(&mut self, error: Error) {
+        self.journal.not_folded(&error);
         if self.damaged.is_some() {
             self.awake = false;
             return;
@@ -120,6 +124,27 @@ impl Writer {
         }
     }
 
+    async fn fold_and_mend(&mut self) -> Result<(), Error> {
+        self.fold_all().await?;
+        let Some((reason, through)) = self.journal.failed() else { return Ok(()) };
+        let conn = self.conn().await?;
+        let noted = note_floor(conn, through).await;
+        noted.map_err(|error| self.db.error(&error))?;
+        self.journal.is_safe(through);
+        if self.mending.as_ref().is_none_or(JoinHandle::is_finished) {
+            tracing::warn!("no new call begins until the journal can be written again: {reason}");
+            self.mending = Some(tokio::spawn(mend(self.journal.clone())));
+        }
+        Ok(())
+    }
+
+    async fn conn(&mut self) -> Result<&mut SqliteConnection, Error> {
+        match &mut self.conn {
+            Some(conn) => Ok(conn),
+            none => Ok(none.insert(self.db.writer_after_failure().await?)),
+        }
+    }
+
     /// All that was written before; what comes meanwhile is for the next turn.
     async fn fold_all(&mut self) -> Result<(), Error> {
         if let Some(error) = &self.damaged {
@@ -133,12 +158,25 @@ impl Writer {
                 Some(record) if record.seq > last => return Ok(()),
                 Some(_) => {}
             }
-            let conn = match &mut self.conn {
-                Some(conn) => conn,
-                none => none.insert(self.db.writer_after_failure().await?),
-            };
+            let conn = self.conn().await?;
             let through = fold(conn, &records, power_safe).await.map_err(|error| self.db.error(&error))?;
             self.journal.folded(through, power_safe);
+        }
+    }
+}
+
+/// Until the disk takes it. A disk that hangs keeps no call from being settled through SQLite.
+async fn mend(journal: Arc<Journal>) {
+    while journal.has_failed() && !journal.has_ended() {
+        let journal_itself = journal.clone();
+        let mended = task::spawn_blocking(move || journal_itself.mend()).await;
+        if !journal.has_failed() {
+            tracing::info!("the journal is written again");
+        } else if let Ok(Ok(())) = mended {
+            // Not everything on it is safe yet: the next fold brings that.
+            return;
+        } else {
+            time::sleep(RETRY_AFTER).await;
         }
     }
 }
@@ -279,12 +317,13 @@ async fn insert_settled(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx:
 /// Entries that are not there yet, at the end of the chain and in the sums.
 pub(crate) async fn insert_new<'a>(
     conn: &mut SqliteConnection,
-    settled: impl Iterator<Item = &'a str>,
+    settled: impl Iterator<Item = &'a str> + Clone,
 ) -> sqlx::Result<Vec<u8>> {
+    let sums = rollup::Change::of_settled(settled.clone())?;
     let (links, head) = chain(head_of_chain(conn).await?, settled);
     let entries = read_once(conn, &array(links.iter().map(String::as_str))).await?;
     insert_entries(conn, &entries).await?;
-    rollup::add(conn, &entries).await?;
+    sums.apply(conn).await?;
     let head = head.as_slice();
     sqlx::query!("UPDATE meta SET chain = ?1", head).execute(conn).await?;
     Ok(entries)
@@ -338,7 +377,7 @@ async fn insert_entries(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Re
         "INSERT INTO entry (call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model,
              max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens,
              cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, batch, fast,
-             us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error, chain)
+             us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error, chain, account)
          SELECT value ->> '$.entry.call_id', value ->> '$.entry.started_at', value ->> '$.entry.ended_at',
              value ->> '$.entry.client', value ->> '$.entry.person', value ->> '$.entry.project', value ->> '$.entry.tenant',
              value ->> '$.entry.session', value ->> '$.entry.agent', value ->> '$.entry.tags', value ->> '$.entry.class',
@@ -351,7 +390,8 @@ async fn insert_entries(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Re
              value ->> '$.entry.fast', value ->> '$.entry.us_only', value ->> '$.entry.cost_nanos',
              value ->> '$.entry.price_id', value ->> '$.entry.estimated', value ->> '$.entry.source',
              value ->> '$.entry.waited_ms', value ->> '$.entry.first_byte_ms', value ->> '$.entry.total_ms',
-             value ->> '$.entry.cache', value ->> '$.entry.error', unhex(value ->> '$.chain')
+             value ->> '$.entry.cache', value ->> '$.entry.error', unhex(value ->> '$.chain'),
+             coalesce(value ->> '$.entry.account', '')
          FROM jsonb_each(?1)",
         entries
     )

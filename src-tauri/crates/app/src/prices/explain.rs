@@ -21,7 +21,8 @@ pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalo
     let model = catalog.model_of(id).unwrap_or_else(|| entry.call.model.clone());
     let upstream = entry.attempts.last().map_or("", |last| &last.upstream);
     let at = entry.call.started_at;
-    let row = row(catalog, id, upstream, &model, at);
+    let quoted = catalog.quote(upstream, &model, at).map(|quote| quote.price);
+    let row = quoted.filter(|price| *price.id == *id).or_else(|| catalog.row(id, at));
     let certainty = certainty(id, entry);
     let mut pricing = PricingView {
         certainty: certainty.to_owned(),
@@ -37,7 +38,7 @@ pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalo
         pricing.burndown_tokens = Some(burndown(&entry.usage));
     }
     pricing.elsewhere = elsewhere(catalog, &model, &entry.usage);
-    let Some(price) = row.filter(|_| !id.contains(AND)) else {
+    let Some(price) = row else {
         return Explained { price: None, terms: vec![], pricing };
     };
     let used = price.multipliers(&entry.usage).into_iter().filter(|(_, factor)| *factor != 1_000);
@@ -59,19 +60,6 @@ pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalo
         source: price.source.to_string(),
     };
     Explained { terms: terms(&price, &entry.usage), price: Some(view), pricing }
-}
-
-/// The row that an id names, as the catalogue has it today.
-fn row(
-    catalog: &Catalog,
-    id: &str,
-    upstream: &str,
-    model: &str,
-    at: domain::time::Timestamp,
-) -> Option<std::sync::Arc<Price>> {
-    let id = id.strip_prefix(PRIORITY).or_else(|| id.strip_prefix(FREE)).unwrap_or(id);
-    let quoted = catalog.quote(upstream, model, at).map(|quote| quote.price).filter(|price| *price.id == *id);
-    quoted.or_else(|| catalog.prices().find(|price| *price.id == *id).cloned())
 }
 
 fn certainty(id: &str, entry: &Entry) -> &'static str {

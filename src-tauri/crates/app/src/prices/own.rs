@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{rate, search};
 use crate::api::ApiError;
 use crate::folder::{self, FolderError};
-use crate::range::{Point, point};
+use crate::range::start;
 
 pub(super) const FILE: &str = "own-prices.json";
 
@@ -71,11 +71,7 @@ impl OwnRow {
         calendar: Calendar,
         now: Timestamp,
     ) -> Result<OwnRow, ApiError> {
-        let at = match from.map(point).transpose().map_err(ApiError::asker)? {
-            None => now,
-            Some(Point::Day(day)) => calendar.start_of(day),
-            Some(Point::Moment(moment)) => moment,
-        };
+        let at = from.map_or(Ok(now), |from| start(from, calendar)).map_err(ApiError::asker)?;
         if at.as_millis() < 0 {
             return Err(ApiError::asker(format!("--from {at} lies before 1970: nothing was called then")));
         }
