@@ -7,6 +7,7 @@ mod budgets;
 mod bytes;
 mod canary;
 mod crash;
+mod faults;
 mod flow;
 mod guard;
 mod hangup;

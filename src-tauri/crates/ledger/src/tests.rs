@@ -23,6 +23,7 @@ mod book;
 mod counting;
 mod csv;
 mod faults;
+mod hostile;
 mod importing;
 mod machine;
 mod migrations;

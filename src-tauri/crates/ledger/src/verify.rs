@@ -74,7 +74,10 @@ impl Ledger {
     pub async fn inspect(dir: &Path) -> Result<Vec<Finding>, Error> {
         let db = Db::at(dir);
         let mut conn = db.looked_at().await?;
-        structure(&mut conn).await.map_err(|error| db.error(&error))
+        let mut findings = structure(&mut conn).await.map_err(|error| db.error(&error))?;
+        let strange = db.strange(&mut conn).await?;
+        findings.extend(strange.map(|report| Finding::Structure { report }));
+        Ok(findings)
     }
 
     /// The first break only: behind it nothing can be said.
@@ -133,7 +136,7 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await?;
         let finding = |(quarter, client, model)| {
-            let from = Timestamp::from_millis(quarter * 900_000);
+            let from = Timestamp::from_millis(quarter.saturating_mul(900_000));
             Finding::SumsDiffer { from, client, model }
         };
         Ok(rows.into_iter().map(|row| finding((row.quarter, row.client, row.model))).collect())
