@@ -62,7 +62,8 @@ impl App {
             Durability::Power => ledger::Durability::Power,
             Durability::Process => ledger::Durability::Process,
         };
-        let options = ledger::Options { durability, catalog: catalog.clone() };
+        let calendar = settings.gateway.calendar;
+        let options = ledger::Options { durability, catalog: catalog.clone(), calendar };
         let (ledger, recovered) = Ledger::open(dir, options).await?;
         if recovered.interrupted > 0 {
             tracing::warn!(
@@ -77,7 +78,7 @@ impl App {
             settings: settings.clone(),
             ledger: Arc::new(ledger),
             catalog,
-            calendar: settings.gateway.calendar,
+            calendar,
             clients: Mutex::new(Clients::open(dir)?),
             keychain: Arc::new(Keychain::of_system(dir)),
             serving: Mutex::new(None),

@@ -141,7 +141,8 @@ mod tests {
 
     async fn ledger(dir: &std::path::Path) -> Ledger {
         let catalog = Arc::new(crate::data::catalog().expect("prices"));
-        let options = ledger::Options { durability: ledger::Durability::Process, catalog };
+        let options =
+            ledger::Options { durability: ledger::Durability::Process, catalog, calendar: domain::time::Calendar::UTC };
         Ledger::open(dir, options).await.expect("a ledger").0
     }
 
@@ -177,6 +178,7 @@ mod tests {
             total_ms: 0,
             cache: CacheUse::Off,
             error: None,
+            account: None,
         };
         ledger.settle(&settled).await.expect("settled");
     }

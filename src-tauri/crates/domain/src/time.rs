@@ -120,6 +120,16 @@ impl Calendar {
         at.utc().with_timezone(&self.zone).date_naive()
     }
 
+    /// Days since 1970-01-01 of the zone's day: what sums by day are kept under.
+    pub fn day_number(self, at: Timestamp) -> i64 {
+        self.day(at).to_epoch_days().into()
+    }
+
+    /// The day of a number, as `2026-11-26`; the first of all days where there is no such day.
+    pub fn day_of_number(number: i64) -> NaiveDate {
+        i32::try_from(number).ok().and_then(NaiveDate::from_epoch_days).unwrap_or(NaiveDate::MIN)
+    }
+
     /// As a person in the zone says it: `Mon 2026-11-30 00:00 Europe/Berlin`.
     pub fn words(self, at: Timestamp) -> String {
         format!("{} {}", at.utc().with_timezone(&self.zone).format("%a %Y-%m-%d %H:%M"), self.zone_name())

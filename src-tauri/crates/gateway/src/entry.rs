@@ -43,6 +43,8 @@ pub(crate) struct OpenEntry {
     first_byte: Option<Duration>,
     pass: Option<Pass>,
     reserved: Usage,
+    /// As the last answer names it.
+    account: Option<Arc<str>>,
     /// What the answer has shown so far.
     tally: Tally,
     checkpointed: Option<Instant>,
@@ -118,6 +120,7 @@ impl OpenEntry {
             first_byte: None,
             pass: None,
             reserved: Usage::default(),
+            account: None,
             tally: Tally::default(),
             checkpointed: None,
             progress: None,
@@ -266,8 +269,9 @@ impl OpenEntry {
     }
 
     /// The head of an answer has come.
-    pub(crate) fn answered(&mut self, status: StatusCode, request_id: Option<Arc<str>>) {
+    pub(crate) fn answered(&mut self, status: StatusCode, request_id: Option<Arc<str>>, account: Option<Arc<str>>) {
         self.first_byte = Some(self.pipeline.now().instant.since(self.started));
+        self.account = account;
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.status = Some(status.as_u16());
             attempt.request_id = request_id;
@@ -387,6 +391,7 @@ impl OpenEntry {
             total_ms: millis(now.instant.since(self.started)),
             cache: CacheUse::Off,
             error: ending.error,
+            account: self.account.take(),
         }
     }
 
@@ -451,6 +456,7 @@ impl OpenEntry {
             first_byte: None,
             pass: None,
             reserved: self.reserved,
+            account: None,
             tally: Tally::default(),
             checkpointed: None,
             progress: self.progress.clone(),

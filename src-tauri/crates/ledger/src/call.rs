@@ -68,6 +68,9 @@ pub(crate) struct EntryRow {
     pub(crate) total_ms: i64,
     pub(crate) cache: String,
     pub(crate) error: String,
+    /// Left out where it is '': the chain of entries from before it was known holds.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) account: String,
     #[serde(skip)]
     pub(crate) chain: Vec<u8>,
 }
@@ -193,6 +196,7 @@ impl EntryRow {
             total_ms: count(entry.total_ms),
             cache: entry.cache.name().into(),
             error: none_as_empty(&entry.error),
+            account: none_as_empty(&entry.account),
             chain: Vec::new(),
         }
     }
@@ -244,6 +248,7 @@ impl EntryRow {
             total_ms: natural(row.total_ms)?,
             cache: CacheUse::named(&row.cache).ok_or(Unreadable)?,
             error: empty_as_none(&row.error),
+            account: empty_as_none(&row.account),
         })
     }
 }

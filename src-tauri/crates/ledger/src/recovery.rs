@@ -93,6 +93,7 @@ impl Interrupted {
             total_ms: millis_between(call.started_at, ended_at),
             cache: CacheUse::Off,
             error: Some("Tidegate ended while the call ran".into()),
+            account: None,
             call,
         }
     }

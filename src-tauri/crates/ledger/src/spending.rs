@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Timelike};
@@ -11,10 +12,9 @@ use domain::time::{Calendar, Timestamp, Tz};
 use domain::usage::Tokens;
 
 use crate::call::{AttemptRow, EntryRow, Unreadable};
+use crate::rollup::QUARTER_MS;
+use crate::summing::{Parts, Wanted};
 use crate::{Error, Ledger};
-
-/// Milliseconds of a rollup: every zone's days and hours are whole quarters.
-pub(crate) const QUARTER_MS: i64 = 900_000;
 
 /// What the rows of a report are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,12 +27,13 @@ pub enum By {
     Project,
     Tenant,
     Session,
+    Account,
     Upstream,
     Tag(String),
 }
 
 impl By {
-    const NAMES: [(&'static str, By); 9] = [
+    const NAMES: [(&'static str, By); 10] = [
         ("day", By::Day),
         ("hour", By::Hour),
         ("model", By::Model),
@@ -41,6 +42,7 @@ impl By {
         ("project", By::Project),
         ("tenant", By::Tenant),
         ("session", By::Session),
+        ("account", By::Account),
         ("upstream", By::Upstream),
     ];
 
@@ -62,7 +64,7 @@ pub struct NotAQuestion;
 
 impl fmt::Display for NotAQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not one of day, hour, model, client, person, project, tenant, session, upstream, tag:KEY")
+        f.write_str("not one of day, hour, model, client, person, project, tenant, session, account, upstream, tag:KEY")
     }
 }
 
@@ -84,7 +86,7 @@ impl Totals {
         (self.calls == 0 || self.unpriced_calls < self.calls).then_some(self.known_cost)
     }
 
-    fn add(&mut self, other: Totals) {
+    pub(crate) fn add(&mut self, other: Totals) {
         self.calls = self.calls.saturating_add(other.calls);
         self.tokens += other.tokens;
         self.known_cost += other.known_cost;
@@ -122,19 +124,6 @@ pub struct Filter {
     pub client: Option<Arc<str>>,
 }
 
-/// One row as SQL sums it.
-struct Sums {
-    key: String,
-    calls: i64,
-    input: i64,
-    cache_write_5m: i64,
-    cache_write_1h: i64,
-    cache_read: i64,
-    output: i64,
-    cost: i64,
-    unpriced: i64,
-}
-
 impl Ledger {
     /// Totals of the calls that started from `from` on and before `to`.
     pub async fn usage(
@@ -145,10 +134,13 @@ impl Ledger {
         calendar: Calendar,
     ) -> Result<UsageReport, Error> {
         self.flush().await?;
-        let rows = self.sums(by, from, to).await.map_err(|error| self.db.error(&error))?;
+        let Parts { by_day, by_quarter } = self.parts(by, from..to, calendar).await?;
         let mut by_key: BTreeMap<String, Totals> = BTreeMap::new();
-        for row in rows {
-            by_key.entry(key_in_zone(by, &row.key, calendar)).or_default().add(row.totals());
+        for row in by_day {
+            by_key.entry(key_of_day(by, &row.key)).or_default().add(row.totals());
+        }
+        for row in by_quarter {
+            by_key.entry(key_of_quarter(by, &row.key, calendar)).or_default().add(row.totals());
         }
         let mut total = Totals::default();
         by_key.values().for_each(|totals| total.add(*totals));
@@ -162,6 +154,7 @@ impl Ledger {
             | By::Project
             | By::Tenant
             | By::Session
+            | By::Account
             | By::Upstream
             | By::Tag(_) => rows.sort_by_key(|row| std::cmp::Reverse(row.totals.known_cost)),
         }
@@ -173,8 +166,9 @@ impl Ledger {
         let starts = [calendar.start_of_day(now), calendar.start_of_week(now), calendar.start_of_month(now)];
         let mut totals = [Totals::default(); 3];
         for (total, from) in totals.iter_mut().zip(starts) {
-            let rows = self.sums(&By::Upstream, from, calendar.end_of_day(now)).await;
-            rows.map_err(|error| self.db.error(&error))?.iter().for_each(|row| total.add(row.totals()));
+            let Parts { by_day, by_quarter } =
+                self.parts(&By::Upstream, from..calendar.end_of_day(now), calendar).await?;
+            by_day.iter().chain(&by_quarter).for_each(|row| total.add(row.totals()));
         }
         let [today, week, month] = totals;
         Ok(Spend { today, week, month })
@@ -226,7 +220,7 @@ impl Ledger {
                  model, max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome,
                  input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens,
                  web_searches, batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms,
-                 first_byte_ms, total_ms, cache, error))) AS "rows!: String"
+                 first_byte_ms, total_ms, cache, error, account))) AS "rows!: String"
              FROM (SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
                  AND (started_at, seq) > (?4, ?5) ORDER BY started_at, seq LIMIT ?6)"#,
             from,
@@ -273,92 +267,18 @@ impl Ledger {
     }
 
     /// From the rollups where they can answer, else from the entries.
-    async fn sums(&self, by: &By, from: Timestamp, to: Timestamp) -> sqlx::Result<Vec<Sums>> {
-        let (from, to) = (from.as_millis(), to.as_millis());
-        let whole_quarters = from.rem_euclid(QUARTER_MS) == 0 && to.rem_euclid(QUARTER_MS) == 0;
-        match by {
-            By::Tenant | By::Session => self.sums_of_entries(by.name(), from, to).await,
-            By::Tag(key) => self.sums_by_tag(key, from, to).await,
-            By::Day | By::Hour | By::Model | By::Client | By::Person | By::Project | By::Upstream => {
-                if whole_quarters {
-                    self.sums_of_rollups(by.name(), from / QUARTER_MS, to / QUARTER_MS).await
-                } else {
-                    self.sums_of_entries(by.name(), from, to).await
-                }
+    async fn parts(&self, by: &By, moments: Range<Timestamp>, calendar: Calendar) -> Result<Parts, Error> {
+        let wanted = Wanted { by: by.name(), source: "", ended_from: 0 };
+        let days_of = match by {
+            By::Session => return self.sums_of_all_entries(moments, wanted).await,
+            By::Tag(key) => return self.sums_by_tag(moments, key).await,
+            By::Hour => None,
+            By::Day => (calendar == self.calendar).then_some(calendar),
+            By::Model | By::Client | By::Person | By::Project | By::Tenant | By::Account | By::Upstream => {
+                Some(self.calendar)
             }
-        }
-    }
-
-    async fn sums_of_rollups(&self, by: &str, from: i64, to: i64) -> sqlx::Result<Vec<Sums>> {
-        sqlx::query_as!(
-            Sums,
-            r#"SELECT CASE ?1 WHEN 'model' THEN model WHEN 'client' THEN client WHEN 'person' THEN person
-                 WHEN 'project' THEN project WHEN 'upstream' THEN upstream ELSE CAST(quarter AS TEXT) END AS "key!: String",
-                 sum(calls) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
-                 sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
-                 sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-                 sum(cost_nanos) AS "cost!: i64", sum(unpriced_calls) AS "unpriced!: i64"
-             FROM rollup WHERE quarter >= ?2 AND quarter < ?3 GROUP BY 1"#,
-            by,
-            from,
-            to
-        )
-        .fetch_all(&self.readers)
-        .await
-    }
-
-    async fn sums_of_entries(&self, by: &str, from: i64, to: i64) -> sqlx::Result<Vec<Sums>> {
-        sqlx::query_as!(
-            Sums,
-            r#"SELECT CASE ?1 WHEN 'model' THEN model WHEN 'client' THEN client WHEN 'person' THEN person
-                 WHEN 'project' THEN project WHEN 'upstream' THEN upstream WHEN 'tenant' THEN tenant
-                 WHEN 'session' THEN session ELSE CAST(started_at / 900000 AS TEXT) END AS "key!: String",
-                 count(*) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
-                 sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
-                 sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-                 coalesce(sum(cost_nanos), 0) AS "cost!: i64", sum(cost_nanos IS NULL) AS "unpriced!: i64"
-             FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1"#,
-            by,
-            from,
-            to
-        )
-        .fetch_all(&self.readers)
-        .await
-    }
-
-    async fn sums_by_tag(&self, key: &str, from: i64, to: i64) -> sqlx::Result<Vec<Sums>> {
-        sqlx::query_as!(
-            Sums,
-            r#"SELECT coalesce((SELECT value FROM json_each(tags) AS tag WHERE tag.key = ?1), '') AS "key!: String",
-                 count(*) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
-                 sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
-                 sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-                 coalesce(sum(cost_nanos), 0) AS "cost!: i64", sum(cost_nanos IS NULL) AS "unpriced!: i64"
-             FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1"#,
-            key,
-            from,
-            to
-        )
-        .fetch_all(&self.readers)
-        .await
-    }
-}
-
-impl Sums {
-    fn totals(&self) -> Totals {
-        let natural = |sum: i64| u64::try_from(sum).unwrap_or(0);
-        Totals {
-            calls: natural(self.calls),
-            tokens: Tokens {
-                input: natural(self.input),
-                cache_write_5m: natural(self.cache_write_5m),
-                cache_write_1h: natural(self.cache_write_1h),
-                cache_read: natural(self.cache_read),
-                output: natural(self.output),
-            },
-            known_cost: Usd::from_nanos(self.cost),
-            unpriced_calls: natural(self.unpriced),
-        }
+        };
+        self.sums(&self.span(moments, days_of).await?, wanted).await
     }
 }
 
@@ -370,15 +290,38 @@ impl Filter {
     }
 }
 
+/// Numbers of days become dates; names stay.
+fn key_of_day(by: &By, key: &str) -> String {
+    match by {
+        By::Day => Calendar::day_of_number(key.parse().unwrap_or(0)).to_string(),
+        By::Hour
+        | By::Model
+        | By::Client
+        | By::Person
+        | By::Project
+        | By::Tenant
+        | By::Session
+        | By::Account
+        | By::Upstream
+        | By::Tag(_) => key.to_owned(),
+    }
+}
+
 /// Quarters become the days or hours of a zone; names stay.
-fn key_in_zone(by: &By, key: &str, calendar: Calendar) -> String {
+fn key_of_quarter(by: &By, key: &str, calendar: Calendar) -> String {
     let start = || Timestamp::from_millis(key.parse::<i64>().unwrap_or(0) * QUARTER_MS);
     match by {
         By::Day => calendar.day(start()).to_string(),
         By::Hour => hour(start(), calendar),
-        By::Model | By::Client | By::Person | By::Project | By::Tenant | By::Session | By::Upstream | By::Tag(_) => {
-            key.to_owned()
-        }
+        By::Model
+        | By::Client
+        | By::Person
+        | By::Project
+        | By::Tenant
+        | By::Session
+        | By::Account
+        | By::Upstream
+        | By::Tag(_) => key.to_owned(),
     }
 }
 

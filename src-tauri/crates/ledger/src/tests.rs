@@ -22,12 +22,15 @@ mod backup;
 mod book;
 mod counting;
 mod csv;
+mod daily;
+mod explaining;
 mod faults;
 mod hostile;
 mod importing;
 mod machine;
 mod migrations;
 mod power;
+mod retention;
 mod vfs;
 
 const MODEL: &str = "claude-sonnet-4-5";
@@ -89,6 +92,7 @@ fn entry(call: Call) -> Entry {
         total_ms: 1_500,
         cache: CacheUse::Off,
         error: None,
+        account: None,
         call,
     }
 }
@@ -112,7 +116,7 @@ fn catalog() -> Catalog {
 }
 
 fn options(durability: Durability) -> Options {
-    Options { durability, catalog: Arc::new(catalog()) }
+    Options { durability, catalog: Arc::new(catalog()), calendar: Calendar::UTC }
 }
 
 async fn open(dir: &Path) -> (Ledger, Recovered) {
@@ -453,7 +457,7 @@ async fn a_newer_ledger_is_refused_and_not_touched() {
     .await;
     let before = fs::read(dir.path().join("ledger.db")).expect("bytes");
     let error = Ledger::open(dir.path(), options(Durability::Process)).await.err();
-    assert_eq!(error, Some(Error::Newer { path: dir.path().join("ledger.db"), found: 9, known: 2 }));
+    assert_eq!(error, Some(Error::Newer { path: dir.path().join("ledger.db"), found: 9, known: 3 }));
     assert_eq!(fs::read(dir.path().join("ledger.db")).expect("bytes"), before);
 }
 

@@ -17,6 +17,7 @@ use crate::Error;
 use crate::db::Db;
 use crate::import::entering::give_way;
 use crate::journal::{Journal, Kind, Record};
+use crate::rollup;
 
 /// How long a record may wait for company. Nobody waits for it: the journal is durable, and who asks has it folded at once.
 const FOLD_WITHIN: Duration = Duration::from_secs(1);
@@ -316,12 +317,13 @@ async fn insert_settled(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx:
 /// Entries that are not there yet, at the end of the chain and in the sums.
 pub(crate) async fn insert_new<'a>(
     conn: &mut SqliteConnection,
-    settled: impl Iterator<Item = &'a str>,
+    settled: impl Iterator<Item = &'a str> + Clone,
 ) -> sqlx::Result<Vec<u8>> {
+    let sums = rollup::Change::of_settled(settled.clone())?;
     let (links, head) = chain(head_of_chain(conn).await?, settled);
     let entries = read_once(conn, &array(links.iter().map(String::as_str))).await?;
     insert_entries(conn, &entries).await?;
-    add_to_rollup(conn, &entries).await?;
+    sums.apply(conn).await?;
     let head = head.as_slice();
     sqlx::query!("UPDATE meta SET chain = ?1", head).execute(conn).await?;
     Ok(entries)
@@ -375,7 +377,7 @@ async fn insert_entries(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Re
         "INSERT INTO entry (call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model,
              max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens,
              cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, batch, fast,
-             us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error, chain)
+             us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error, chain, account)
          SELECT value ->> '$.entry.call_id', value ->> '$.entry.started_at', value ->> '$.entry.ended_at',
              value ->> '$.entry.client', value ->> '$.entry.person', value ->> '$.entry.project', value ->> '$.entry.tenant',
              value ->> '$.entry.session', value ->> '$.entry.agent', value ->> '$.entry.tags', value ->> '$.entry.class',
@@ -388,7 +390,8 @@ async fn insert_entries(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Re
              value ->> '$.entry.fast', value ->> '$.entry.us_only', value ->> '$.entry.cost_nanos',
              value ->> '$.entry.price_id', value ->> '$.entry.estimated', value ->> '$.entry.source',
              value ->> '$.entry.waited_ms', value ->> '$.entry.first_byte_ms', value ->> '$.entry.total_ms',
-             value ->> '$.entry.cache', value ->> '$.entry.error', unhex(value ->> '$.chain')
+             value ->> '$.entry.cache', value ->> '$.entry.error', unhex(value ->> '$.chain'),
+             coalesce(value ->> '$.entry.account', '')
          FROM jsonb_each(?1)",
         entries
     )
@@ -405,33 +408,6 @@ async fn insert_attempts(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::R
              sent.value ->> '$.error', sent.value ->> '$.maybe_billed'
          FROM jsonb_each(?1) AS settled, jsonb_each(settled.value, '$.attempts') AS sent WHERE true
          ON CONFLICT DO NOTHING",
-        entries
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Sums stop at the largest integer rather than fail.
-async fn add_to_rollup(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO rollup
-         SELECT (value ->> '$.entry.started_at') / 900000, value ->> '$.entry.client', value ->> '$.entry.person',
-             value ->> '$.entry.project', value ->> '$.entry.upstream', value ->> '$.entry.model',
-             value ->> '$.entry.source', count(*), sum(value ->> '$.entry.input_tokens'),
-             sum(value ->> '$.entry.cache_write_5m_tokens'), sum(value ->> '$.entry.cache_write_1h_tokens'),
-             sum(value ->> '$.entry.cache_read_tokens'), sum(value ->> '$.entry.output_tokens'),
-             coalesce(sum(value ->> '$.entry.cost_nanos'), 0), sum((value ->> '$.entry.cost_nanos') IS NULL)
-         FROM jsonb_each(?1) WHERE value ->> '$.entry.outcome' <> 'refused'
-         GROUP BY 1, 2, 3, 4, 5, 6, 7
-         ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
-             input_tokens = min(9223372036854775807, input_tokens + excluded.input_tokens),
-             cache_write_5m_tokens = min(9223372036854775807, cache_write_5m_tokens + excluded.cache_write_5m_tokens),
-             cache_write_1h_tokens = min(9223372036854775807, cache_write_1h_tokens + excluded.cache_write_1h_tokens),
-             cache_read_tokens = min(9223372036854775807, cache_read_tokens + excluded.cache_read_tokens),
-             output_tokens = min(9223372036854775807, output_tokens + excluded.output_tokens),
-             cost_nanos = min(9223372036854775807, cost_nanos + excluded.cost_nanos),
-             unpriced_calls = unpriced_calls + excluded.unpriced_calls",
         entries
     )
     .execute(conn)

@@ -254,6 +254,7 @@ impl<'a> Standing<'a> {
             total_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
             cache: CacheUse::Off,
             error: None,
+            account: None,
         }
     }
 
