@@ -5,7 +5,8 @@ use std::io::Write;
 use domain::time::{Calendar, Timestamp};
 
 use crate::export::{Cell, UnknownColumn, columns_named, header, push_line};
-use crate::spending::{Filter, QUARTER_MS};
+use crate::rollup::QUARTER_MS;
+use crate::spending::Filter;
 use crate::{Error, Ledger};
 
 /// What a line is the sum of.
