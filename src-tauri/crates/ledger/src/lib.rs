@@ -171,6 +171,8 @@ impl Ledger {
         let mut conn = db.open().await?;
         rollup::keep_days_of(&mut conn, options.calendar).await.map_err(|error| db.error(&error))?;
         let folded_seq = db.folded_seq(&mut conn).await?;
+        // A row that can't be read is told before anything is written.
+        recovery::interrupted(&db, &mut conn, &options.catalog).await?;
         let (journal, Found { records, lost }) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
         if lost > 0 {
             tracing::warn!(

@@ -26,6 +26,7 @@ mod csv;
 mod daily;
 mod explaining;
 mod faults;
+mod hostile;
 mod importing;
 mod machine;
 mod migrations;
