@@ -33,6 +33,7 @@ mod journal;
 mod recovery;
 mod retention;
 mod rollup;
+mod settling;
 mod span;
 mod spending;
 mod summing;
