@@ -1,14 +1,16 @@
 //! Everything that a window, a terminal or a script can ask, as one list of typed commands.
 
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use domain::call::{CallId, Class};
-use ledger::{By, Columns, Filter};
+use ledger::{By, Columns, Filter, Span, SumColumns};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::App;
 use crate::clients::{ClientChange, ClientError};
+use crate::explain::{self, ExplainView};
 use crate::folder;
 use crate::import::ImportView;
 use crate::range::range;
@@ -24,6 +26,11 @@ pub enum Command {
     /// `by` as in `tidegate usage --by`; days and moments as in `--from` and `--to`.
     Usage {
         by: Option<String>,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// Why a bill is as high as it is; without days this month's.
+    Explain {
         from: Option<String>,
         to: Option<String>,
     },
@@ -111,6 +118,7 @@ pub struct ReserveQuestion {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExportQuestion {
+    pub what: Exported,
     pub from: Option<String>,
     pub to: Option<String>,
     pub client: Option<String>,
@@ -118,11 +126,22 @@ pub struct ExportQuestion {
     pub columns: Option<String>,
 }
 
+/// What a line of an export is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exported {
+    #[default]
+    Calls,
+    Daily,
+    Monthly,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "value", rename_all = "snake_case")]
 pub enum Answer {
     Status(Box<StatusView>),
     Usage(UsageView),
+    Explain(Box<ExplainView>),
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
@@ -232,6 +251,9 @@ impl App {
             Command::Usage { by, from, to } => {
                 Answer::Usage(self.usage(by.as_deref(), from.as_deref(), to.as_deref()).await?)
             }
+            Command::Explain { from, to } => {
+                Answer::Explain(Box::new(self.explain(from.as_deref(), to.as_deref()).await?))
+            }
             Command::Calls { last } => Answer::Calls(self.calls(last).await?),
             Command::Why { call_id } => Answer::Why(Box::new(self.why(&call_id).await?)),
             Command::Export { question, file } => {
@@ -294,6 +316,15 @@ impl App {
         Ok(show::usage(range, self.calendar.zone_name(), &report.rows, &report.total))
     }
 
+    /// Of this month so far where no days are named.
+    pub async fn explain(&self, from: Option<&str>, to: Option<&str>) -> Result<ExplainView, ApiError> {
+        let month = self.calendar.start_of_month(self.now()).to_string();
+        let from = from.or(to.is_none().then_some(month.as_str()));
+        let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
+        let explanation = self.ledger.explain(&self.catalog, range.from, range.to).await.map_err(ApiError::machine)?;
+        Ok(explain::explained(&explanation, range, self.calendar.zone_name(), &self.catalog))
+    }
+
     pub async fn calls(&self, last: u32) -> Result<Vec<CallView>, ApiError> {
         let entries = self.ledger.calls(&Filter::default(), last).await.map_err(ApiError::machine)?;
         Ok(entries.iter().map(show::call).collect())
@@ -309,17 +340,32 @@ impl App {
     }
 
     async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
+        match question.what {
+            Exported::Calls => self.export_calls(question, file).await,
+            Exported::Daily => self.export_sums(Span::Day, question, file).await,
+            Exported::Monthly => self.export_sums(Span::Month, question, file).await,
+        }
+    }
+
+    async fn export_calls(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
         let columns =
             question.columns.as_deref().map_or(Ok(Columns::all()), Columns::named).map_err(ApiError::asker)?;
+        let (filter, mut out) = (self.filter(question)?, asked_for(file)?);
+        self.ledger.export_calls(&filter, &columns, &mut out).await.map_err(ApiError::machine)
+    }
+
+    async fn export_sums(&self, span: Span, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
+        let columns =
+            question.columns.as_deref().map_or(Ok(SumColumns::all()), SumColumns::named).map_err(ApiError::asker)?;
+        let (filter, mut out) = (self.filter(question)?, asked_for(file)?);
+        let written = self.ledger.export_sums(span, &filter, self.calendar, &columns, &mut out).await;
+        written.map_err(ApiError::machine)
+    }
+
+    fn filter(&self, question: &ExportQuestion) -> Result<Filter, ApiError> {
         let (from, to) = (question.from.as_deref(), question.to.as_deref());
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
-        let client = question.client.as_deref().map(Into::into);
-        let filter = Filter { from: Some(range.from), to: Some(range.to), client };
-        let mut options = std::fs::OpenOptions::new();
-        let out = folder::private(options.write(true).create(true).truncate(true)).open(file);
-        let mut out =
-            out.map_err(|reason| ApiError::machine(format!("{} can't be written: {reason}", file.display())))?;
-        self.ledger.export_calls(&filter, &columns, &mut out).await.map_err(ApiError::machine)
+        Ok(Filter { from: Some(range.from), to: Some(range.to), client: question.client.as_deref().map(Into::into) })
     }
 
     pub async fn verify(&self) -> Result<VerifyView, ApiError> {
@@ -327,6 +373,13 @@ impl App {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         Ok(VerifyView { clean: findings.is_empty(), findings })
     }
+}
+
+/// A file of the asker's, which nobody else may read.
+fn asked_for(file: &Path) -> Result<File, ApiError> {
+    let mut options = OpenOptions::new();
+    let out = folder::private(options.write(true).create(true).truncate(true)).open(file);
+    out.map_err(|reason| ApiError::machine(format!("{} can't be written: {reason}", file.display())))
 }
 
 fn named_class(name: &str) -> Result<Class, ApiError> {

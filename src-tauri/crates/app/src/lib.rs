@@ -16,6 +16,7 @@ mod counting;
 pub mod data;
 mod demo;
 pub mod doctor;
+pub mod explain;
 pub mod folder;
 mod host;
 mod import;

@@ -72,13 +72,18 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate usage\n  tidegate usage --by model --from 2026-11-01\n  tidegate usage --by tag:feature --from 2026-11-01 --to 2026-11-07 --csv"
     )]
     Usage(Usage),
+    /// Why the bill is as high as it is: what it was paid for, and the dearest sessions
+    #[command(
+        after_help = "Examples:\n  tidegate explain                  this month so far\n  tidegate explain 2026-10\n  tidegate explain --from 2026-11-23 --to 2026-11-24 --json"
+    )]
+    Explain(Explain),
     /// The latest calls
     Calls(Calls),
     /// Where a call went, what it cost and by which price
     Why(Why),
     /// Write what happened as CSV
     #[command(
-        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd"
+        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd\n  tidegate export daily --from 2026-11-01 --to 2026-11-30 --client ci\n  tidegate export monthly --from 2026-01-01 --out year.csv"
     )]
     Export(Export),
     /// Take in what other programs wrote down
@@ -249,11 +254,22 @@ pub(crate) struct Usage {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// A month such as 2026-10, or a day; this month so far without it
+    #[arg(conflicts_with_all = ["from", "to"])]
+    pub(crate) month: Option<String>,
+    #[command(flatten)]
+    pub(crate) days: Days,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Days {
-    /// First day, or a moment; today without it
+    /// First day, or a month or a moment; today without it
     #[arg(long, value_name = "D")]
     pub(crate) from: Option<String>,
-    /// Last day, or a moment that is not included; today without it
+    /// Last day or month, or a moment that is not included; today without it
     #[arg(long, value_name = "D")]
     pub(crate) to: Option<String>,
 }
@@ -283,7 +299,7 @@ pub(crate) struct Backup {
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// One line per call that ended
+    /// A line for each call that ended, or for each day or month by client, person, project, upstream and model
     #[arg(value_enum, default_value_t = Exported::Calls)]
     pub(crate) what: Exported,
     #[command(flatten)]
@@ -302,6 +318,8 @@ pub(crate) struct Export {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Exported {
     Calls,
+    Daily,
+    Monthly,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use app::api::{Answer, Command, ExportQuestion};
 use app::control::inspect;
 use app::view::{CallView, UsageRowView, UsageView, WhyView};
 
-use crate::args::{Calls, Export, Shape, Usage, Why};
+use crate::args::{Calls, Export, Exported, Shape, Usage, Why};
 use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
 use crate::{Place, print, print_json, tell, unexpected};
 
@@ -191,9 +191,15 @@ fn shown_cost(why: &WhyView) -> String {
     text
 }
 
-pub(crate) async fn export_calls(place: &Place, question: Export) -> anyhow::Result<ExitCode> {
+pub(crate) async fn export(place: &Place, question: Export) -> anyhow::Result<ExitCode> {
     let draft = draft(place, question.out.as_deref())?;
+    let what = match question.what {
+        Exported::Calls => app::api::Exported::Calls,
+        Exported::Daily => app::api::Exported::Daily,
+        Exported::Monthly => app::api::Exported::Monthly,
+    };
     let wanted = ExportQuestion {
+        what,
         from: question.days.from,
         to: question.days.to,
         client: question.client,

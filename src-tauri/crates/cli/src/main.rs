@@ -19,6 +19,7 @@ mod args;
 mod books;
 mod clients;
 mod doctor;
+mod explain;
 mod import;
 mod keys;
 mod queue;
@@ -29,7 +30,7 @@ mod status;
 mod statusline;
 mod table;
 
-use args::{Cli, Command, Exported};
+use args::{Cli, Command};
 
 /// A call is some hundred small allocations; the system's allocator takes a seventh of its time.
 #[global_allocator]
@@ -82,11 +83,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Key(key) => keys::run(&place, key).await,
             Command::Status(shape) => status::status(&place, &shape).await,
             Command::Usage(question) => books::usage(&place, question).await,
+            Command::Explain(question) => explain::explain(&place, question).await,
             Command::Calls(question) => books::calls(&place, question).await,
             Command::Why(question) => books::why(&place, question).await,
-            Command::Export(question) => match question.what {
-                Exported::Calls => books::export_calls(&place, question).await,
-            },
+            Command::Export(question) => books::export(&place, question).await,
             Command::Import(import) => import::run(&place, import).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,

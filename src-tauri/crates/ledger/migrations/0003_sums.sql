@@ -12,7 +12,7 @@ ALTER TABLE meta ADD COLUMN kept_from INTEGER NOT NULL DEFAULT 0;
 -- Entries that were deleted lie between `since` and `through`, and the chain goes on from the link of the last of them.
 CREATE TABLE cut (
     through INTEGER PRIMARY KEY,
-    since   INTEGER NOT NULL,
+    since   INTEGER NOT NULL UNIQUE,
     chain   BLOB    NOT NULL
 ) STRICT;
 

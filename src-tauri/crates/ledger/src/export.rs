@@ -14,7 +14,7 @@ use crate::{Error, Ledger};
 /// Rows held at once.
 const CHUNK: u32 = 500;
 
-enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     Text(&'a str),
     Number(i64),
     Instant(i64),
@@ -124,24 +124,32 @@ impl Columns {
 
     /// From `call_id,cost_usd`.
     pub fn named(names: &str) -> Result<Columns, UnknownColumn> {
-        let find = |name: &str| COLUMNS.into_iter().find(|(n, _)| *n == name);
-        names
-            .split(',')
-            .map(|name| find(name.trim()).ok_or_else(|| UnknownColumn { name: name.trim().to_owned() }))
-            .collect::<Result<_, _>>()
-            .map(Columns)
+        columns_named(names, &COLUMNS).map(Columns)
     }
+}
+
+/// Those of `all` that `names` lists, in its order.
+pub(crate) fn columns_named<C: Copy>(
+    names: &str,
+    all: &[(&'static str, C)],
+) -> Result<Vec<(&'static str, C)>, UnknownColumn> {
+    let find = |name: &str| all.iter().find(|(n, _)| *n == name).copied();
+    let unknown = |name: &str| {
+        let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        UnknownColumn { name: name.to_owned(), known: known.join(",") }
+    };
+    names.split(',').map(str::trim).map(|name| find(name).ok_or_else(|| unknown(name))).collect()
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnknownColumn {
     pub name: String,
+    known: String,
 }
 
 impl fmt::Display for UnknownColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-        write!(f, "there is no column {:?}; there are {}", self.name, known.join(","))
+        write!(f, "there is no column {:?}; there are {}", self.name, self.known)
     }
 }
 
@@ -156,7 +164,7 @@ impl Ledger {
         out: &mut W,
     ) -> Result<(), Error> {
         self.flush().await?;
-        let mut text = header(columns);
+        let mut text = header(&columns.0);
         let mut found = self.rows_after(filter, (i64::MIN, i64::MIN)).await?;
         loop {
             let rows: Vec<Row<'_>> = serde_json::from_str(&found).map_err(|_| self.db.unreadable("an entry"))?;
@@ -164,7 +172,9 @@ impl Ledger {
             let next = self.rows_after(filter, (last.started_at, last.seq));
             // SQLite looks for the next ones while these are written.
             let (next, written) = tokio::join!(next, async {
-                rows.iter().for_each(|row| push_row(&mut text, columns, row));
+                for row in &rows {
+                    push_line(&mut text, columns.0.iter().map(|(_, cell)| cell(row)));
+                }
                 let written = out.write_all(text.as_bytes());
                 text.clear();
                 written
@@ -203,17 +213,17 @@ impl Ledger {
     }
 }
 
-fn header(columns: &Columns) -> String {
-    let names: Vec<&str> = columns.0.iter().map(|(name, _)| *name).collect();
+pub(crate) fn header<C>(columns: &[(&'static str, C)]) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     names.join(",") + "\r\n"
 }
 
-fn push_row(text: &mut String, columns: &Columns, row: &Row<'_>) {
-    for (i, (_, cell)) in columns.0.iter().enumerate() {
+pub(crate) fn push_line<'a>(text: &mut String, cells: impl Iterator<Item = Cell<'a>>) {
+    for (i, cell) in cells.enumerate() {
         if i > 0 {
             text.push(',');
         }
-        push_cell(text, &cell(row));
+        push_cell(text, &cell);
     }
     text.push_str("\r\n");
 }

@@ -22,11 +22,14 @@ mod backup;
 mod book;
 mod counting;
 mod csv;
+mod daily;
+mod explaining;
 mod faults;
 mod importing;
 mod machine;
 mod migrations;
 mod power;
+mod retention;
 mod vfs;
 
 const MODEL: &str = "claude-sonnet-4-5";
@@ -156,7 +159,7 @@ async fn a_settled_call_is_in_the_next_answer_as_it_was_settled() {
     for durability in [Durability::Process, Durability::Power] {
         let dir = tempfile::tempdir().expect("a folder");
         let (ledger, recovered) = Ledger::open(dir.path(), options(durability)).await.expect("a ledger");
-        assert_eq!(recovered, Recovered { interrupted: 0, replayed: 0 });
+        assert_eq!(recovered, Recovered { interrupted: 0, replayed: 0, lost: 0 });
         let entry = entry(call(1, noon()));
         settle(&ledger, &entry).await;
         assert_eq!(ledger.call(entry.call.id).await.expect("an answer").as_ref(), Some(&entry));
@@ -178,11 +181,11 @@ async fn a_crash_loses_nothing_and_doubles_nothing_before_and_after_the_fold() {
     let before = copy(dir.path());
     ledger.flush().await.expect("folded");
     let after = copy(dir.path());
-    assert_eq!(reopened(before.path()).await.1, Recovered { interrupted: 0, replayed: 10 });
-    assert_eq!(reopened(after.path()).await.1, Recovered { interrupted: 0, replayed: 0 });
+    assert_eq!(reopened(before.path()).await.1, Recovered { interrupted: 0, replayed: 10, lost: 0 });
+    assert_eq!(reopened(after.path()).await.1, Recovered { interrupted: 0, replayed: 0, lost: 0 });
     for crashed in [before, after] {
         let (ledger, recovered) = reopened(crashed.path()).await;
-        assert_eq!(recovered, Recovered { interrupted: 0, replayed: 0 });
+        assert_eq!(recovered, Recovered { interrupted: 0, replayed: 0, lost: 0 });
         assert_eq!(count(&ledger).await, 5);
     }
 }

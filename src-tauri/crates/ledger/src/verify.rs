@@ -91,6 +91,7 @@ impl Ledger {
             .await
             .map_err(|error| self.db.error(&error))?;
         let last = end.last.unwrap_or(0);
+        let _nobody_cuts_it = self.chain_as_it_is.lock().await;
         let mut cuts = self.cuts().await?;
         let mut head: Link = [0; 32];
         let mut seq = 0;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use domain::call::CallId;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::{self, JoinHandle};
 use tokio::time;
 
 use crate::Error;
@@ -22,8 +23,8 @@ const FOLD_WITHIN: Duration = Duration::from_secs(1);
 /// Of which half are settled calls where all go by at once.
 const BATCH_MAX: usize = 2_048;
 
-/// After a fold that failed.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// After a fold that failed, and after a journal that did.
+const RETRY_AFTER: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(1) };
 
 /// The log hears of the first failure and of every so many more: once a minute at most.
 const FAILURES_PER_WARNING: u32 = 60;
@@ -42,6 +43,8 @@ pub(crate) struct Writer {
     pub(crate) failures: u32,
     /// The database is damaged: it isn't touched any more.
     pub(crate) damaged: Option<Error>,
+    /// Tries to take the journal into use again.
+    pub(crate) mending: Option<JoinHandle<()>>,
 }
 
 impl Writer {
@@ -52,7 +55,7 @@ impl Writer {
             if self.journal.has_ended() {
                 break;
             }
-            let folded = self.fold_all().await;
+            let folded = self.fold_and_mend().await;
             for flush in flushes {
                 // One who has gone needs no answer.
                 let _ = flush.send(folded.clone());
@@ -85,7 +88,7 @@ impl Writer {
                 () = time::sleep(FOLD_WITHIN) => {}
             }
         }
-        self.awake = self.journal.has_unfolded();
+        self.awake = self.journal.has_unfolded() || self.journal.has_failed();
         flushes.extend(iter::from_fn(|| self.flushes.try_recv().ok()));
         flushes
     }
@@ -99,6 +102,7 @@ impl Writer {
 
     /// A damaged file stays so: no new call is taken in. Anything else may pass; the journal holds the records until then.
     async fn failed(&mut self, error: Error) {
+        self.journal.not_folded(&error);
         if self.damaged.is_some() {
             self.awake = false;
             return;
@@ -117,6 +121,27 @@ impl Writer {
         }
     }
 
+    async fn fold_and_mend(&mut self) -> Result<(), Error> {
+        self.fold_all().await?;
+        let Some((reason, through)) = self.journal.failed() else { return Ok(()) };
+        let conn = self.conn().await?;
+        let noted = note_floor(conn, through).await;
+        noted.map_err(|error| self.db.error(&error))?;
+        self.journal.is_safe(through);
+        if self.mending.as_ref().is_none_or(JoinHandle::is_finished) {
+            tracing::warn!("no new call begins until the journal can be written again: {reason}");
+            self.mending = Some(tokio::spawn(mend(self.journal.clone())));
+        }
+        Ok(())
+    }
+
+    async fn conn(&mut self) -> Result<&mut SqliteConnection, Error> {
+        match &mut self.conn {
+            Some(conn) => Ok(conn),
+            none => Ok(none.insert(self.db.writer_after_failure().await?)),
+        }
+    }
+
     /// All that was written before; what comes meanwhile is for the next turn.
     async fn fold_all(&mut self) -> Result<(), Error> {
         if let Some(error) = &self.damaged {
@@ -130,12 +155,25 @@ impl Writer {
                 Some(record) if record.seq > last => return Ok(()),
                 Some(_) => {}
             }
-            let conn = match &mut self.conn {
-                Some(conn) => conn,
-                none => none.insert(self.db.writer_after_failure().await?),
-            };
+            let conn = self.conn().await?;
             let through = fold(conn, &records, power_safe).await.map_err(|error| self.db.error(&error))?;
             self.journal.folded(through, power_safe);
+        }
+    }
+}
+
+/// Until the disk takes it. A disk that hangs keeps no call from being settled through SQLite.
+async fn mend(journal: Arc<Journal>) {
+    while journal.has_failed() && !journal.has_ended() {
+        let journal_itself = journal.clone();
+        let mended = task::spawn_blocking(move || journal_itself.mend()).await;
+        if !journal.has_failed() {
+            tracing::info!("the journal is written again");
+        } else if let Ok(Ok(())) = mended {
+            // Not everything on it is safe yet: the next fold brings that.
+            return;
+        } else {
+            time::sleep(RETRY_AFTER).await;
         }
     }
 }
