@@ -38,6 +38,7 @@ mod pricing;
 mod recovery;
 mod retention;
 mod rollup;
+mod settling;
 mod span;
 mod spending;
 mod summing;

@@ -10,7 +10,7 @@ use sqlx::SqliteExecutor;
 
 use crate::call::{EntryRow, Settled};
 use crate::db::Db;
-use crate::writer::{Link, link};
+use crate::settling::{Link, link};
 use crate::{Error, Ledger};
 
 mod sums;
