@@ -1,17 +1,22 @@
 //! Everything that a window, a terminal or a script can ask, as one list of typed commands.
 
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use domain::call::{CallId, Class};
-use ledger::{By, Columns, Filter};
+use ledger::{By, Columns, Filter, Span, SumColumns};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::App;
+use crate::bundle::{BundleView, DeviceView};
 use crate::clients::{ClientChange, ClientError};
+use crate::explain::{self, ExplainView};
 use crate::folder;
 use crate::import::ImportView;
+use crate::prices::{PriceAnswer, PriceCommand};
 use crate::range::range;
+use crate::reconcile::ReconcileView;
 use crate::show;
 use crate::view::{
     CallView, ClientView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView, WhyView,
@@ -24,6 +29,11 @@ pub enum Command {
     /// `by` as in `tidegate usage --by`; days and moments as in `--from` and `--to`.
     Usage {
         by: Option<String>,
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// Why a bill is as high as it is; without days this month's.
+    Explain {
         from: Option<String>,
         to: Option<String>,
     },
@@ -47,6 +57,28 @@ pub enum Command {
     Export {
         question: ExportQuestion,
         file: PathBuf,
+    },
+    /// The ledger against the upstreams' own reports; whole days of UTC.
+    Reconcile {
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// The months of this device as a signed file of the asker's; without months the last one and this one.
+    ExportBundle {
+        from: Option<String>,
+        to: Option<String>,
+        name: Option<String>,
+        tenants: bool,
+        file: PathBuf,
+    },
+    ImportBundles {
+        files: Vec<PathBuf>,
+    },
+    /// The devices that have handed something over.
+    BundleList,
+    /// By its id, or as much of the beginning as names one.
+    BundleForget {
+        device: String,
     },
     Verify,
     Backup {
@@ -88,6 +120,7 @@ pub enum Command {
         call: String,
     },
     Reserve(ReserveQuestion),
+    Price(PriceCommand),
     Release {
         id: String,
         client: String,
@@ -111,6 +144,7 @@ pub struct ReserveQuestion {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExportQuestion {
+    pub what: Exported,
     pub from: Option<String>,
     pub to: Option<String>,
     pub client: Option<String>,
@@ -118,14 +152,29 @@ pub struct ExportQuestion {
     pub columns: Option<String>,
 }
 
+/// What a line of an export is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exported {
+    #[default]
+    Calls,
+    Daily,
+    Monthly,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "value", rename_all = "snake_case")]
 pub enum Answer {
     Status(Box<StatusView>),
     Usage(UsageView),
+    Explain(Box<ExplainView>),
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
+    Bundle(BundleView),
+    Bundles(Vec<BundleView>),
+    Devices(Vec<DeviceView>),
+    Reconcile(Box<ReconcileView>),
     Import(ImportView),
     /// Of a new client; nobody can show it again.
     Token(String),
@@ -135,6 +184,7 @@ pub enum Answer {
     /// The call that an id or its beginning named.
     Call(String),
     Reservation(ReservationView),
+    Price(Box<PriceAnswer>),
     Done,
 }
 
@@ -232,6 +282,9 @@ impl App {
             Command::Usage { by, from, to } => {
                 Answer::Usage(self.usage(by.as_deref(), from.as_deref(), to.as_deref()).await?)
             }
+            Command::Explain { from, to } => {
+                Answer::Explain(Box::new(self.explain(from.as_deref(), to.as_deref()).await?))
+            }
             Command::Calls { last } => Answer::Calls(self.calls(last).await?),
             Command::Why { call_id } => Answer::Why(Box::new(self.why(&call_id).await?)),
             Command::Export { question, file } => {
@@ -241,6 +294,19 @@ impl App {
             Command::ImportClaudeCode { paths } => Answer::Import(self.import_claude_code(&paths, |_| {}).await?),
             Command::WatchClaudeCode { paths, on } => {
                 self.watch_claude_code(&paths, on).await?;
+                Answer::Done
+            }
+            Command::Reconcile { from, to } => {
+                Answer::Reconcile(Box::new(self.reconcile(from.as_deref(), to.as_deref()).await?))
+            }
+            Command::ExportBundle { from, to, name, tenants, file } => {
+                let months = (from.as_deref(), to.as_deref());
+                Answer::Bundle(self.export_bundle(months, name.as_deref(), tenants, &file).await?)
+            }
+            Command::ImportBundles { files } => Answer::Bundles(self.import_bundles(&files).await?),
+            Command::BundleList => Answer::Devices(self.devices().await?),
+            Command::BundleForget { device } => {
+                self.forget_device(&device).await?;
                 Answer::Done
             }
             Command::Verify => Answer::Verify(self.verify().await?),
@@ -280,6 +346,7 @@ impl App {
             Command::QueueDrop { call } => Answer::Call(self.drop_call(&call)?),
             Command::QueueRaise { call } => Answer::Call(self.raise_call(&call)?),
             Command::Reserve(question) => Answer::Reservation(self.reserve(&question).await?),
+            Command::Price(command) => Answer::Price(Box::new(self.price(command).await?)),
             Command::Release { id, client } => {
                 self.release(&id, &client).await?;
                 Answer::Done
@@ -291,7 +358,21 @@ impl App {
         let by = by.map_or(Ok(By::Day), By::named).map_err(|wrong| ApiError::asker(format!("--by is {wrong}")))?;
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
         let report = self.ledger.usage(&by, range.from, range.to, self.calendar).await.map_err(ApiError::machine)?;
-        Ok(show::usage(range, self.calendar.zone_name(), &report.rows, &report.total))
+        let mut view = show::usage(range, self.calendar.zone_name(), &report.rows, &report.total);
+        if by == By::Device {
+            view.rows.iter_mut().filter(|row| row.key.is_empty()).for_each(|row| row.key = "this device".to_owned());
+        }
+        Ok(UsageView { reconciled_to: self.reconciled_to(), ..view })
+    }
+
+    /// Of this month so far where no days are named.
+    pub async fn explain(&self, from: Option<&str>, to: Option<&str>) -> Result<ExplainView, ApiError> {
+        let month = self.calendar.start_of_month(self.now()).to_string();
+        let from = from.or(to.is_none().then_some(month.as_str()));
+        let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
+        let catalog = self.prices.in_force().get();
+        let explanation = self.ledger.explain(&catalog, range.from, range.to).await.map_err(ApiError::machine)?;
+        Ok(explain::explained(&explanation, range, self.calendar.zone_name(), &catalog))
     }
 
     pub async fn calls(&self, last: u32) -> Result<Vec<CallView>, ApiError> {
@@ -301,25 +382,45 @@ impl App {
 
     pub async fn why(&self, call_id: &str) -> Result<WhyView, ApiError> {
         let id: CallId = call_id.parse().map_err(ApiError::asker)?;
-        let entry = self.ledger.call(id).await.map_err(ApiError::machine)?;
+        let mut entry = self.ledger.call(id).await.map_err(ApiError::machine)?;
+        let changes = self.ledger.price_changes(id).await.map_err(ApiError::machine)?;
+        if let Some((entry, last)) = entry.as_mut().zip(changes.last()) {
+            entry.cost = Some(last.cost);
+            (entry.price_id, entry.estimated) = (Some(last.price_id.as_str().into()), last.estimated);
+        }
         let unknown = || {
             ApiError::absent(format!("the ledger has no call {id} that has ended: `tidegate calls` shows the latest"))
         };
-        Ok(show::why(&entry.ok_or_else(unknown)?, &self.catalog))
+        Ok(show::why(&entry.ok_or_else(unknown)?, &changes, &self.prices.in_force().get()))
     }
 
     async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
+        match question.what {
+            Exported::Calls => self.export_calls(question, file).await,
+            Exported::Daily => self.export_sums(Span::Day, question, file).await,
+            Exported::Monthly => self.export_sums(Span::Month, question, file).await,
+        }
+    }
+
+    async fn export_calls(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
         let columns =
             question.columns.as_deref().map_or(Ok(Columns::all()), Columns::named).map_err(ApiError::asker)?;
+        let (filter, mut out) = (self.filter(question)?, asked_for(file)?);
+        self.ledger.export_calls(&filter, &columns, &mut out).await.map_err(ApiError::machine)
+    }
+
+    async fn export_sums(&self, span: Span, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
+        let columns =
+            question.columns.as_deref().map_or(Ok(SumColumns::all()), SumColumns::named).map_err(ApiError::asker)?;
+        let (filter, mut out) = (self.filter(question)?, asked_for(file)?);
+        let written = self.ledger.export_sums(span, &filter, self.calendar, &columns, &mut out).await;
+        written.map_err(ApiError::machine)
+    }
+
+    fn filter(&self, question: &ExportQuestion) -> Result<Filter, ApiError> {
         let (from, to) = (question.from.as_deref(), question.to.as_deref());
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
-        let client = question.client.as_deref().map(Into::into);
-        let filter = Filter { from: Some(range.from), to: Some(range.to), client };
-        let mut options = std::fs::OpenOptions::new();
-        let out = folder::private(options.write(true).create(true).truncate(true)).open(file);
-        let mut out =
-            out.map_err(|reason| ApiError::machine(format!("{} can't be written: {reason}", file.display())))?;
-        self.ledger.export_calls(&filter, &columns, &mut out).await.map_err(ApiError::machine)
+        Ok(Filter { from: Some(range.from), to: Some(range.to), client: question.client.as_deref().map(Into::into) })
     }
 
     pub async fn verify(&self) -> Result<VerifyView, ApiError> {
@@ -327,6 +428,13 @@ impl App {
         let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
         Ok(VerifyView { clean: findings.is_empty(), findings })
     }
+}
+
+/// A file of the asker's, which nobody else may read.
+fn asked_for(file: &Path) -> Result<File, ApiError> {
+    let mut options = OpenOptions::new();
+    let out = folder::private(options.write(true).create(true).truncate(true)).open(file);
+    out.map_err(|reason| ApiError::machine(format!("{} can't be written: {reason}", file.display())))
 }
 
 fn named_class(name: &str) -> Result<Class, ApiError> {

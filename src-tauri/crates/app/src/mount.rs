@@ -93,6 +93,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
     let command = match request.uri().path().trim_start_matches("/tidegate").trim_start_matches('/') {
         "status" => Command::Status,
         "usage" => Command::Usage { by: query.remove("by"), from: query.remove("from"), to: query.remove("to") },
+        "explain" => Command::Explain { from: query.remove("from"), to: query.remove("to") },
         "calls" => Command::Calls { last: last(query.remove("last"))? },
         "clients" => Command::ClientList,
         "queue" => Command::Queue,
@@ -108,7 +109,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
     }
 }
 
-const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, calls, calls/ID, clients, queue and verify";
+const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue and verify";
 
 fn last(text: Option<String>) -> Result<u32, ApiError> {
     let wrong = || ApiError::asker("last is a number from 1 to 100000");
@@ -139,6 +140,7 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(answer) if whole == Whole::Named => json(&answer),
         Ok(Answer::Status(view)) => json(&view),
         Ok(Answer::Usage(view)) => json(&view),
+        Ok(Answer::Explain(view)) => json(&view),
         Ok(Answer::Calls(view)) => json(&view),
         Ok(Answer::Why(view)) => json(&view),
         Ok(Answer::Verify(view)) => json(&view),
@@ -148,9 +150,14 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(
             Answer::Token(_)
             | Answer::Import(_)
+            | Answer::Reconcile(_)
+            | Answer::Bundle(_)
+            | Answer::Bundles(_)
+            | Answer::Devices(_)
             | Answer::Estimate(_)
             | Answer::Call(_)
             | Answer::Reservation(_)
+            | Answer::Price(_)
             | Answer::Done,
         ) => json(&()),
         Err(error) => refused(&error),

@@ -13,13 +13,13 @@ pub(crate) struct Range {
 
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub(crate) enum NotARange {
-    #[error("{text} is neither a day (2026-11-24) nor a moment (2026-11-24T18:00:00Z)")]
+    #[error("{text} is neither a day (2026-11-24) nor a month (2026-11) nor a moment (2026-11-24T18:00:00Z)")]
     NoTime { text: String },
     #[error("--from is not before the end of --to: {from} to {to}")]
     Backwards { from: Timestamp, to: Timestamp },
 }
 
-/// A day is whole and included, a moment in `to` is not; what is absent is today.
+/// A day or month is whole and included, a moment in `to` is not; what is absent is today.
 pub(crate) fn range(
     from: Option<&str>,
     to: Option<&str>,
@@ -27,25 +27,36 @@ pub(crate) fn range(
     now: Timestamp,
 ) -> Result<Range, NotARange> {
     let today = calendar.day(now);
-    let from = match from.map_or(Ok(Point::Day(today)), point)? {
-        Point::Day(day) => calendar.start_of(day),
-        Point::Moment(moment) => moment,
-    };
+    let from = from.map_or_else(|| Ok(calendar.start_of(today)), |from| start(from, calendar))?;
     let to = match to.map_or(Ok(Point::Day(today)), point)? {
         Point::Day(day) => calendar.start_of(day.succ_opt().unwrap_or(day)),
+        Point::Month(first) => calendar.end_of_month(calendar.start_of(first)),
         Point::Moment(moment) => moment,
     };
     if from >= to { Err(NotARange::Backwards { from, to }) } else { Ok(Range { from, to }) }
 }
 
+/// The moment, or the first one of a day or month.
+pub(crate) fn start(text: &str, calendar: Calendar) -> Result<Timestamp, NotARange> {
+    Ok(match point(text)? {
+        Point::Day(day) | Point::Month(day) => calendar.start_of(day),
+        Point::Moment(moment) => moment,
+    })
+}
+
 enum Point {
     Day(NaiveDate),
+    /// By its first day.
+    Month(NaiveDate),
     Moment(Timestamp),
 }
 
 fn point(text: &str) -> Result<Point, NotARange> {
     if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         return Ok(Point::Day(day));
+    }
+    if let Ok(first) = NaiveDate::parse_from_str(&format!("{text}-01"), "%Y-%m-%d") {
+        return Ok(Point::Month(first));
     }
     let no_time = || NotARange::NoTime { text: text.escape_default().to_string() };
     Timestamp::parse(text).map(Point::Moment).ok_or_else(no_time)
@@ -70,6 +81,7 @@ mod tests {
             (None, None, "2026-11-23T23:00:00.000Z 2026-11-24T23:00:00.000Z"),
             (Some("2026-11-01"), None, "2026-10-31T23:00:00.000Z 2026-11-24T23:00:00.000Z"),
             (Some("2026-11-01"), Some("2026-11-01"), "2026-10-31T23:00:00.000Z 2026-11-01T23:00:00.000Z"),
+            (Some("2026-10"), Some("2026-10"), "2026-09-30T22:00:00.000Z 2026-10-31T23:00:00.000Z"),
             (
                 Some("2026-11-01T12:00:00Z"),
                 Some("2026-11-01T13:00:00+00:00"),

@@ -17,11 +17,15 @@ use tokio::runtime::{Builder, Runtime};
 
 mod args;
 mod books;
+mod bundle;
 mod clients;
 mod doctor;
+mod explain;
 mod import;
 mod keys;
+mod prices;
 mod queue;
+mod reconcile;
 mod reserve;
 mod serve;
 mod simulate;
@@ -29,7 +33,7 @@ mod status;
 mod statusline;
 mod table;
 
-use args::{Cli, Command, Exported};
+use args::{Cli, Command};
 
 /// A call is some hundred small allocations; the system's allocator takes a seventh of its time.
 #[global_allocator]
@@ -82,12 +86,14 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Key(key) => keys::run(&place, key).await,
             Command::Status(shape) => status::status(&place, &shape).await,
             Command::Usage(question) => books::usage(&place, question).await,
+            Command::Explain(question) => explain::explain(&place, question).await,
             Command::Calls(question) => books::calls(&place, question).await,
             Command::Why(question) => books::why(&place, question).await,
-            Command::Export(question) => match question.what {
-                Exported::Calls => books::export_calls(&place, question).await,
-            },
+            Command::Export(question) => books::export(&place, question).await,
             Command::Import(import) => import::run(&place, import).await,
+            Command::Bundle(bundle) => bundle::run(&place, bundle).await,
+            Command::Reconcile(question) => reconcile::reconcile(&place, question).await,
+            Command::Price(price) => prices::run(&place, price).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,

@@ -1,19 +1,20 @@
 //! Calls as CSV: RFC 4180, and no cell that a spreadsheet would run.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::Write;
 
 use domain::money::Usd;
 use domain::time::Timestamp;
+use serde::Deserialize;
 
-use crate::call::EntryRow;
 use crate::spending::Filter;
 use crate::{Error, Ledger};
 
 /// Rows held at once.
 const CHUNK: u32 = 500;
 
-enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     Text(&'a str),
     Number(i64),
     Instant(i64),
@@ -22,7 +23,60 @@ enum Cell<'a> {
     Empty,
 }
 
-type Column = (&'static str, fn(&EntryRow) -> Cell<'_>);
+/// What the columns are made of.
+#[derive(Deserialize)]
+struct Row<'a> {
+    seq: i64,
+    started_at: i64,
+    ended_at: i64,
+    status: i64,
+    input_tokens: i64,
+    cache_write_5m_tokens: i64,
+    cache_write_1h_tokens: i64,
+    cache_read_tokens: i64,
+    output_tokens: i64,
+    web_searches: i64,
+    cost_nanos: Option<i64>,
+    estimated: i64,
+    waited_ms: i64,
+    first_byte_ms: Option<i64>,
+    total_ms: i64,
+    attempts: i64,
+    #[serde(borrow)]
+    call_id: Cow<'a, str>,
+    #[serde(borrow)]
+    request_id: Cow<'a, str>,
+    #[serde(borrow)]
+    client: Cow<'a, str>,
+    #[serde(borrow)]
+    person: Cow<'a, str>,
+    #[serde(borrow)]
+    project: Cow<'a, str>,
+    #[serde(borrow)]
+    tenant: Cow<'a, str>,
+    #[serde(borrow)]
+    session: Cow<'a, str>,
+    #[serde(borrow)]
+    tags: Cow<'a, str>,
+    #[serde(borrow)]
+    class: Cow<'a, str>,
+    #[serde(borrow)]
+    upstream: Cow<'a, str>,
+    #[serde(borrow)]
+    model: Cow<'a, str>,
+    #[serde(borrow)]
+    outcome: Cow<'a, str>,
+    #[serde(borrow)]
+    price_id: Cow<'a, str>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow)]
+    cache: Cow<'a, str>,
+    #[serde(borrow)]
+    error: Cow<'a, str>,
+}
+
+type Column = (&'static str, for<'r> fn(&'r Row<'r>) -> Cell<'r>);
 
 #[rustfmt::skip]
 const COLUMNS: [Column; 31] = [
@@ -70,24 +124,32 @@ impl Columns {
 
     /// From `call_id,cost_usd`.
     pub fn named(names: &str) -> Result<Columns, UnknownColumn> {
-        let find = |name: &str| COLUMNS.into_iter().find(|(n, _)| *n == name);
-        names
-            .split(',')
-            .map(|name| find(name.trim()).ok_or_else(|| UnknownColumn { name: name.trim().to_owned() }))
-            .collect::<Result<_, _>>()
-            .map(Columns)
+        columns_named(names, &COLUMNS).map(Columns)
     }
+}
+
+/// Those of `all` that `names` lists, in its order.
+pub(crate) fn columns_named<C: Copy>(
+    names: &str,
+    all: &[(&'static str, C)],
+) -> Result<Vec<(&'static str, C)>, UnknownColumn> {
+    let find = |name: &str| all.iter().find(|(n, _)| *n == name).copied();
+    let unknown = |name: &str| {
+        let known: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        UnknownColumn { name: name.to_owned(), known: known.join(",") }
+    };
+    names.split(',').map(str::trim).map(|name| find(name).ok_or_else(|| unknown(name))).collect()
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnknownColumn {
     pub name: String,
+    known: String,
 }
 
 impl fmt::Display for UnknownColumn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let known: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-        write!(f, "there is no column {:?}; there are {}", self.name, known.join(","))
+        write!(f, "there is no column {:?}; there are {}", self.name, self.known)
     }
 }
 
@@ -102,36 +164,66 @@ impl Ledger {
         out: &mut W,
     ) -> Result<(), Error> {
         self.flush().await?;
-        let mut text = header(columns);
-        let mut rows = self.rows_after(filter, (i64::MIN, i64::MIN), CHUNK).await?;
-        while let Some((seq, last)) = rows.last() {
-            let next = self.rows_after(filter, (last.started_at, *seq), CHUNK);
+        let mut text = header(&columns.0);
+        let mut found = self.rows_after(filter, (i64::MIN, i64::MIN)).await?;
+        loop {
+            let rows: Vec<Row<'_>> = serde_json::from_str(&found).map_err(|_| self.db.unreadable("an entry"))?;
+            let Some(last) = rows.last() else { break };
+            let next = self.rows_after(filter, (last.started_at, last.seq));
             // SQLite looks for the next ones while these are written.
             let (next, written) = tokio::join!(next, async {
-                rows.iter().for_each(|(_, row)| push_row(&mut text, columns, row));
+                for row in &rows {
+                    push_line(&mut text, columns.0.iter().map(|(_, cell)| cell(row)));
+                }
                 let written = out.write_all(text.as_bytes());
                 text.clear();
                 written
             });
             written.map_err(|error| Error::unwritable("the export", &error))?;
-            rows = next?;
+            found = next?;
         }
         out.write_all(text.as_bytes()).map_err(|error| Error::unwritable("the export", &error))?;
         out.flush().map_err(|error| Error::unwritable("the export", &error))
     }
+
+    /// Rows as one text: each cell by itself would be copied twice.
+    async fn rows_after(&self, filter: &Filter, after: (i64, i64)) -> Result<String, Error> {
+        let (from, to, client) = filter.bounds();
+        let (after_time, after_seq) = after;
+        // The index is entered where the last answer ended, not where the first began.
+        let from = from.max(after_time);
+        sqlx::query_scalar!(
+            r#"SELECT json_group_array(json_array(
+                 seq, started_at, ended_at, status, input_tokens, cache_write_5m_tokens, cache_write_1h_tokens,
+                 cache_read_tokens, output_tokens, web_searches, cost_nanos, estimated, waited_ms, first_byte_ms,
+                 total_ms, attempts, call_id, request_id, client, person, project, tenant, session, tags, class, upstream,
+                 model, outcome, price_id, source, cache, error)) AS "rows!: String"
+             FROM (SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
+                 AND (started_at, seq) > (?4, ?5) ORDER BY started_at, seq LIMIT ?6)"#,
+            from,
+            to,
+            client,
+            after_time,
+            after_seq,
+            CHUNK
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(|error| self.db.error(&error))
+    }
 }
 
-fn header(columns: &Columns) -> String {
-    let names: Vec<&str> = columns.0.iter().map(|(name, _)| *name).collect();
+pub(crate) fn header<C>(columns: &[(&'static str, C)]) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     names.join(",") + "\r\n"
 }
 
-fn push_row(text: &mut String, columns: &Columns, row: &EntryRow) {
-    for (i, (_, cell)) in columns.0.iter().enumerate() {
+pub(crate) fn push_line<'a>(text: &mut String, cells: impl Iterator<Item = Cell<'a>>) {
+    for (i, cell) in cells.enumerate() {
         if i > 0 {
             text.push(',');
         }
-        push_cell(text, &cell(row));
+        push_cell(text, &cell);
     }
     text.push_str("\r\n");
 }
@@ -152,6 +244,10 @@ fn push_cell(text: &mut String, cell: &Cell<'_>) {
 }
 
 fn push_text(text: &mut String, value: &str) {
+    if is_plain(value) {
+        text.push_str(value);
+        return;
+    }
     let formula = is_formula(value);
     let special = |c: char| matches!(c, '"' | ',') || c.is_control();
     if !formula && !value.contains(special) && value.trim() == value {
@@ -168,6 +264,12 @@ fn push_text(text: &mut String, value: &str) {
         }
     }
     text.push('"');
+}
+
+/// Nearly all cells are: nothing in them has to be looked at twice.
+fn is_plain(value: &str) -> bool {
+    value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/' | b':'))
+        && !value.starts_with('-')
 }
 
 /// Would a spreadsheet run it? Some skip what is invisible before the sign, some take its full-width form.

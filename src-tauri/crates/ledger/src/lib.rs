@@ -22,27 +22,38 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 mod backup;
+mod bundle;
 mod call;
 mod counting;
+mod daily;
 mod dashboard;
 mod db;
 mod disk;
+mod explain;
 mod export;
 mod import;
 mod journal;
+mod like_calls;
+mod pricing;
 mod recovery;
 mod retention;
 mod rollup;
+mod settling;
 mod span;
 mod spending;
 mod summing;
 mod verify;
 mod writer;
 
+pub use bundle::{BundleMonth, BundleRow, KnownDevice, KnownMonth, Member, Merged, NotMerged};
 pub use counting::{Sent, Spender, Used};
+pub use daily::{Span, SumColumns};
 pub use dashboard::DashboardRow;
+pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
+pub use like_calls::LikeCalls;
+pub use pricing::{Changed, PriceChange, Repriced, Repricing};
 pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
@@ -50,7 +61,7 @@ pub use verify::Finding;
 use call::{AttemptRow, Checkpoint, EntryRow, Opened, Settled};
 use db::Db;
 use disk::Disk;
-use journal::{Journal, Kind};
+use journal::{Found, Journal, Kind};
 use writer::{Flush, Writer};
 
 /// What a settled call outlives.
@@ -77,6 +88,8 @@ pub struct Recovered {
     pub interrupted: usize,
     /// Records that were in the journal and not yet in SQLite.
     pub replayed: usize,
+    /// Records of the journal that can't be read: what they told of is closed as an estimate, or was never confirmed.
+    pub lost: u64,
 }
 
 /// What went wrong, where, and what to do.
@@ -159,11 +172,19 @@ impl Ledger {
         let mut conn = db.open().await?;
         rollup::keep_days_of(&mut conn, options.calendar).await.map_err(|error| db.error(&error))?;
         let folded_seq = db.folded_seq(&mut conn).await?;
-        let (journal, records) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
+        // A row that can't be read is told before anything is written.
+        recovery::interrupted(&db, &mut conn, &options.catalog).await?;
+        let (journal, Found { records, lost }) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
+        if lost > 0 {
+            tracing::warn!(
+                "{lost} records of the journal can't be read: they were on their way to the disk when it ended, or are damaged. \
+                 What they told of is closed as an estimate; all others are kept"
+            );
+        }
         writer::fold_found(&db, &mut conn, &records, journal.last_seq()).await?;
         journal.start()?;
         let interrupted = recovery::interrupted(&db, &mut conn, &options.catalog).await?;
-        let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len() };
+        let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len(), lost };
         let reserved = interrupted.iter().map(|(entry, reserved)| (entry.call.id, *reserved)).collect();
         let ledger = Ledger::start(db, conn, journal, reserved, options.calendar)?;
         let settled: Vec<_> = interrupted.iter().map(|(entry, _)| ledger.settle(entry)).collect();
@@ -192,6 +213,7 @@ impl Ledger {
             awake: true,
             failures: 0,
             damaged: None,
+            mending: None,
         };
         let ends = Ends { writer: Some(tokio::spawn(writer.run())), syncer };
         Ok(Ledger {

@@ -1,0 +1,211 @@
+//! Sums of days and months as CSV, a line for each client, person, project, upstream and model.
+
+use std::io::Write;
+
+use domain::time::{Calendar, Timestamp};
+
+use crate::export::{Cell, UnknownColumn, columns_named, header, push_line};
+use crate::rollup::QUARTER_MS;
+use crate::spending::Filter;
+use crate::{Error, Ledger};
+
+/// What a line is the sum of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Span {
+    Day,
+    Month,
+}
+
+impl Span {
+    /// The end of the day or month that holds `at`.
+    fn end(self, at: Timestamp, calendar: Calendar) -> Timestamp {
+        match self {
+            Span::Day => calendar.end_of_day(at),
+            Span::Month => calendar.end_of_month(at),
+        }
+    }
+
+    /// `2026-11-24`, `2026-11`
+    fn name(self, at: Timestamp, calendar: Calendar) -> String {
+        match self {
+            Span::Day => calendar.day(at).to_string(),
+            Span::Month => calendar.day(at).format("%Y-%m").to_string(),
+        }
+    }
+}
+
+/// What was used together in one span of time.
+pub(crate) struct Sum {
+    pub(crate) client: String,
+    pub(crate) person: String,
+    pub(crate) project: String,
+    pub(crate) upstream: String,
+    pub(crate) model: String,
+    pub(crate) calls: i64,
+    pub(crate) input: i64,
+    pub(crate) cache_write_5m: i64,
+    pub(crate) cache_write_1h: i64,
+    pub(crate) cache_read: i64,
+    pub(crate) output: i64,
+    pub(crate) cost: i64,
+    pub(crate) unpriced: i64,
+    /// Of another device that handed it over; '' for this one.
+    pub(crate) device: String,
+}
+
+/// A sum and when it was.
+struct Line<'a> {
+    date: &'a str,
+    zone: &'a str,
+    sum: &'a Sum,
+}
+
+type Column = (&'static str, for<'a> fn(&'a Line<'a>) -> Cell<'a>);
+
+/// Which device of a team handed a line over.
+const DEVICE: &str = "device";
+
+#[rustfmt::skip]
+const COLUMNS: [Column; 16] = [
+    ("date", |line| Cell::Text(line.date)),
+    ("timezone", |line| Cell::Text(line.zone)),
+    ("client", |line| Cell::Text(&line.sum.client)),
+    ("person", |line| Cell::Text(&line.sum.person)),
+    ("project", |line| Cell::Text(&line.sum.project)),
+    ("upstream", |line| Cell::Text(&line.sum.upstream)),
+    ("model", |line| Cell::Text(&line.sum.model)),
+    ("calls", |line| Cell::Number(line.sum.calls)),
+    ("input_tokens", |line| Cell::Number(line.sum.input)),
+    ("cache_write_5m_tokens", |line| Cell::Number(line.sum.cache_write_5m)),
+    ("cache_write_1h_tokens", |line| Cell::Number(line.sum.cache_write_1h)),
+    ("cache_read_tokens", |line| Cell::Number(line.sum.cache_read)),
+    ("output_tokens", |line| Cell::Number(line.sum.output)),
+    // Unknown, where no call's price is known.
+    ("cost_usd", |line| if line.sum.unpriced < line.sum.calls { Cell::Cost(line.sum.cost) } else { Cell::Empty }),
+    ("unpriced_calls", |line| Cell::Number(line.sum.unpriced)),
+    (DEVICE, |line| Cell::Text(&line.sum.device)),
+];
+
+/// Which columns an export of sums has, in their order.
+#[derive(Clone, Debug)]
+pub struct SumColumns(Vec<Column>);
+
+impl SumColumns {
+    /// Those that everybody wants: the device has to be named.
+    pub fn all() -> SumColumns {
+        SumColumns(COLUMNS.iter().filter(|(name, _)| *name != DEVICE).copied().collect())
+    }
+
+    /// From `date,client,cost_usd`.
+    pub fn named(names: &str) -> Result<SumColumns, UnknownColumn> {
+        columns_named(names, &COLUMNS).map(SumColumns)
+    }
+}
+
+impl Ledger {
+    /// Days or months of the calendar's zone, the first and the last cut to `filter`. One of them is held at once.
+    pub async fn export_sums<W: Write + Send>(
+        &self,
+        span: Span,
+        filter: &Filter,
+        calendar: Calendar,
+        columns: &SumColumns,
+        out: &mut W,
+    ) -> Result<(), Error> {
+        self.flush().await?;
+        let mut text = header(&columns.0);
+        let mut from = filter.from.unwrap_or_default();
+        let to = filter.to.unwrap_or(Timestamp::from_millis(i64::MAX));
+        while let Some(start) = self.next_summed(from, to, calendar).await? {
+            let end = span.end(start, calendar).min(to);
+            let client = filter.client.as_deref();
+            let mut sums = self.sums_between(start, end, client).await?;
+            sums.extend(self.sums_handed_over(start, end, calendar, client).await?);
+            let date = span.name(start, calendar);
+            for sum in &sums {
+                let line = Line { date: &date, zone: calendar.zone_name(), sum };
+                push_line(&mut text, columns.0.iter().map(|(_, cell)| cell(&line)));
+            }
+            out.write_all(text.as_bytes()).map_err(|error| Error::unwritable("the export", &error))?;
+            text.clear();
+            from = end;
+        }
+        out.write_all(text.as_bytes()).map_err(|error| Error::unwritable("the export", &error))?;
+        out.flush().map_err(|error| Error::unwritable("the export", &error))
+    }
+
+    /// Where the next moment is of which there are sums, own or handed over.
+    async fn next_summed(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        calendar: Calendar,
+    ) -> Result<Option<Timestamp>, Error> {
+        let handed_over = self.next_handed_over(from, to, calendar).await?;
+        Ok(self.next_used(from, to).await?.into_iter().chain(handed_over).min())
+    }
+
+    /// Where the next quarter of an hour with calls begins: years without any cost one question.
+    async fn next_used(&self, from: Timestamp, to: Timestamp) -> Result<Option<Timestamp>, Error> {
+        let (first, last) =
+            (from.as_millis().div_euclid(QUARTER_MS), to.as_millis().saturating_sub(1).div_euclid(QUARTER_MS));
+        let found = sqlx::query_scalar!(
+            r#"SELECT min(quarter) AS "quarter: i64" FROM rollup WHERE quarter >= ?1 AND quarter <= ?2"#,
+            first,
+            last
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(|error| self.db.error(&error))?;
+        let start = found.map(|quarter| Timestamp::from_millis(quarter.saturating_mul(QUARTER_MS)).max(from));
+        Ok(start.filter(|start| *start < to))
+    }
+
+    /// From the rollups, where the span is of whole quarters.
+    async fn sums_between(&self, from: Timestamp, to: Timestamp, client: Option<&str>) -> Result<Vec<Sum>, Error> {
+        let (from, to) = (from.as_millis(), to.as_millis());
+        let sums = if from.rem_euclid(QUARTER_MS) == 0 && to.rem_euclid(QUARTER_MS) == 0 {
+            self.sums_of_quarters(from / QUARTER_MS, to / QUARTER_MS, client).await
+        } else {
+            self.sums_of_moments(from, to, client).await
+        };
+        sums.map_err(|error| self.db.error(&error))
+    }
+
+    async fn sums_of_quarters(&self, from: i64, to: i64, client: Option<&str>) -> sqlx::Result<Vec<Sum>> {
+        sqlx::query_as!(
+            Sum,
+            r#"SELECT client, person, project, upstream, model, sum(calls) AS "calls!: i64",
+                 sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
+                 sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
+                 sum(output_tokens) AS "output!: i64", sum(cost_nanos) AS "cost!: i64",
+                 sum(unpriced_calls) AS "unpriced!: i64", '' AS "device!: String"
+             FROM rollup WHERE quarter >= ?1 AND quarter < ?2 AND (?3 IS NULL OR client = ?3)
+             GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"#,
+            from,
+            to,
+            client
+        )
+        .fetch_all(&self.readers)
+        .await
+    }
+
+    async fn sums_of_moments(&self, from: i64, to: i64, client: Option<&str>) -> sqlx::Result<Vec<Sum>> {
+        sqlx::query_as!(
+            Sum,
+            r#"SELECT client, person, project, upstream, model, count(*) AS "calls!: i64",
+                 sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
+                 sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
+                 sum(output_tokens) AS "output!: i64", coalesce(sum(cost_nanos), 0) AS "cost!: i64",
+                 sum(cost_nanos IS NULL) AS "unpriced!: i64", '' AS "device!: String"
+             FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
+                 AND outcome <> 'refused'
+             GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"#,
+            from,
+            to,
+            client
+        )
+        .fetch_all(&self.readers)
+        .await
+    }
+}
