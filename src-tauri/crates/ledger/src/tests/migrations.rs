@@ -44,51 +44,6 @@ async fn migrate(dir: &Path, second: &'static str) -> Result<(), Error> {
     done
 }
 
-const SCHEMA_1: &str = include_str!("data/schema-1.sql");
-const SCHEMA_2: &str = include_str!("data/schema-2.sql");
-
-/// A ledger as an earlier Tidegate left it.
-async fn of_schema(dump: &'static str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().expect("a folder");
-    let mut conn = Db::made(dir.path()).expect("a file").writer().await.expect("a connection");
-    sqlx::raw_sql(dump).execute(&mut conn).await.expect("filled");
-    conn.close().await.expect("closed");
-    dir
-}
-
-#[tokio::test]
-async fn a_ledger_of_every_schema_so_far_has_all_entries_and_sums_of_them() {
-    for (schema, dump, calls, tokens, cost) in
-        [(1, SCHEMA_1, 19, [2_084, 564], 5_280_154), (2, SCHEMA_2, 21, [2_090, 613], 5_280_405)]
-    {
-        let dir = of_schema(dump).await;
-        let berlin = Calendar::in_zone(Tz::Europe__Berlin);
-        let (ledger, _) = open_in(dir.path(), berlin).await;
-        assert_eq!(ledger.verify(Vec::new).await, Ok(vec![]));
-        let (from, to) = (at("2025-10-01T00:00:00Z"), at("2025-12-01T00:00:00Z"));
-        for by in ["day", "model", "client", "tenant", "account", "session"] {
-            let total =
-                ledger.usage(&By::named(by).expect("a question"), from, to, berlin).await.expect("a report").total;
-            assert_eq!((total.calls, total.unpriced_calls), (calls, 3), "schema {schema} by {by}");
-            assert_eq!([total.tokens.input, total.tokens.output], tokens);
-            assert_eq!(total.known_cost, Usd::from_nanos(cost));
-        }
-        let by_tenant = ledger.usage(&By::Tenant, from, to, berlin).await.expect("a report").rows;
-        assert_eq!(by_tenant.iter().find(|row| row.key == "acme").map(|row| row.totals.calls), Some(5));
-        let day = |day: &str| at(&format!("{day}T00:00:00+02:00"));
-        let long = ledger.usage(&By::Hour, day("2025-10-26"), at("2025-10-27T00:00:00+01:00"), berlin).await;
-        assert_eq!(long.expect("a report").total.calls, 9, "a day of 25 hours");
-        settle(&ledger, &entry(call(1, noon()))).await;
-        assert_eq!(ledger.verify(Vec::new).await, Ok(vec![]));
-        ledger.close().await.expect("closed");
-        let kept = Db { path: dir.path().join(format!("ledger.db.schema-{schema}")), vfs: None };
-        let mut kept = kept.looked_at().await.expect("a copy");
-        let found: i64 =
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations").fetch_one(&mut kept).await.expect("read");
-        assert_eq!(found, schema);
-    }
-}
-
 /// Whether the file is the new one; in either case it is whole and has every entry.
 async fn is_new(dir: &Path) -> bool {
     let mut conn = Db::at(dir).writer().await.expect("a connection");
