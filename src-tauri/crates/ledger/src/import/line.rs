@@ -161,6 +161,7 @@ impl Line<'_> {
             cwd: text(&self.cwd).to_owned(),
             branch: text(&self.git_branch).to_owned(),
             user_agent: if version.is_empty() { "claude-cli".to_owned() } else { format!("claude-cli/{version}") },
+            account: String::new(),
         }
     }
 }

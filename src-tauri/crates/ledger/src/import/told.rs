@@ -69,6 +69,9 @@ pub(crate) struct Origin {
     pub(crate) cwd: String,
     pub(crate) branch: String,
     pub(crate) user_agent: String,
+    /// Left out where it isn't known: tellings from before it was stay the same.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) account: String,
 }
 
 /// What rules of attribution may look at; '' where it isn't known.
@@ -97,6 +100,8 @@ pub struct Event {
     pub session: String,
     pub agent: String,
     pub user_agent: String,
+    /// The organisation, or else the person's own account.
+    pub account: String,
 }
 
 impl Told {
@@ -106,11 +111,11 @@ impl Told {
             return None;
         }
         let Event { request_id, at, took, model, input, output, cache_read, cache_write, .. } = event;
-        let Event { fast, session, agent, user_agent, .. } = event;
+        let Event { fast, session, agent, user_agent, account, .. } = event;
         let tokens = Tokens { input, cache_write_5m: cache_write, cache_write_1h: 0, cache_read, output };
         let usage = Usage { tokens, fast, ..Usage::default() };
         let said = Said { split: cache_write == 0, ..Said::of(&usage, at, model) };
-        let origin = Origin { session, agent, user_agent, ..Origin::default() };
+        let origin = Origin { session, agent, user_agent, account, ..Origin::default() };
         let key = Key { message_id: String::new(), request_id, source: Source::Otel };
         Some(Told { key, facts: Facts { first_at: at.before(took).as_millis().max(0), said, origin } })
     }
@@ -254,7 +259,7 @@ impl<'a> Standing<'a> {
             total_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
             cache: CacheUse::Off,
             error: None,
-            account: None,
+            account: some(&self.origin.account),
         }
     }
 
@@ -273,7 +278,6 @@ impl<'a> Standing<'a> {
     }
 
     fn attribution(&self) -> Attribution {
-        let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
         let branch = some(self.branch).map(|branch| (Arc::from("branch"), branch));
         Attribution {
             client: CLIENT.into(),
@@ -285,6 +289,10 @@ impl<'a> Standing<'a> {
             tags: branch.into_iter().collect(),
         }
     }
+}
+
+fn some(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
 }
 
 /// The last part of a path, as either system writes it.

@@ -398,7 +398,7 @@ async fn play(steps: &[Step]) -> (u64, u64) {
             Step::Restart => {
                 ledger.close().await.expect("closed");
                 drop(ledger);
-                ledger = open(dir.path()).await.0;
+                ledger = open_in(dir.path(), Calendar::in_zone(Tz::Asia__Kathmandu)).await.0;
             }
         }
     }
