@@ -12,11 +12,12 @@ use crate::App;
 use crate::clients::{ClientChange, ClientError};
 use crate::explain::{self, ExplainView};
 use crate::folder;
-use crate::import::ImportView;
+use crate::import::{ImportView, ProgressView};
 use crate::range::range;
 use crate::show;
 use crate::view::{
-    CallView, ClientView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView, WhyView,
+    CallView, ClientView, ObservedView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView,
+    WhyView,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub enum Command {
     ImportClaudeCode {
         paths: Vec<PathBuf>,
     },
+    /// How far the import is that runs now.
+    ImportProgress,
     /// Goes on doing so while a gateway runs, or ends it.
     WatchClaudeCode {
         paths: Vec<PathBuf>,
@@ -146,6 +149,7 @@ pub enum Answer {
     Why(Box<WhyView>),
     Verify(VerifyView),
     Import(ImportView),
+    ImportProgress(Option<ProgressView>),
     /// Of a new client; nobody can show it again.
     Token(String),
     Clients(Vec<ClientView>),
@@ -261,6 +265,7 @@ impl App {
                 Answer::Done
             }
             Command::ImportClaudeCode { paths } => Answer::Import(self.import_claude_code(&paths, |_| {}).await?),
+            Command::ImportProgress => Answer::ImportProgress(self.import_progress()),
             Command::WatchClaudeCode { paths, on } => {
                 self.watch_claude_code(&paths, on).await?;
                 Answer::Done
@@ -313,7 +318,13 @@ impl App {
         let by = by.map_or(Ok(By::Day), By::named).map_err(|wrong| ApiError::asker(format!("--by is {wrong}")))?;
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
         let report = self.ledger.usage(&by, range.from, range.to, self.calendar).await.map_err(ApiError::machine)?;
-        Ok(show::usage(range, self.calendar.zone_name(), &report.rows, &report.total))
+        let usage = show::usage(range, self.calendar.zone_name(), &report.rows, &report.total);
+        Ok(UsageView { subscription: self.subscription().await?, ..usage })
+    }
+
+    pub(crate) async fn subscription(&self) -> Result<Option<Vec<ObservedView>>, ApiError> {
+        let seen = self.ledger.subscription().await.map_err(ApiError::machine)?;
+        Ok(show::subscription(seen, self.now()))
     }
 
     /// Of this month so far where no days are named.
@@ -336,7 +347,9 @@ impl App {
         let unknown = || {
             ApiError::absent(format!("the ledger has no call {id} that has ended: `tidegate calls` shows the latest"))
         };
-        Ok(show::why(&entry.ok_or_else(unknown)?, &self.catalog))
+        let entry = entry.ok_or_else(unknown)?;
+        let provenance = self.ledger.provenance(id).await.map_err(ApiError::machine)?;
+        Ok(show::why(&entry, &provenance, &self.catalog))
     }
 
     async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {

@@ -7,7 +7,6 @@
 mod account;
 pub mod api;
 mod app;
-mod attribute;
 mod books;
 pub mod clients;
 pub mod clock;
@@ -30,6 +29,7 @@ mod outbound;
 pub mod places;
 pub mod port;
 pub mod process;
+mod provenance;
 mod queue;
 mod range;
 pub mod settings;
@@ -40,7 +40,6 @@ pub mod view;
 mod watch;
 
 pub use app::App;
-pub use attribute::{AttributeRule, When};
 pub use host::{Host, HostError, HostOptions};
-pub use import::{ImportView, SkippedView};
+pub use import::{ImportView, ProgressView, SkippedView};
 pub use ledger::Progress;

@@ -14,13 +14,14 @@ use domain::price::{Price, Rate};
 use domain::time::{Now, Timestamp};
 use domain::usage::Usage;
 use gateway::{Gateway, LiveCall, LiveState};
-use ledger::{Spend, Totals, UsageRow};
+use ledger::{Observation, Provenance, Spend, Totals, UsageRow};
 
+use crate::provenance::sources;
 use crate::range::Range;
 use crate::view::{
     AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, LimitView, LiveCallView,
-    OutlookView, OutsideView, PriceView, ReservationView, SpendView, StatusView, TermView, UsageRowView, UsageView,
-    WaitingView, WhyView, WindowView,
+    ObservedView, OutlookView, OutsideView, PriceView, ReservationView, SpendView, StatusView, TermView, UsageRowView,
+    UsageView, WaitingView, WhyView, WindowView,
 };
 
 pub(crate) fn call(entry: &Entry) -> CallView {
@@ -72,7 +73,7 @@ pub(crate) fn ended(entry: &Entry) -> LiveCallView {
     }
 }
 
-pub(crate) fn why(entry: &Entry, catalog: &Catalog) -> WhyView {
+pub(crate) fn why(entry: &Entry, provenance: &Provenance, catalog: &Catalog) -> WhyView {
     let price = entry.price_id.as_ref().and_then(|id| catalog.prices().find(|price| price.id == *id));
     WhyView {
         call: call(entry),
@@ -83,6 +84,10 @@ pub(crate) fn why(entry: &Entry, catalog: &Catalog) -> WhyView {
             source: price.source.to_string(),
         }),
         terms: price.map(|price| terms(price, &entry.usage)).unwrap_or_default(),
+        sources: sources(entry, provenance, catalog),
+        superseded: provenance.superseded.is_some(),
+        superseded_by: provenance.superseded.flatten().map(|call| call.to_string()),
+        supersedes: provenance.supersedes.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -142,7 +147,19 @@ pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals)
         timezone: zone.to_owned(),
         rows: rows.iter().map(|row| sums(&row.key, &row.totals)).collect(),
         total: sums("total", total),
+        subscription: None,
     }
+}
+
+pub(crate) fn subscription(seen: Option<Vec<Observation>>, now: Timestamp) -> Option<Vec<ObservedView>> {
+    let observed = |seen: Observation| ObservedView {
+        used_percent: seen.resets_at.is_none_or(|at| at > now).then(|| f64::from(seen.used) / 100.0),
+        resets_at: seen.resets_at.map(|at| at.to_string()),
+        observed_at: seen.at.to_string(),
+        age_s: now.since(seen.at).as_secs(),
+        window: seen.window,
+    };
+    Some(seen?.into_iter().map(observed).collect())
 }
 
 fn sums(key: &str, totals: &Totals) -> UsageRowView {

@@ -148,7 +148,7 @@ mod tests {
         let (dir, logs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let options = ledger::Options { durability: ledger::Durability::Process, catalog: Default::default() };
         let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("a ledger").0);
-        let terms = Terms { catalog: Default::default(), project_of: Arc::new(|_| None) };
+        let terms = Terms { catalog: Default::default(), rules: Arc::default() };
         let inlet = Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms };
         Watched { folders: vec![logs.path().to_owned()] }.write(dir.path()).expect("written");
         let sources = Sources::start(inlet);

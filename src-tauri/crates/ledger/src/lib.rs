@@ -31,6 +31,7 @@ mod explain;
 mod export;
 mod import;
 mod journal;
+mod provenance;
 mod recovery;
 mod spending;
 mod verify;
@@ -40,7 +41,8 @@ pub use counting::{Sent, Spender, Used};
 pub use daily::{Span, SumColumns};
 pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
 pub use export::{Columns, UnknownColumn};
-pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
+pub use import::{Entered, Event, ImportReport, Observation, Progress, Skipped, Terms, Told};
+pub use provenance::{Provenance, Telling};
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 
