@@ -1,11 +1,13 @@
 //! The table of figures: the direct path, nginx and Tidegate in one run, in turns of about a second.
 //!
 //! One load generator drives them all, so that what it costs itself falls out of every difference.
-//! Usage: bench [--short] [--rounds N] [--ledger [CALLS]]
+//! Usage: bench [--short] [--rounds N] [--ledger [CALLS]] [--import [MIB]]
 
 mod admission;
+mod import;
 mod ledger;
 mod load;
+mod logs;
 mod overload;
 mod stats;
 mod table;
@@ -29,7 +31,16 @@ struct Plan {
     overload_seconds: u32,
     /// In the ledger that is asked.
     ledger_calls: u64,
-    only_ledger: bool,
+    /// Of Claude Code's logs.
+    import_mib: u64,
+    only: Option<Part>,
+}
+
+/// What can be measured alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Part {
+    Ledger,
+    Import,
 }
 
 impl Plan {
@@ -41,7 +52,8 @@ impl Plan {
         big_calls: 20,
         overload_seconds: 20,
         ledger_calls: 10_000_000,
-        only_ledger: false,
+        import_mib: 1_024,
+        only: None,
     };
     const SHORT: Plan = Plan {
         rounds: 1,
@@ -51,18 +63,27 @@ impl Plan {
         big_calls: 2,
         overload_seconds: 1,
         ledger_calls: 20_000,
-        only_ledger: false,
+        import_mib: 8,
+        only: None,
     };
 
     fn from_args() -> anyhow::Result<Plan> {
         let args: Vec<String> = std::env::args().skip(1).collect();
         let mut plan = if args.iter().any(|arg| arg == "--short") { Plan::SHORT } else { Plan::FULL };
-        if let Some(at) = args.iter().position(|arg| arg == "--rounds") {
-            plan.rounds = args.get(at + 1).and_then(|n| n.parse().ok()).context("--rounds wants a number")?;
+        let number = |flag: &str| {
+            let at = args.iter().position(|arg| arg == flag)?;
+            Some(args.get(at + 1).and_then(|number| number.parse::<u64>().ok()))
+        };
+        if let Some(rounds) = number("--rounds") {
+            plan.rounds = usize::try_from(rounds.context("--rounds wants a number")?)?;
         }
-        if let Some(at) = args.iter().position(|arg| arg == "--ledger") {
-            plan.only_ledger = true;
-            plan.ledger_calls = args.get(at + 1).and_then(|n| n.parse().ok()).unwrap_or(plan.ledger_calls);
+        if let Some(calls) = number("--ledger") {
+            plan.only = Some(Part::Ledger);
+            plan.ledger_calls = calls.unwrap_or(plan.ledger_calls);
+        }
+        if let Some(mib) = number("--import") {
+            plan.only = Some(Part::Import);
+            plan.import_mib = mib.unwrap_or(plan.import_mib);
         }
         Ok(plan)
     }
@@ -78,10 +99,18 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(plan: &Plan) -> anyhow::Result<()> {
     let mut figures = Figures::default();
-    if plan.only_ledger {
-        figures.ledger = Some(of_ledger(plan)?);
-        table::print_ledger(&figures);
-        return Ok(());
+    match plan.only {
+        Some(Part::Ledger) => {
+            figures.ledger = Some(of_ledger(plan)?);
+            table::print_ledger(&figures);
+            return Ok(());
+        }
+        Some(Part::Import) => {
+            figures.import = Some(of_import(plan)?);
+            table::print_import(&figures);
+            return Ok(());
+        }
+        None => {}
     }
     let mut bed = Bed::start(Pace::AtOnce, &Kind::ALL)?;
     figures.start(&bed);
@@ -93,6 +122,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
     figures.overload = Some(overload::run(plan.overload_seconds).await?);
     figures.decisions = admission::WAITING.map(|waiting| (waiting, admission::one_decision(waiting))).to_vec();
     figures.ledger = Some(of_ledger(plan)?);
+    figures.import = Some(of_import(plan)?);
     table::print(&figures);
     Ok(())
 }
@@ -105,6 +135,11 @@ fn of_ledger(plan: &Plan) -> anyhow::Result<ledger::LedgerFigures> {
         runtime.block_on(ledger::run(calls, turn))
     });
     measured.join().map_err(|_| anyhow::anyhow!("the ledger's figures broke off"))?
+}
+
+/// A round takes some seconds: a few of them tell enough.
+fn of_import(plan: &Plan) -> anyhow::Result<import::ImportFigures> {
+    import::run(plan.import_mib << 20, plan.rounds.min(5))
 }
 
 /// One call each, then how much memory is held a moment later.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::import::ImportFigures;
 use crate::ledger::LedgerFigures;
 use crate::overload::Overload;
 use crate::targets::{Bed, Kind, say};
@@ -96,6 +97,7 @@ pub(crate) struct Figures {
     pub(crate) decisions: Vec<(usize, Duration)>,
     pub(crate) overload: Option<Overload>,
     pub(crate) ledger: Option<LedgerFigures>,
+    pub(crate) import: Option<ImportFigures>,
 }
 
 impl Figures {
@@ -139,6 +141,7 @@ pub(crate) fn print(figures: &Figures) {
         under_load(overload);
     }
     print_ledger(figures);
+    print_import(figures);
 }
 
 pub(crate) fn print_ledger(figures: &Figures) {
@@ -154,12 +157,33 @@ pub(crate) fn print_ledger(figures: &Figures) {
     at_least("settled calls/s, power", 10_000.0, found.settled_in_power);
     at_most("an opening at 200 calls/s, p99, µs", 100.0, found.opening_p99_micros);
     at_most("opening it, ms", 1_000.0, found.start_ms);
-    at_most("a month by day, by model and by client, ms", 50.0, found.month_ms);
+    at_most("a month by day, model and client, ms", 50.0, found.month_ms);
     match found.csv_ratio {
         Some(ratio) => at_most("CSV of 1,000,000 calls ÷ the sqlite3 program's", 1.5, ratio),
         None => say("no sqlite3 here to compare the CSV with"),
     }
     at_most("memory that CSV takes more, MiB", 8.0, found.csv_mib);
+}
+
+pub(crate) fn print_import(figures: &Figures) {
+    let Some(found) = &figures.import else { return };
+    let mib = found.bytes >> 20;
+    say(&format!(
+        "\nan import of {mib} MiB of Claude Code's logs with {} calls, whole programs, warm files",
+        found.calls
+    ));
+    alone("seconds", "", &format!("{:.2}", found.seconds));
+    let memory = found.memory_mib;
+    alone("memory at most, MiB", "≤ 150", &format!("{memory:.0} {}", met(memory <= 150.0)));
+    alone("calls and tokens are those of the logs' maker", "all", "met");
+    let Some(theirs) = &found.theirs else {
+        say("no ccusage here to compare it with: CCUSAGE names its program");
+        return;
+    };
+    alone("seconds, ccusage --offline", "", &format!("{:.2}", theirs.seconds));
+    alone("memory at most, ccusage, MiB", "", &format!("{:.0}", theirs.memory_mib));
+    alone("time ÷ ccusage's in the same round", "≤ 1", &format!("{:.2} {}", theirs.ratio, met(theirs.ratio <= 1.0)));
+    alone("ccusage's tokens are the same", "", if theirs.agrees { "yes" } else { "no" });
 }
 
 fn under_load(load: &Overload) {

@@ -117,7 +117,7 @@ impl App {
 
     /// How calls that others wrote down are priced and attributed.
     pub(crate) fn terms(&self) -> Terms {
-        Terms { catalog: self.catalog.clone(), rules: self.settings().attributes.clone() }
+        Terms { catalog: self.prices.in_force(), rules: self.settings().attributes.clone() }
     }
 }
 

@@ -346,7 +346,11 @@ mod tests {
     impl Running {
         async fn start() -> Running {
             let dir = tempfile::tempdir().expect("a folder");
-            let options = ledger::Options { durability: ledger::Durability::Process, catalog: Default::default() };
+            let options = ledger::Options {
+                durability: ledger::Durability::Process,
+                catalog: Default::default(),
+                calendar: domain::time::Calendar::UTC,
+            };
             let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("a ledger").0);
             let terms = Terms { catalog: Default::default(), rules: Arc::default() };
             let inlet = Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms };

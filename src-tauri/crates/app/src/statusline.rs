@@ -294,7 +294,11 @@ mod tests {
     #[tokio::test]
     async fn what_was_kept_is_taken_into_the_ledger_once() {
         let dir = tempfile::tempdir().expect("a folder");
-        let options = ledger::Options { durability: ledger::Durability::Process, catalog: Default::default() };
+        let options = ledger::Options {
+            durability: ledger::Durability::Process,
+            catalog: Default::default(),
+            calendar: Calendar::UTC,
+        };
         let (ledger, _) = Ledger::open(dir.path(), options).await.expect("a ledger");
         Status::parse(STATUS).expect("a status").keep(dir.path(), at(1)).expect("kept");
         gather(dir.path(), &ledger).await.expect("gathered");

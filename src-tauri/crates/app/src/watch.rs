@@ -146,7 +146,11 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_grows_is_in_the_ledger_while_the_app_runs() {
         let (dir, logs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-        let options = ledger::Options { durability: ledger::Durability::Process, catalog: Default::default() };
+        let options = ledger::Options {
+            durability: ledger::Durability::Process,
+            catalog: Default::default(),
+            calendar: domain::time::Calendar::UTC,
+        };
         let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("a ledger").0);
         let terms = Terms { catalog: Default::default(), rules: Arc::default() };
         let inlet = Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms };

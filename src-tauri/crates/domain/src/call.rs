@@ -187,6 +187,8 @@ pub struct Entry {
     pub cache: CacheUse,
     /// One short code or sentence; never a body.
     pub error: Option<Arc<str>>,
+    /// The organisation that paid, and the workspace where it has one: `ORGANISATION/WORKSPACE`, as the upstream says.
+    pub account: Option<Arc<str>>,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod catalog;
 pub mod config;
 pub mod money;
 pub mod price;
+pub mod reconcile;
 pub mod tier;
 pub mod time;
 pub mod usage;

@@ -25,8 +25,8 @@ impl Pipeline {
         upstream: &Upstream,
         answer: Response<reqwest::Body>,
     ) -> Result<(Response<reqwest::Body>, bool), Error> {
-        let request_id = answer.headers().get("request-id").and_then(|id| id.to_str().ok()).map(Arc::from);
-        entry.answered(answer.status(), request_id);
+        let request_id = text(answer.headers(), "request-id").map(Arc::from);
+        entry.answered(answer.status(), request_id, account(answer.headers()));
         self.note_key(upstream, answer.status());
         let readings = self.readings(answer.headers());
         if answer.status() != StatusCode::TOO_MANY_REQUESTS {
@@ -78,6 +78,19 @@ impl Pipeline {
             Err(error) => (Err(error), Refused::default()),
         }
     }
+}
+
+/// Who pays, as the upstream says: an organisation, and its workspace where the key belongs to one.
+fn account(headers: &HeaderMap) -> Option<Arc<str>> {
+    let organisation = text(headers, "anthropic-organization-id");
+    match (organisation, text(headers, "anthropic-workspace-id")) {
+        (organisation, None) => organisation.map(Arc::from),
+        (organisation, Some(workspace)) => Some(format!("{}/{workspace}", organisation.unwrap_or_default()).into()),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().filter(|text| !text.is_empty())
 }
 
 /// A spend cap names no `retry-after`, and some refusals say that coming again is useless. One that is large passes on unread.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::attribution::AttributeRule;
 use domain::call::{Call, CallId, Entry, Opening};
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::config::{Budget, Pacing, Rules};
 use domain::time::Now;
 use domain::usage::Usage;
@@ -80,7 +80,7 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Those of the settings; clients bring their own.
     pub budgets: Vec<Budget>,
-    pub catalog: Arc<Catalog>,
+    pub catalog: InForce,
     /// Whose calls are whose, by the programs and sessions they come from.
     pub attributes: Arc<[AttributeRule]>,
 }

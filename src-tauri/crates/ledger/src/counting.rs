@@ -5,12 +5,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::call::{CallId, Outcome};
+use domain::call::{CallId, Outcome, Source};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 
-use crate::spending::QUARTER_MS;
+use crate::rollup::QUARTER_MS;
+use crate::span::Span;
+use crate::summing::{Parts, Sums, Wanted};
 use crate::{Error, Ledger};
 
 /// Whose spending is summed.
@@ -64,22 +66,6 @@ pub struct Sent {
 /// From its start to its end: longer ones may be missed where a period begins in their midst.
 const CALL_TAKES: Duration = Duration::from_secs(3_600);
 
-/// One row as SQL sums it.
-struct Sums {
-    name: String,
-    input: i64,
-    cache_write_5m: i64,
-    cache_write_1h: i64,
-    cache_read: i64,
-    output: i64,
-    cost: i64,
-    unpriced_input: i64,
-    unpriced_cache_write_5m: i64,
-    unpriced_cache_write_1h: i64,
-    unpriced_cache_read: i64,
-    unpriced_output: i64,
-}
-
 struct SentRow {
     call_id: String,
     upstream: String,
@@ -100,76 +86,14 @@ impl Ledger {
     /// which may be later by a quarter of an hour. The same spender may come twice.
     pub async fn used(&self, of: Spender, from: Timestamp, to: Timestamp) -> Result<Vec<Used>, Error> {
         self.flush().await?;
-        let to = to.as_millis().saturating_add(QUARTER_MS - 1).div_euclid(QUARTER_MS).saturating_mul(QUARTER_MS);
-        let first_quarter = match of {
-            // Rollups know no tenants.
-            Spender::Tenant => to,
-            Spender::Client | Spender::Person | Spender::Project | Spender::Upstream => from
-                .as_millis()
-                .saturating_add(QUARTER_MS - 1)
-                .div_euclid(QUARTER_MS)
-                .saturating_mul(QUARTER_MS)
-                .min(to),
-        };
-        let mut sums = self.used_of_entries(of.name(), from, first_quarter).await?;
-        sums.extend(self.used_of_rollups(of.name(), first_quarter / QUARTER_MS, to / QUARTER_MS).await?);
-        Ok(sums.iter().map(Sums::used).collect())
-    }
-
-    async fn used_of_rollups(&self, of: &str, from: i64, to: i64) -> Result<Vec<Sums>, Error> {
-        if from >= to {
-            return Ok(vec![]);
-        }
-        // A quarter in which a model got its price counts as if it had none.
-        let sums = sqlx::query_as!(
-            Sums,
-            r#"SELECT CASE ?1 WHEN 'client' THEN client WHEN 'person' THEN person WHEN 'project' THEN project
-                 ELSE upstream END AS "name!: String",
-                 sum(input_tokens) AS "input!: i64",
-                 sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
-                 sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-                 sum(cost_nanos) AS "cost!: i64",
-                 sum(input_tokens * (unpriced_calls > 0)) AS "unpriced_input!: i64",
-                 sum(cache_write_5m_tokens * (unpriced_calls > 0)) AS "unpriced_cache_write_5m!: i64",
-                 sum(cache_write_1h_tokens * (unpriced_calls > 0)) AS "unpriced_cache_write_1h!: i64",
-                 sum(cache_read_tokens * (unpriced_calls > 0)) AS "unpriced_cache_read!: i64",
-                 sum(output_tokens * (unpriced_calls > 0)) AS "unpriced_output!: i64"
-             FROM rollup WHERE quarter >= ?2 AND quarter < ?3 AND source = 'gateway' GROUP BY 1"#,
-            of,
-            from,
-            to
-        )
-        .fetch_all(&self.readers)
-        .await;
-        sums.map_err(|error| self.db.error(&error))
-    }
-
-    /// Of calls that started before `to`.
-    async fn used_of_entries(&self, of: &str, from: Timestamp, to: i64) -> Result<Vec<Sums>, Error> {
-        let (started_from, from) = (from.before(CALL_TAKES).as_millis(), from.as_millis());
-        let sums = sqlx::query_as!(
-            Sums,
-            r#"SELECT CASE ?1 WHEN 'client' THEN client WHEN 'person' THEN person WHEN 'project' THEN project
-                 WHEN 'upstream' THEN upstream ELSE tenant END AS "name!: String",
-                 sum(input_tokens) AS "input!: i64",
-                 sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
-                 sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-                 coalesce(sum(cost_nanos), 0) AS "cost!: i64",
-                 sum(input_tokens * (cost_nanos IS NULL)) AS "unpriced_input!: i64",
-                 sum(cache_write_5m_tokens * (cost_nanos IS NULL)) AS "unpriced_cache_write_5m!: i64",
-                 sum(cache_write_1h_tokens * (cost_nanos IS NULL)) AS "unpriced_cache_write_1h!: i64",
-                 sum(cache_read_tokens * (cost_nanos IS NULL)) AS "unpriced_cache_read!: i64",
-                 sum(output_tokens * (cost_nanos IS NULL)) AS "unpriced_output!: i64"
-             FROM entry WHERE started_at >= ?2 AND started_at < ?3 AND ended_at >= ?4 AND outcome <> 'refused'
-             AND source = 'gateway' GROUP BY 1"#,
-            of,
-            started_from,
-            to,
-            from
-        )
-        .fetch_all(&self.readers)
-        .await;
-        sums.map_err(|error| self.db.error(&error))
+        let to = Timestamp::from_millis(next_quarter(to.as_millis()));
+        let span = self.span(from..to, Some(self.calendar)).await?;
+        // A call that began before may have ended since.
+        let first_edge = from.before(CALL_TAKES).as_millis()..span.edges[0].end;
+        let span = Span { edges: [first_edge, span.edges[1].clone()], ..span };
+        let wanted = Wanted { by: of.name(), source: Source::Gateway.name(), ended_from: from.as_millis() };
+        let Parts { by_day, by_quarter } = self.sums(&span, wanted).await?;
+        Ok(by_day.iter().chain(&by_quarter).map(used).collect())
     }
 
     /// When the first call through an upstream from `from` on started.
@@ -223,23 +147,13 @@ impl Ledger {
     }
 }
 
-impl Sums {
-    fn used(&self) -> Used {
-        let row = self;
-        let unpriced = [
-            row.unpriced_input,
-            row.unpriced_cache_write_5m,
-            row.unpriced_cache_write_1h,
-            row.unpriced_cache_read,
-            row.unpriced_output,
-        ];
-        Used {
-            name: row.name.as_str().into(),
-            tokens: tokens([row.input, row.cache_write_5m, row.cache_write_1h, row.cache_read, row.output]),
-            known_cost: Usd::from_nanos(row.cost),
-            unpriced: tokens(unpriced),
-        }
-    }
+fn used(sums: &Sums) -> Used {
+    let unpriced = if sums.is_priced() { Tokens::default() } else { sums.tokens() };
+    Used { name: sums.key.as_str().into(), tokens: sums.tokens(), known_cost: sums.totals().known_cost, unpriced }
+}
+
+fn next_quarter(moment: i64) -> i64 {
+    moment.saturating_add(QUARTER_MS - 1).div_euclid(QUARTER_MS).saturating_mul(QUARTER_MS)
 }
 
 fn tokens(counts: [i64; 5]) -> Tokens {

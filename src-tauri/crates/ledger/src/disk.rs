@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,9 @@ pub(crate) trait Disk: Send + Sync {
 
     /// What was written is on the disk when this returns.
     fn sync(&self) -> Result<(), Error>;
+
+    /// It is damaged and will be overwritten: a copy stays beside it, if there is room for one.
+    fn keep_aside(&self);
 }
 
 /// Read at once.
@@ -73,16 +77,29 @@ impl PageFile {
         let mut file = &self.file;
         let place = file.stream_position()?;
         file.rewind()?;
-        let mut bytes = Vec::new();
-        // No record has a zero byte: behind one nothing was ever written, and megabytes of zeros need no memory.
-        while file.take(READ_BYTES).read_to_end(&mut bytes)? > 0 && bytes.last() != Some(&0) {}
+        let read = read_without_last_zeros(file);
         file.seek(io::SeekFrom::Start(place))?;
-        Ok(bytes)
+        read
     }
 
     fn broken(&self, error: &io::Error) -> Error {
         Error::unwritable(self.path.display(), error)
     }
+}
+
+/// Megabytes of zeros at the end need no memory; those before a record may be a part that was lost.
+fn read_without_last_zeros(mut file: impl Read) -> io::Result<Vec<u8>> {
+    let (mut bytes, mut zeros, mut chunk) = (Vec::new(), 0, Vec::new());
+    while file.by_ref().take(READ_BYTES).read_to_end(&mut chunk)? > 0 {
+        if chunk.iter().all(|byte| *byte == 0) {
+            zeros += chunk.len();
+        } else {
+            bytes.resize(bytes.len() + mem::take(&mut zeros), 0);
+            bytes.append(&mut chunk);
+        }
+        chunk.clear();
+    }
+    Ok(bytes)
 }
 
 impl Disk for PageFile {
@@ -106,6 +123,18 @@ impl Disk for PageFile {
 
     fn sync(&self) -> Result<(), Error> {
         self.file.sync_data().map_err(|error| self.broken(&error))
+    }
+
+    fn keep_aside(&self) {
+        let aside = self.path.with_extension("damaged");
+        let kept = self.read_all().and_then(|bytes| {
+            private_file(&aside).map_err(io::Error::other)?;
+            fs::write(&aside, bytes)
+        });
+        match kept {
+            Ok(()) => tracing::warn!("{} is damaged; it is kept as {}", self.path.display(), aside.display()),
+            Err(error) => tracing::warn!("{} is damaged, and can't be kept: {error}", self.path.display()),
+        }
     }
 }
 

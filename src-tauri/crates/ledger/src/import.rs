@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::attribution::AttributeRule;
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::time::Timestamp;
 use sqlx::SqliteConnection;
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ pub use told::{Event, Told};
 /// By what an entry from a log or an event is priced and attributed.
 #[derive(Clone)]
 pub struct Terms {
-    pub catalog: Arc<Catalog>,
+    pub catalog: InForce,
     pub rules: Arc<[AttributeRule]>,
 }
 

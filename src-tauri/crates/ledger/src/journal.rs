@@ -3,9 +3,11 @@
 //!
 //! One record is one line, `CRC SEQ KIND CALL JSON`, and one write. Two pre-allocated pages are used in turns;
 //! a page is overwritten only after everything in it lies safely in SQLite. Sequence numbers go up for ever and
-//! leave a gap at each start, so that what is left of an older turn never continues a newer one.
+//! leave a gap at each start; what is left of an older turn is known by its numbers.
+//!
+//! A page that can't be written or synced is not trusted again before everything lies safely in SQLite and the disk has
+//! taken something new. Until then nothing is opened, and what runs is settled through SQLite alone.
 
-use std::fmt::Write as _;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -17,6 +19,10 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::disk::Disk;
 use crate::{Durability, Error};
+
+mod line;
+
+pub(crate) use line::Found;
 
 /// What a page holds before the next one is taken. Both pages together are reserved at the first start.
 pub(crate) const PAGE_BYTES: u64 = 4 << 20;
@@ -42,6 +48,9 @@ const BATCH_BYTES: usize = 2 << 20;
 
 /// No page holds as many records: a start leaves this gap in the sequence.
 const SEQ_GAP: u64 = 1 << 24;
+
+/// No journal comes so far.
+pub(crate) const SEQ_MAX: u64 = 1 << 62;
 
 /// An opening is on the disk after this, without anyone waiting for it.
 const OPEN_SYNC_WITHIN: Duration = Duration::from_millis(5);
@@ -85,7 +94,11 @@ struct Book {
     safe_seq: u64,
     /// Those who wait for the next sync.
     waiting: Vec<Waiter>,
+    /// Those whose record is on no page, or on one that was not synced: they wait until SQLite has it.
+    stranded: Vec<(u64, Waiter)>,
     closed: Option<Error>,
+    /// Why the pages are not trusted.
+    failed: Option<Error>,
     /// Why no new call is opened, while those which run may still be settled.
     closed_to_openings: Option<Error>,
     ending: bool,
@@ -98,6 +111,9 @@ struct Page {
     disk: Arc<dyn Disk>,
     used: u64,
     reserved: u64,
+    /// In this turn.
+    records: u64,
+    first_seq: u64,
     last_seq: u64,
     unsynced: bool,
 }
@@ -112,22 +128,24 @@ impl Journal {
         page_bytes: u64,
         durability: Durability,
         folded_seq: u64,
-    ) -> Result<(Journal, Vec<Record>), Error> {
-        let mut found = disks.iter().map(|disk| Ok(replay(&disk.read()?))).collect::<Result<Vec<_>, Error>>()?;
-        found.sort_by_key(|records| records.first().map_or(0, |record| record.seq));
-        let last_seq = found.iter().filter_map(|records| records.last()).map(|record| record.seq).max().unwrap_or(0);
-        let records = found.into_iter().flatten().filter(|record| record.seq > folded_seq).collect();
-        let pages = disks.map(|disk| Page { disk, used: 0, reserved: page_bytes, last_seq, unsynced: false });
+    ) -> Result<(Journal, Found), Error> {
+        let found = line::find(&disks, folded_seq)?;
+        let last_seq = found.records.last().map_or(folded_seq, |record| record.seq);
+        let page =
+            |disk| Page { disk, used: 0, reserved: page_bytes, records: 0, first_seq: 0, last_seq, unsynced: false };
+        let pages = disks.map(page);
         let book = Book {
             page_bytes,
             pages,
             active: 1,
-            next_seq: last_seq.max(folded_seq) + SEQ_GAP,
+            next_seq: last_seq + SEQ_GAP,
             unfolded: Vec::new(),
             unfolded_bytes: 0,
             safe_seq: folded_seq,
             waiting: Vec::new(),
+            stranded: Vec::new(),
             closed: None,
+            failed: None,
             closed_to_openings: None,
             ending: false,
             line: String::new(),
@@ -140,7 +158,7 @@ impl Journal {
             many_unfolded: Notify::new(),
             some_folded: Notify::new(),
         };
-        Ok((journal, records))
+        Ok((journal, found))
     }
 
     /// Everything found at the start is safely in SQLite, and so is the floor; from here on the pages may be written.
@@ -155,11 +173,15 @@ impl Journal {
     pub(crate) fn append(&self, kind: Kind, call: CallId, body: &impl Serialize) -> Result<Sync, Error> {
         let json = serde_json::to_string(body).map_err(|error| Error::unwritable("a record", &error))?;
         let mut book = self.book();
-        book.write(kind, call, json.into())?;
+        let is_on_page = book.write(kind, call, json.into())?;
         match book.unfolded.len() {
             1 => self.first_unfolded.notify_one(),
             FOLD_AT_ONCE => self.many_unfolded.notify_one(),
             _ => {}
+        }
+        if !is_on_page {
+            self.wake_folder();
+            return Ok((kind == Kind::Settled).then(|| book.strand()));
         }
         if self.durability == Durability::Process {
             return Ok(None);
@@ -188,7 +210,7 @@ impl Journal {
         };
         let records = book.unfolded.iter().take(max).take_while(fits).cloned().collect();
         let waits_for_page = book.pages[1 - book.active].last_seq > book.safe_seq;
-        (records, waits_for_page)
+        (records, waits_for_page || !book.stranded.is_empty())
     }
 
     /// At the start it lies above all that any earlier one may have written.
@@ -206,10 +228,54 @@ impl Journal {
         let bytes: usize = book.unfolded.drain(..count).map(|record| record.json.len()).sum();
         book.unfolded_bytes -= bytes;
         if power_safe {
-            book.safe_seq = through;
+            book.is_safe(through);
         }
         drop(book);
         self.some_folded.notify_waiters();
+    }
+
+    /// Nothing more is known of when SQLite will have the records: who has waited for that need not wait on. They are kept.
+    pub(crate) fn not_folded(&self, reason: &Error) {
+        for (_, waiter) in mem::take(&mut self.book().stranded) {
+            // One who has gone needs no answer.
+            let _ = waiter.send(Err(reason.clone()));
+        }
+    }
+
+    /// Why the pages are not trusted, and through which record SQLite has everything.
+    pub(crate) fn failed(&self) -> Option<(Error, u64)> {
+        let book = self.book();
+        let through = book.unfolded.first().map_or(book.next_seq, |record| record.seq) - 1;
+        Some((book.failed.clone()?, through))
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.book().failed.is_some()
+    }
+
+    /// SQLite has everything through this record, power loss included.
+    pub(crate) fn is_safe(&self, through: u64) {
+        self.book().is_safe(through);
+    }
+
+    /// Takes the pages into use again where everything on them is safe and the disk takes something new.
+    /// What failed is never synced again: the kernel may have dropped it and say yes.
+    pub(crate) fn mend(&self) -> Result<(), Error> {
+        let disks = {
+            let book = self.book();
+            if book.pages.iter().any(|page| page.last_seq > book.safe_seq) {
+                return Ok(());
+            }
+            book.pages.each_ref().map(|page| page.disk.clone())
+        };
+        disks.iter().try_for_each(|disk| wipe(&**disk))?;
+        let mut book = self.book();
+        let page_bytes = book.page_bytes;
+        for page in &mut book.pages {
+            (page.used, page.records, page.reserved, page.unsynced) = (0, 0, page_bytes, false);
+        }
+        book.failed = None;
+        Ok(())
     }
 
     pub(crate) fn has_many(&self) -> bool {
@@ -247,9 +313,9 @@ impl Journal {
     /// Is what the active page holds readable on the disk?
     pub(crate) fn reads_back(&self) -> Result<bool, Error> {
         let mut book = self.book();
+        let has_failed = book.failed.is_some();
         let page = book.active_page();
-        let last_seq = replay(&page.disk.read()?).last().map(|record| record.seq);
-        Ok(page.used == 0 || last_seq == Some(page.last_seq))
+        Ok(page.records == 0 || has_failed || line::count(&page.disk.read()?, page.first_seq) == page.records)
     }
 
     /// One thread does all syncs: it takes whoever waits and waits for nobody.
@@ -291,15 +357,24 @@ impl Journal {
         let (disks, waiting) = book.take_unsynced();
         drop(book);
         let synced = disks.iter().try_for_each(|disk| disk.sync());
-        if let Err(error) = &synced {
-            // Never again: the kernel may have dropped the pages and say yes next time.
-            self.book().give_up(error.clone());
+        if let Err(error) = synced {
+            let mut book = self.book();
+            book.waiting.extend(waiting);
+            book.fail(error);
+            self.wake_folder();
+            return true;
         }
         for waiter in waiting {
             // One who has gone needs no answer.
-            let _ = waiter.send(synced.clone());
+            let _ = waiter.send(Ok(()));
         }
         true
+    }
+
+    /// It folds at once.
+    fn wake_folder(&self) {
+        self.first_unfolded.notify_one();
+        self.many_unfolded.notify_one();
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -312,30 +387,45 @@ impl Book {
         &mut self.pages[self.active]
     }
 
-    fn write(&mut self, kind: Kind, call: CallId, json: Arc<str>) -> Result<(), Error> {
-        if let Some(reason) = &self.closed {
+    /// Whether it is on a page. Where no page takes it, a call that runs goes on all the same; a new one doesn't begin.
+    fn write(&mut self, kind: Kind, call: CallId, json: Arc<str>) -> Result<bool, Error> {
+        let opens = kind == Kind::Opened;
+        if let Some(reason) = self.closed.as_ref().or(self.closed_to_openings.as_ref().filter(|_| opens)) {
             return Err(reason.clone());
         }
-        if let Some(reason) = self.closed_to_openings.as_ref().filter(|_| kind == Kind::Opened) {
-            return Err(reason.clone());
-        }
-        let limit = if kind == Kind::Opened { OPEN_BYTES_MAX } else { UNFOLDED_BYTES_MAX };
+        let limit = if opens { OPEN_BYTES_MAX } else { UNFOLDED_BYTES_MAX };
         if self.unfolded_bytes + json.len() > limit {
             return Err(Error::Behind);
         }
         let record = Record { seq: self.next_seq, kind, call, json };
-        write_line(&mut self.line, &record);
-        self.make_room(kind)?;
-        let page = &mut self.pages[self.active];
-        if let Err(error) = page.disk.write(self.line.as_bytes()) {
-            self.give_up(error.clone());
-            return Err(error);
+        let written = self.put_on_page(&record);
+        if let (Err(reason), true) = (&written, opens) {
+            return Err(reason.clone());
         }
-        page.used += self.line.len() as u64;
-        page.last_seq = record.seq;
-        self.next_seq += 1;
         self.unfolded_bytes += record.json.len();
         self.unfolded.push(record);
+        Ok(written.is_ok())
+    }
+
+    fn put_on_page(&mut self, record: &Record) -> Result<(), Error> {
+        // Whatever a write that fails leaves on the page, no other record has its number.
+        self.next_seq += 1;
+        if let Some(reason) = &self.failed {
+            return Err(reason.clone());
+        }
+        line::write(&mut self.line, record);
+        self.make_room(record.kind)?;
+        let page = &mut self.pages[self.active];
+        page.last_seq = record.seq;
+        if let Err(error) = page.disk.write(self.line.as_bytes()) {
+            self.fail(error.clone());
+            return Err(error);
+        }
+        if page.records == 0 {
+            page.first_seq = record.seq;
+        }
+        page.records += 1;
+        page.used += self.line.len() as u64;
         Ok(())
     }
 
@@ -364,11 +454,10 @@ impl Book {
             return Ok(());
         }
         if let Err(error) = page.disk.rewind() {
-            self.give_up(error.clone());
+            self.fail(error.clone());
             return Err(error);
         }
-        page.used = 0;
-        page.reserved = self.page_bytes;
+        (page.used, page.records, page.reserved) = (0, 0, self.page_bytes);
         self.active = other;
         Ok(())
     }
@@ -383,15 +472,39 @@ impl Book {
         (unsynced.collect(), mem::take(&mut self.waiting))
     }
 
-    /// The disk has failed: nobody waits for it any longer, and nothing more is written.
-    fn give_up(&mut self, reason: Error) {
+    /// The disk has failed: nothing more is written, and who waits for it waits for SQLite now.
+    fn fail(&mut self, reason: Error) {
+        let through = self.next_seq - 1;
         let (_, waiting) = self.take_unsynced();
-        for waiter in waiting {
-            // One who has gone needs no answer.
-            let _ = waiter.send(Err(reason.clone()));
-        }
-        self.closed.get_or_insert(reason);
+        self.stranded.extend(waiting.into_iter().map(|waiter| (through, waiter)));
+        self.failed.get_or_insert(reason);
     }
+
+    fn strand(&mut self) -> oneshot::Receiver<Result<(), Error>> {
+        let (sender, receiver) = oneshot::channel();
+        self.stranded.push((self.next_seq - 1, sender));
+        receiver
+    }
+
+    fn is_safe(&mut self, through: u64) {
+        self.safe_seq = self.safe_seq.max(through);
+        let (safe, stranded) = mem::take(&mut self.stranded).into_iter().partition(|(seq, _)| *seq <= through);
+        self.stranded = stranded;
+        for (_, waiter) in safe {
+            // One who has gone needs no answer.
+            let _ = waiter.send(Ok(()));
+        }
+    }
+}
+
+/// More than a sector, so that a page begins empty; and a write that the disk has to take.
+const WIPED: [u8; 4 << 10] = [0; 4 << 10];
+
+fn wipe(disk: &dyn Disk) -> Result<(), Error> {
+    disk.rewind()?;
+    disk.write(&WIPED)?;
+    disk.sync()?;
+    disk.rewind()
 }
 
 impl Kind {
@@ -406,47 +519,6 @@ impl Kind {
     fn named(name: &str) -> Option<Kind> {
         [Kind::Opened, Kind::Used, Kind::Settled].into_iter().find(|kind| kind.name() == name)
     }
-}
-
-const CRC_CHARS: usize = 8;
-
-fn write_line(line: &mut String, record: &Record) {
-    line.clear();
-    line.push_str("00000000 ");
-    // Writing to a string can't fail.
-    let _ = write!(line, "{} {} {} {}", record.seq, record.kind.name(), record.call, record.json);
-    let crc = crc32fast::hash(&line.as_bytes()[CRC_CHARS + 1..]);
-    line.replace_range(..CRC_CHARS, &format!("{crc:08x}"));
-    line.push('\n');
-}
-
-/// The records from the start of a page up to the first that is torn or of an older turn.
-fn replay(page: &[u8]) -> Vec<Record> {
-    let mut records: Vec<Record> = Vec::new();
-    for line in page.split_inclusive(|byte| *byte == b'\n') {
-        let Some(record) = line.strip_suffix(b"\n").and_then(read_line) else { break };
-        if records.last().is_some_and(|last| record.seq != last.seq + 1) {
-            break;
-        }
-        records.push(record);
-    }
-    records
-}
-
-fn read_line(line: &[u8]) -> Option<Record> {
-    let (crc, rest) = line.split_at_checked(CRC_CHARS)?;
-    let rest = rest.strip_prefix(b" ")?;
-    let crc = u32::from_str_radix(std::str::from_utf8(crc).ok()?, 16).ok()?;
-    if crc32fast::hash(rest) != crc {
-        return None;
-    }
-    let mut parts = std::str::from_utf8(rest).ok()?.splitn(4, ' ');
-    Some(Record {
-        seq: parts.next()?.parse().ok()?,
-        kind: Kind::named(parts.next()?)?,
-        call: parts.next()?.parse().ok()?,
-        json: parts.next()?.into(),
-    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::thread;
 
 use domain::call::{Call, CallId, Entry, Opening};
 use domain::catalog::Catalog;
-use domain::time::Timestamp;
+use domain::time::{Calendar, Timestamp};
 use domain::usage::Usage;
 use sqlx::SqlitePool;
 use thiserror::Error;
@@ -22,34 +22,48 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 mod backup;
+mod bundle;
 mod call;
 mod counting;
 mod daily;
+mod dashboard;
 mod db;
 mod disk;
 mod explain;
 mod export;
 mod import;
 mod journal;
+mod like_calls;
+mod pricing;
 mod provenance;
 mod recovery;
+mod retention;
+mod rollup;
+mod settling;
+mod span;
 mod spending;
+mod summing;
 mod verify;
 mod writer;
 
+pub use bundle::{BundleMonth, BundleRow, KnownDevice, KnownMonth, Member, Merged, NotMerged};
 pub use counting::{Sent, Spender, Used};
 pub use daily::{Span, SumColumns};
+pub use dashboard::DashboardRow;
 pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
 pub use export::{Columns, UnknownColumn};
 pub use import::{Entered, Event, ImportReport, Observation, Progress, Skipped, Terms, Told};
+pub use like_calls::LikeCalls;
+pub use pricing::{Changed, PriceChange, Repriced, Repricing};
 pub use provenance::{Provenance, Telling};
+pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 
 use call::{AttemptRow, Checkpoint, EntryRow, Opened, Settled};
 use db::Db;
 use disk::Disk;
-use journal::{Journal, Kind};
+use journal::{Found, Journal, Kind};
 use writer::{Flush, Writer};
 
 /// What a settled call outlives.
@@ -65,6 +79,8 @@ pub struct Options {
     pub durability: Durability,
     /// Prices the calls that were interrupted.
     pub catalog: Arc<Catalog>,
+    /// Whose days the sums by day are of: questions in its zone are answered at once.
+    pub calendar: Calendar,
 }
 
 /// What was found at the start.
@@ -74,6 +90,8 @@ pub struct Recovered {
     pub interrupted: usize,
     /// Records that were in the journal and not yet in SQLite.
     pub replayed: usize,
+    /// Records of the journal that can't be read: what they told of is closed as an estimate, or was never confirmed.
+    pub lost: u64,
 }
 
 /// What went wrong, where, and what to do.
@@ -118,6 +136,9 @@ pub struct Ledger {
     journal: Arc<Journal>,
     flushes: mpsc::Sender<Flush>,
     readers: SqlitePool,
+    calendar: Calendar,
+    /// Held by who follows the chain and by who cuts it.
+    chain_as_it_is: tokio::sync::Mutex<()>,
     /// The calls that were found open at the start, and what admission had reserved for each.
     interrupted: BTreeMap<CallId, Usage>,
     ends: Mutex<Ends>,
@@ -151,14 +172,23 @@ impl Ledger {
         page_bytes: u64,
     ) -> Result<(Ledger, Recovered), Error> {
         let mut conn = db.open().await?;
+        rollup::keep_days_of(&mut conn, options.calendar).await.map_err(|error| db.error(&error))?;
         let folded_seq = db.folded_seq(&mut conn).await?;
-        let (journal, records) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
+        // A row that can't be read is told before anything is written.
+        recovery::interrupted(&db, &mut conn, &options.catalog).await?;
+        let (journal, Found { records, lost }) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
+        if lost > 0 {
+            tracing::warn!(
+                "{lost} records of the journal can't be read: they were on their way to the disk when it ended, or are damaged. \
+                 What they told of is closed as an estimate; all others are kept"
+            );
+        }
         writer::fold_found(&db, &mut conn, &records, journal.last_seq()).await?;
         journal.start()?;
         let interrupted = recovery::interrupted(&db, &mut conn, &options.catalog).await?;
-        let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len() };
+        let recovered = Recovered { interrupted: interrupted.len(), replayed: records.len(), lost };
         let reserved = interrupted.iter().map(|(entry, reserved)| (entry.call.id, *reserved)).collect();
-        let ledger = Ledger::start(db, conn, journal, reserved)?;
+        let ledger = Ledger::start(db, conn, journal, reserved, options.calendar)?;
         let settled: Vec<_> = interrupted.iter().map(|(entry, _)| ledger.settle(entry)).collect();
         for settled in settled {
             settled.await?;
@@ -172,6 +202,7 @@ impl Ledger {
         conn: sqlx::SqliteConnection,
         journal: Journal,
         interrupted: BTreeMap<CallId, Usage>,
+        calendar: Calendar,
     ) -> Result<Ledger, Error> {
         let journal = Arc::new(journal);
         let syncer = journal.spawn_syncer()?;
@@ -184,9 +215,19 @@ impl Ledger {
             awake: true,
             failures: 0,
             damaged: None,
+            mending: None,
         };
         let ends = Ends { writer: Some(tokio::spawn(writer.run())), syncer };
-        Ok(Ledger { readers: db.readers(), db, journal, flushes, interrupted, ends: Mutex::new(ends) })
+        Ok(Ledger {
+            readers: db.readers(),
+            db,
+            journal,
+            flushes,
+            calendar,
+            chain_as_it_is: Default::default(),
+            interrupted,
+            ends: Mutex::new(ends),
+        })
     }
 
     /// Where more waits for SQLite than should, a new call waits for this before it is opened: at most 5 s.

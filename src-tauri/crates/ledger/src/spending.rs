@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Timelike};
@@ -11,10 +12,9 @@ use domain::time::{Calendar, Timestamp, Tz};
 use domain::usage::Tokens;
 
 use crate::call::{AttemptRow, EntryRow, Unreadable};
+use crate::rollup::QUARTER_MS;
+use crate::summing::{Parts, Wanted};
 use crate::{Error, Ledger};
-
-/// Milliseconds of a rollup: every zone's days and hours are whole quarters.
-pub(crate) const QUARTER_MS: i64 = 900_000;
 
 /// What the rows of a report are.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,12 +27,15 @@ pub enum By {
     Project,
     Tenant,
     Session,
+    Account,
     Upstream,
+    /// That handed it over; '' is this one.
+    Device,
     Tag(String),
 }
 
 impl By {
-    const NAMES: [(&'static str, By); 9] = [
+    const NAMES: [(&'static str, By); 11] = [
         ("day", By::Day),
         ("hour", By::Hour),
         ("model", By::Model),
@@ -41,7 +44,9 @@ impl By {
         ("project", By::Project),
         ("tenant", By::Tenant),
         ("session", By::Session),
+        ("account", By::Account),
         ("upstream", By::Upstream),
+        ("device", By::Device),
     ];
 
     /// `day`, `model`, … or `tag:KEY`.
@@ -52,7 +57,7 @@ impl By {
         }
     }
 
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         By::NAMES.iter().find(|(_, by)| by == self).map_or("", |(name, _)| name)
     }
 }
@@ -62,7 +67,9 @@ pub struct NotAQuestion;
 
 impl fmt::Display for NotAQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not one of day, hour, model, client, person, project, tenant, session, upstream, tag:KEY")
+        f.write_str(
+            "not one of day, hour, model, client, person, project, tenant, session, account, upstream, device, tag:KEY",
+        )
     }
 }
 
@@ -84,7 +91,7 @@ impl Totals {
         (self.calls == 0 || self.unpriced_calls < self.calls).then_some(self.known_cost)
     }
 
-    fn add(&mut self, other: Totals) {
+    pub fn add(&mut self, other: Totals) {
         self.calls = self.calls.saturating_add(other.calls);
         self.tokens += other.tokens;
         self.known_cost += other.known_cost;
@@ -122,21 +129,8 @@ pub struct Filter {
     pub client: Option<Arc<str>>,
 }
 
-/// One row as SQL sums it.
-struct Sums {
-    key: String,
-    calls: i64,
-    input: i64,
-    cache_write_5m: i64,
-    cache_write_1h: i64,
-    cache_read: i64,
-    output: i64,
-    cost: i64,
-    unpriced: i64,
-}
-
 impl Ledger {
-    /// Totals of the calls that started from `from` on and before `to`.
+    /// Totals of the calls that started from `from` on and before `to`, and of the days that other devices handed over.
     pub async fn usage(
         &self,
         by: &By,
@@ -145,10 +139,16 @@ impl Ledger {
         calendar: Calendar,
     ) -> Result<UsageReport, Error> {
         self.flush().await?;
-        let rows = self.sums(by, from, to).await.map_err(|error| self.db.error(&error))?;
+        let Parts { by_day, by_quarter } = self.parts(by, from..to, calendar).await?;
         let mut by_key: BTreeMap<String, Totals> = BTreeMap::new();
-        for row in rows {
-            by_key.entry(key_in_zone(by, &row.key, calendar)).or_default().add(row.totals());
+        for row in by_day {
+            by_key.entry(key_of_day(by, &row.key)).or_default().add(row.totals());
+        }
+        for row in by_quarter {
+            by_key.entry(key_of_quarter(by, &row.key, calendar)).or_default().add(row.totals());
+        }
+        for (key, totals) in self.bundle_sums(by, from, to, calendar).await? {
+            by_key.entry(key).or_default().add(totals);
         }
         let mut total = Totals::default();
         by_key.values().for_each(|totals| total.add(*totals));
@@ -162,7 +162,9 @@ impl Ledger {
             | By::Project
             | By::Tenant
             | By::Session
+            | By::Account
             | By::Upstream
+            | By::Device
             | By::Tag(_) => rows.sort_by_key(|row| std::cmp::Reverse(row.totals.known_cost)),
         }
         Ok(UsageReport { rows, total })
@@ -173,8 +175,9 @@ impl Ledger {
         let starts = [calendar.start_of_day(now), calendar.start_of_week(now), calendar.start_of_month(now)];
         let mut totals = [Totals::default(); 3];
         for (total, from) in totals.iter_mut().zip(starts) {
-            let rows = self.sums(&By::Upstream, from, calendar.end_of_day(now)).await;
-            rows.map_err(|error| self.db.error(&error))?.iter().for_each(|row| total.add(row.totals()));
+            let Parts { by_day, by_quarter } =
+                self.parts(&By::Upstream, from..calendar.end_of_day(now), calendar).await?;
+            by_day.iter().chain(&by_quarter).for_each(|row| total.add(row.totals()));
         }
         let [today, week, month] = totals;
         Ok(Spend { today, week, month })
@@ -208,40 +211,6 @@ impl Ledger {
         Ok(self.with_attempts(row.into_iter().collect()).await?.pop())
     }
 
-    /// At most `limit` rows with their numbers, in the order of their start, after the place where the last answer ended.
-    /// They come as one text: a value of its own for each of forty columns costs more than reading that.
-    pub(crate) async fn rows_after(
-        &self,
-        filter: &Filter,
-        after: (i64, i64),
-        limit: u32,
-    ) -> Result<Vec<(i64, EntryRow)>, Error> {
-        let (from, to, client) = filter.bounds();
-        let (after_time, after_seq) = after;
-        // The index is entered where the last answer ended, not where the first began.
-        let from = from.max(after_time);
-        let rows = sqlx::query_scalar!(
-            r#"SELECT json_group_array(json_array(seq, json_array(
-                 call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class,
-                 model, max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome,
-                 input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens,
-                 web_searches, batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms,
-                 first_byte_ms, total_ms, cache, error))) AS "rows!: String"
-             FROM (SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
-                 AND (started_at, seq) > (?4, ?5) ORDER BY started_at, seq LIMIT ?6)"#,
-            from,
-            to,
-            client,
-            after_time,
-            after_seq,
-            limit
-        )
-        .fetch_one(&self.readers)
-        .await
-        .map_err(|error| self.db.error(&error))?;
-        serde_json::from_str(&rows).map_err(|_| self.db.unreadable("an entry"))
-    }
-
     async fn with_attempts(&self, rows: Vec<EntryRow>) -> Result<Vec<Entry>, Error> {
         let ids: Vec<&str> = rows.iter().map(|row| row.call_id.as_str()).collect();
         let mut attempts = self.attempts_of(&ids).await?;
@@ -273,112 +242,68 @@ impl Ledger {
     }
 
     /// From the rollups where they can answer, else from the entries.
-    async fn sums(&self, by: &By, from: Timestamp, to: Timestamp) -> sqlx::Result<Vec<Sums>> {
-        let (from, to) = (from.as_millis(), to.as_millis());
-        let whole_quarters = from.rem_euclid(QUARTER_MS) == 0 && to.rem_euclid(QUARTER_MS) == 0;
-        match by {
-            By::Tenant | By::Session => self.sums_of_entries(by.name(), from, to).await,
-            By::Tag(key) => self.sums_by_tag(key, from, to).await,
-            By::Day | By::Hour | By::Model | By::Client | By::Person | By::Project | By::Upstream => {
-                if whole_quarters {
-                    self.sums_of_rollups(by.name(), from / QUARTER_MS, to / QUARTER_MS).await
-                } else {
-                    self.sums_of_entries(by.name(), from, to).await
-                }
-            }
-        }
-    }
-
-    async fn sums_of_rollups(&self, by: &str, from: i64, to: i64) -> sqlx::Result<Vec<Sums>> {
-        sqlx::query_as!(
-            Sums,
-            r#"SELECT CASE ?1 WHEN 'model' THEN model WHEN 'client' THEN client WHEN 'person' THEN person
-                 WHEN 'project' THEN project WHEN 'upstream' THEN upstream ELSE CAST(quarter AS TEXT) END AS "key!: String",
-                 sum(calls) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
-                 sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
-                 sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-                 sum(cost_nanos) AS "cost!: i64", sum(unpriced_calls) AS "unpriced!: i64"
-             FROM rollup WHERE quarter >= ?2 AND quarter < ?3 GROUP BY 1"#,
-            by,
-            from,
-            to
-        )
-        .fetch_all(&self.readers)
-        .await
-    }
-
-    async fn sums_of_entries(&self, by: &str, from: i64, to: i64) -> sqlx::Result<Vec<Sums>> {
-        sqlx::query_as!(
-            Sums,
-            r#"SELECT CASE ?1 WHEN 'model' THEN model WHEN 'client' THEN client WHEN 'person' THEN person
-                 WHEN 'project' THEN project WHEN 'upstream' THEN upstream WHEN 'tenant' THEN tenant
-                 WHEN 'session' THEN session ELSE CAST(started_at / 900000 AS TEXT) END AS "key!: String",
-                 count(*) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
-                 sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
-                 sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-                 coalesce(sum(cost_nanos), 0) AS "cost!: i64", sum(cost_nanos IS NULL) AS "unpriced!: i64"
-             FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1"#,
-            by,
-            from,
-            to
-        )
-        .fetch_all(&self.readers)
-        .await
-    }
-
-    async fn sums_by_tag(&self, key: &str, from: i64, to: i64) -> sqlx::Result<Vec<Sums>> {
-        sqlx::query_as!(
-            Sums,
-            r#"SELECT coalesce((SELECT value FROM json_each(tags) AS tag WHERE tag.key = ?1), '') AS "key!: String",
-                 count(*) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
-                 sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
-                 sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-                 coalesce(sum(cost_nanos), 0) AS "cost!: i64", sum(cost_nanos IS NULL) AS "unpriced!: i64"
-             FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1"#,
-            key,
-            from,
-            to
-        )
-        .fetch_all(&self.readers)
-        .await
-    }
-}
-
-impl Sums {
-    fn totals(&self) -> Totals {
-        let natural = |sum: i64| u64::try_from(sum).unwrap_or(0);
-        Totals {
-            calls: natural(self.calls),
-            tokens: Tokens {
-                input: natural(self.input),
-                cache_write_5m: natural(self.cache_write_5m),
-                cache_write_1h: natural(self.cache_write_1h),
-                cache_read: natural(self.cache_read),
-                output: natural(self.output),
-            },
-            known_cost: Usd::from_nanos(self.cost),
-            unpriced_calls: natural(self.unpriced),
-        }
+    async fn parts(&self, by: &By, moments: Range<Timestamp>, calendar: Calendar) -> Result<Parts, Error> {
+        let wanted = Wanted { by: by.name(), source: "", ended_from: 0 };
+        let days_of = match by {
+            By::Session => return self.sums_of_all_entries(moments, wanted).await,
+            By::Tag(key) => return self.sums_by_tag(moments, key).await,
+            By::Hour => None,
+            By::Day => (calendar == self.calendar).then_some(calendar),
+            By::Model
+            | By::Client
+            | By::Person
+            | By::Project
+            | By::Tenant
+            | By::Account
+            | By::Upstream
+            | By::Device => Some(self.calendar),
+        };
+        self.sums(&self.span(moments, days_of).await?, wanted).await
     }
 }
 
 impl Filter {
-    fn bounds(&self) -> (i64, i64, Option<&str>) {
+    pub(crate) fn bounds(&self) -> (i64, i64, Option<&str>) {
         let from = self.from.map_or(i64::MIN, Timestamp::as_millis);
         let to = self.to.map_or(i64::MAX, Timestamp::as_millis);
         (from, to, self.client.as_deref())
     }
 }
 
+/// Numbers of days become dates; names stay.
+fn key_of_day(by: &By, key: &str) -> String {
+    match by {
+        By::Day => Calendar::day_of_number(key.parse().unwrap_or(0)).to_string(),
+        By::Hour
+        | By::Model
+        | By::Client
+        | By::Person
+        | By::Project
+        | By::Tenant
+        | By::Session
+        | By::Account
+        | By::Upstream
+        | By::Tag(_) => key.to_owned(),
+        By::Device => String::new(),
+    }
+}
+
 /// Quarters become the days or hours of a zone; names stay.
-fn key_in_zone(by: &By, key: &str, calendar: Calendar) -> String {
+fn key_of_quarter(by: &By, key: &str, calendar: Calendar) -> String {
     let start = || Timestamp::from_millis(key.parse::<i64>().unwrap_or(0) * QUARTER_MS);
     match by {
         By::Day => calendar.day(start()).to_string(),
         By::Hour => hour(start(), calendar),
-        By::Model | By::Client | By::Person | By::Project | By::Tenant | By::Session | By::Upstream | By::Tag(_) => {
-            key.to_owned()
-        }
+        By::Model
+        | By::Client
+        | By::Person
+        | By::Project
+        | By::Tenant
+        | By::Session
+        | By::Account
+        | By::Upstream
+        | By::Tag(_) => key.to_owned(),
+        By::Device => String::new(),
     }
 }
 

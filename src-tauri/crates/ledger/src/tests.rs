@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry, Opening, Outcome, Source};
 use domain::catalog::Catalog;
 use domain::money::Usd;
-use domain::price::{Price, Rate, Rates};
+use domain::price::{Factors, Price, Rate, Rates};
 use domain::time::{Calendar, Timestamp, Tz};
 use domain::usage::{Tokens, Usage};
 use sqlx::{Connection, SqliteConnection};
@@ -20,15 +20,19 @@ use crate::{By, Columns, Durability, Error, Filter, Finding, Ledger, Options, Re
 
 mod backup;
 mod book;
+mod bundles;
 mod counting;
 mod csv;
 mod daily;
 mod explaining;
 mod faults;
+mod hostile;
 mod importing;
 mod machine;
 mod migrations;
 mod power;
+mod pricing;
+mod retention;
 mod vfs;
 
 const MODEL: &str = "claude-sonnet-4-5";
@@ -90,6 +94,7 @@ fn entry(call: Call) -> Entry {
         total_ms: 1_500,
         cache: CacheUse::Off,
         error: None,
+        account: None,
         call,
     }
 }
@@ -101,11 +106,12 @@ fn catalog() -> Catalog {
     let price = Price {
         id: "test".into(),
         model: MODEL.into(),
+        platform: None,
         valid_from: None,
         rates,
         long_prompt: None,
-        us_only_permille: 1_000,
-        fast_permille: 1_000,
+        batch: None,
+        factors: Factors::default(),
         web_search: Usd::ZERO,
         source: "test".into(),
     };
@@ -113,7 +119,7 @@ fn catalog() -> Catalog {
 }
 
 fn options(durability: Durability) -> Options {
-    Options { durability, catalog: Arc::new(catalog()) }
+    Options { durability, catalog: Arc::new(catalog()), calendar: Calendar::UTC }
 }
 
 async fn open(dir: &Path) -> (Ledger, Recovered) {
@@ -157,7 +163,7 @@ async fn a_settled_call_is_in_the_next_answer_as_it_was_settled() {
     for durability in [Durability::Process, Durability::Power] {
         let dir = tempfile::tempdir().expect("a folder");
         let (ledger, recovered) = Ledger::open(dir.path(), options(durability)).await.expect("a ledger");
-        assert_eq!(recovered, Recovered { interrupted: 0, replayed: 0 });
+        assert_eq!(recovered, Recovered { interrupted: 0, replayed: 0, lost: 0 });
         let entry = entry(call(1, noon()));
         settle(&ledger, &entry).await;
         assert_eq!(ledger.call(entry.call.id).await.expect("an answer").as_ref(), Some(&entry));
@@ -179,11 +185,11 @@ async fn a_crash_loses_nothing_and_doubles_nothing_before_and_after_the_fold() {
     let before = copy(dir.path());
     ledger.flush().await.expect("folded");
     let after = copy(dir.path());
-    assert_eq!(reopened(before.path()).await.1, Recovered { interrupted: 0, replayed: 10 });
-    assert_eq!(reopened(after.path()).await.1, Recovered { interrupted: 0, replayed: 0 });
+    assert_eq!(reopened(before.path()).await.1, Recovered { interrupted: 0, replayed: 10, lost: 0 });
+    assert_eq!(reopened(after.path()).await.1, Recovered { interrupted: 0, replayed: 0, lost: 0 });
     for crashed in [before, after] {
         let (ledger, recovered) = reopened(crashed.path()).await;
-        assert_eq!(recovered, Recovered { interrupted: 0, replayed: 0 });
+        assert_eq!(recovered, Recovered { interrupted: 0, replayed: 0, lost: 0 });
         assert_eq!(count(&ledger).await, 5);
     }
 }
@@ -454,7 +460,14 @@ async fn a_newer_ledger_is_refused_and_not_touched() {
     .await;
     let before = fs::read(dir.path().join("ledger.db")).expect("bytes");
     let error = Ledger::open(dir.path(), options(Durability::Process)).await.err();
-    assert_eq!(error, Some(Error::Newer { path: dir.path().join("ledger.db"), found: 9, known: 2 }));
+    assert_eq!(
+        error,
+        Some(Error::Newer {
+            path: dir.path().join("ledger.db"),
+            found: 9,
+            known: crate::db::newest(crate::db::steps())
+        })
+    );
     assert_eq!(fs::read(dir.path().join("ledger.db")).expect("bytes"), before);
 }
 

@@ -1,6 +1,6 @@
 //! Is the ledger whole? Structure, sums, chain, open calls, journal.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::Path;
 
@@ -10,11 +10,13 @@ use sqlx::SqliteExecutor;
 
 use crate::call::{EntryRow, Settled};
 use crate::db::Db;
-use crate::writer::{Link, link};
+use crate::settling::{Link, link};
 use crate::{Error, Ledger};
 
+mod sums;
+
 /// Findings of one kind that are named.
-const FINDINGS_MAX: i64 = 20;
+const FINDINGS_MAX: usize = 20;
 
 const CHUNK: u32 = 500;
 
@@ -27,10 +29,16 @@ pub enum Finding {
     ChainBroken { call: String, number: i64 },
     /// Entries at the end were removed.
     ChainEndsEarly,
+    /// The first change of a price that was changed, or before which one was removed; 0 where the last ones were removed.
+    TraceBroken { number: i64 },
     /// The sums of a quarter of an hour differ from its entries.
     SumsDiffer { from: Timestamp, client: String, model: String },
+    /// The sums of a day differ from those of its quarters.
+    DaySumsDiffer { day: String, client: String },
     /// It is open and doesn't run.
     OpenCall { call: String },
+    /// The sums that another device handed over are not those that it signed.
+    BundleChanged { device: String, month: String },
     /// What was written to the journal doesn't read back.
     Journal,
 }
@@ -42,6 +50,12 @@ impl fmt::Display for Finding {
             Finding::ChainBroken { call, number } => {
                 write!(f, "entry {number} (call {call}) or one before it was changed or removed after it was written")
             }
+            Finding::TraceBroken { number: 0 } => {
+                f.write_str("the last changes of prices were removed after they were written")
+            }
+            Finding::TraceBroken { number } => {
+                write!(f, "change {number} of a price, or one before it, was changed or removed after it was written")
+            }
             Finding::ChainEndsEarly => f.write_str("the last entries were removed after they were written"),
             Finding::SumsDiffer { from, client, model } => {
                 write!(
@@ -49,7 +63,16 @@ impl fmt::Display for Finding {
                     "the sums of the quarter of an hour from {from} (client {client}, model {model}) differ from its entries"
                 )
             }
+            Finding::DaySumsDiffer { day, client } => {
+                write!(f, "the sums of {day} (client {client}) differ from those of its quarters of an hour")
+            }
             Finding::OpenCall { call } => write!(f, "call {call} is open and doesn't run"),
+            Finding::BundleChanged { device, month } => {
+                write!(
+                    f,
+                    "what device {device} handed over for {month} was changed afterwards; import its bundle again"
+                )
+            }
             Finding::Journal => f.write_str("what was written to the journal doesn't read back"),
         }
     }
@@ -62,8 +85,11 @@ impl Ledger {
         self.flush().await?;
         let mut findings = structure(&self.readers).await.map_err(fail)?;
         findings.extend(self.chain().await?);
-        findings.extend(self.sums_that_differ().await.map_err(fail)?);
+        findings.extend(self.break_of_trace().await?.map(|number| Finding::TraceBroken { number }));
+        findings.extend(self.sums_that_differ().await?);
         findings.extend(self.forgotten_calls(running).await?);
+        let changed = self.changed_bundles().await?.into_iter().take(FINDINGS_MAX);
+        findings.extend(changed.map(|(device, month)| Finding::BundleChanged { device, month }));
         if !self.journal.reads_back()? {
             findings.push(Finding::Journal);
         }
@@ -74,7 +100,10 @@ impl Ledger {
     pub async fn inspect(dir: &Path) -> Result<Vec<Finding>, Error> {
         let db = Db::at(dir);
         let mut conn = db.looked_at().await?;
-        structure(&mut conn).await.map_err(|error| db.error(&error))
+        let mut findings = structure(&mut conn).await.map_err(|error| db.error(&error))?;
+        let strange = db.strange(&mut conn).await?;
+        findings.extend(strange.map(|report| Finding::Structure { report }));
+        Ok(findings)
     }
 
     /// The first break only: behind it nothing can be said.
@@ -84,6 +113,8 @@ impl Ledger {
             .await
             .map_err(|error| self.db.error(&error))?;
         let last = end.last.unwrap_or(0);
+        let _nobody_cuts_it = self.chain_as_it_is.lock().await;
+        let mut cuts = self.cuts().await?;
         let mut head: Link = [0; 32];
         let mut seq = 0;
         while seq < last {
@@ -93,14 +124,27 @@ impl Ledger {
             for row in &rows {
                 let attempts = attempts.get(&row.call_id).map_or(&[][..], Vec::as_slice);
                 let json = serde_json::to_string(&Settled { entry: row, attempts });
+                if let Some(cut) = cuts.remove(&(seq + 1)) {
+                    head = cut;
+                }
                 head = link(&head, &json.map_err(|error| Error::unwritable("an entry", &error))?);
                 if row.chain != head {
                     return Ok(Some(Finding::ChainBroken { call: row.call_id.clone(), number: row.seq }));
                 }
+                seq = row.seq;
             }
-            seq = rows.last().map_or(last, |row| row.seq);
+            if rows.is_empty() {
+                break;
+            }
         }
         Ok((end.chain != head).then_some(Finding::ChainEndsEarly))
+    }
+
+    /// The link that stands for deleted entries, by the number of the first of them.
+    async fn cuts(&self) -> Result<BTreeMap<i64, Link>, Error> {
+        let rows = sqlx::query!("SELECT since, chain FROM cut").fetch_all(&self.readers).await;
+        let rows = rows.map_err(|error| self.db.error(&error))?.into_iter();
+        rows.map(|row| Ok((row.since, row.chain.try_into().map_err(|_| self.db.unreadable("a link"))?))).collect()
     }
 
     async fn rows_of_chain(&self, after: i64, last: i64) -> Result<Vec<EntryRow>, Error> {
@@ -114,29 +158,6 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await
         .map_err(|error| self.db.error(&error))
-    }
-
-    async fn sums_that_differ(&self) -> sqlx::Result<Vec<Finding>> {
-        let rows = sqlx::query!(
-            r#"WITH sums AS (
-                 SELECT started_at / 900000 AS quarter, client, person, project, upstream, model, source, count(*),
-                     sum(input_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens), sum(cache_read_tokens),
-                     sum(output_tokens), coalesce(sum(cost_nanos), 0), sum(cost_nanos IS NULL)
-                 FROM counted WHERE outcome <> 'refused' GROUP BY 1, 2, 3, 4, 5, 6, 7),
-             missing AS (SELECT * FROM sums EXCEPT SELECT * FROM rollup),
-             surplus AS (SELECT * FROM rollup EXCEPT SELECT * FROM sums)
-             SELECT DISTINCT quarter AS "quarter!: i64", client AS "client!: String", model AS "model!: String"
-             FROM (SELECT quarter, client, model FROM missing UNION ALL SELECT quarter, client, model FROM surplus)
-             ORDER BY 1, 2, 3 LIMIT ?1"#,
-            FINDINGS_MAX
-        )
-        .fetch_all(&self.readers)
-        .await?;
-        let finding = |(quarter, client, model)| {
-            let from = Timestamp::from_millis(quarter * 900_000);
-            Finding::SumsDiffer { from, client, model }
-        };
-        Ok(rows.into_iter().map(|row| finding((row.quarter, row.client, row.model))).collect())
     }
 
     /// Open before and after, and not running in between.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::time::Timestamp;
-use domain::usage::Tokens;
+use domain::usage::{Tokens, Usage};
 use http::{HeaderValue, Method, Response};
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use crate::markers::Markers;
 use crate::paging;
 use crate::reel::Frame;
 use crate::reply;
+use crate::reports::Used;
 use crate::server::{Caller, Stop};
 use crate::tokens;
 use crate::world::World;
@@ -33,6 +34,8 @@ pub(crate) struct Batch {
     created: Timestamp,
     canceled: Option<Timestamp>,
     requests: Vec<Value>,
+    /// Its results are in the reports.
+    reported: bool,
 }
 
 /// Method, the path after `batches`, and the query.
@@ -74,7 +77,7 @@ fn create(world: &World, caller: &Caller, request_id: &str, body: &[u8], now: Ti
     let mut state = world.state();
     state.books.batch_results += requests.len() as u64;
     let (key, version) = (caller.key.clone(), caller.version);
-    let batch = Batch { id, key, version, created: now, canceled: None, requests };
+    let batch = Batch { id, key, version, created: now, canceled: None, requests, reported: false };
     if state.batches.len() == BATCHES_MAX {
         state.batches.remove(0);
     }
@@ -121,9 +124,35 @@ fn results(world: &World, caller: &Caller, request_id: &str, id: &str, now: Time
         let error = ApiError::not_found(format!("Message Batch {id} has no available results."));
         return Err(ApiError { should_retry: Some(false), ..error }.into());
     }
+    report(world, caller, &batch, now);
     let lines: String = batch.requests.iter().map(|request| batch.result(world, request) + "\n").collect();
     let lines_type = HeaderValue::from_static("application/x-jsonl");
     Ok(reply::with(world, request_id, lines_type, Body::whole(lines)))
+}
+
+/// When they are first read: what nobody reads is nobody's.
+fn report(world: &World, caller: &Caller, batch: &Batch, now: Timestamp) {
+    if batch.reported || batch.canceled.is_some() {
+        return;
+    }
+    let messages = batch.requests.iter().filter_map(|request| message(world, &request["params"], batch.version).ok());
+    let used: Vec<(String, Usage)> = messages.map(|message| used(&message)).collect();
+    let mut state = world.state();
+    let key_id = state.reports.of_secret(&caller.key);
+    for (model, usage) in used {
+        let key_id = key_id.clone();
+        state.reports.add(Used { key_id, model: &model, usage, priority: false, at: now, actor: None });
+    }
+    if let Some(kept) = state.batches.iter_mut().find(|kept| kept.id == batch.id) {
+        kept.reported = true;
+    }
+}
+
+fn used(message: &Value) -> (String, Usage) {
+    let count = |name: &str| message["usage"][name].as_u64().unwrap_or(0);
+    let tokens = Tokens { input: count("input_tokens"), output: count("output_tokens"), ..Tokens::default() };
+    let usage = Usage { tokens, batch: true, ..Usage::default() };
+    (message["model"].as_str().unwrap_or_default().to_owned(), usage)
 }
 
 impl Batch {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::money::Usd;
 use domain::tier::MinuteLimits;
+use domain::time::Timestamp;
+use domain::usage::{Tokens, Usage};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
@@ -17,6 +19,7 @@ use crate::outside::Share;
 use crate::pool::TokenLimits;
 use crate::ramp::Growth;
 use crate::reply;
+use crate::reports::Used;
 use crate::server;
 use crate::storm::Storm;
 use crate::windows::Allowance;
@@ -46,6 +49,7 @@ impl Page {
             "ramp" => Page::Switch(set_ramp),
             "windows" => Page::Switch(set_windows),
             "priority" => Page::Switch(set_priority),
+            "used" => Page::Switch(set_used),
             _ => return None,
         })
     }
@@ -240,6 +244,54 @@ fn set_priority(world: &World, body: &[u8]) -> Result<(), String> {
     };
     let now = world.clock.now().instant;
     world.state().limits.set_priority(priority, now)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewUsed {
+    /// A name; the reports make an id of it.
+    api_key: String,
+    workspace_id: Option<String>,
+    model: String,
+    /// RFC 3339; now without it.
+    at: Option<String>,
+    /// Of Claude Code, and whose.
+    person: Option<String>,
+    #[serde(default)]
+    input_tokens: u64,
+    #[serde(default)]
+    cache_write_5m_tokens: u64,
+    #[serde(default)]
+    cache_write_1h_tokens: u64,
+    #[serde(default)]
+    cache_read_tokens: u64,
+    #[serde(default)]
+    output_tokens: u64,
+    #[serde(default)]
+    web_searches: u64,
+}
+
+/// Another key of the organisation: only the reports tell of it.
+fn set_used(world: &World, body: &[u8]) -> Result<(), String> {
+    let new: NewUsed = parsed(body)?;
+    let tokens = Tokens {
+        input: new.input_tokens,
+        cache_write_5m: new.cache_write_5m_tokens,
+        cache_write_1h: new.cache_write_1h_tokens,
+        cache_read: new.cache_read_tokens,
+        output: new.output_tokens,
+    };
+    if tokens.prompt().max(tokens.output).max(new.web_searches) > TOKENS_MAX {
+        return Err(format!("at most {TOKENS_MAX} tokens or searches"));
+    }
+    let now = world.clock.now().timestamp;
+    let at = new.at.as_deref().map_or(Some(now), Timestamp::parse).ok_or("at is RFC 3339")?;
+    let usage = Usage { tokens, web_searches: new.web_searches, ..Usage::default() };
+    let mut state = world.state();
+    let key_id = state.reports.of_name(&new.api_key, new.workspace_id);
+    let actor = new.person.map(Into::into);
+    state.reports.add(Used { key_id, model: &new.model, usage, priority: false, at, actor });
+    Ok(())
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {

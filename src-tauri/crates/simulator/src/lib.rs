@@ -6,7 +6,7 @@
 //! # What it answers
 //! `POST /v1/messages` (JSON and SSE), `POST /v1/messages/count_tokens`, `/v1/models`, `/v1/messages/batches` (they end
 //! after a second), `/v1/files`; in both API versions, with a key in either header; for administrators
-//! `/v1/organizations/rate_limits`. Without a key and for this machine only, `GET /simulator/stats` ([`Stats`]),
+//! `/v1/organizations/rate_limits`, `…/usage_report/messages`, `…/usage_report/claude_code`, `…/cost_report` and `…/api_keys`. Without a key and for this machine only, `GET /simulator/stats` ([`Stats`]),
 //! `GET /simulator/calls` (a [`Record`] a line, the latest 100,000), and the switches that change limits, start a storm or
 //! another program on the same key while it runs: `docs/simulator.md` lists them.
 //!
@@ -84,6 +84,7 @@ mod ramp;
 mod rate_limits;
 mod reel;
 mod reply;
+mod reports;
 mod running;
 mod schema;
 mod server;

@@ -834,6 +834,12 @@ async fn administration_and_messages_take_each_their_own_keys() {
         ("GET /v1/organizations/rate_limits", "x-api-key: sk-ant-api03-a\r\n", String::new(), 403),
         ("GET /v1/organizations/rate_limits", "x-api-key: nonsense\r\n", String::new(), 401),
         ("GET /v1/organizations/rate_limits", "", String::new(), 401),
+        (
+            "GET /v1/organizations/cost_report?starting_at=2026-01-01",
+            "x-api-key: sk-ant-api03-a\r\n",
+            String::new(),
+            401,
+        ),
         ("POST /v1/messages", "x-api-key: sk-ant-admin01-a\r\n", says("x").to_string(), 401),
     ] {
         let reply = send(&simulator, line, &format!("{key}{version}"), &body).await.expect("an answer");
@@ -867,4 +873,39 @@ async fn headers_of_limits_may_be_late_missing_or_nonsense_while_the_answer_is_s
     }
     let far = post(&simulator, &says("[[fault rate_input; retry_after=99999999]]")).await;
     assert_eq!((far.status, far.header("retry-after")), (429, Some("99999999")));
+}
+
+async fn report(simulator: &Simulator, path: &str) -> Value {
+    let headers = "x-api-key: sk-ant-admin01-a\r\nanthropic-version: 2023-06-01\r\n";
+    let line = format!("GET /v1/organizations/{path}");
+    send(simulator, &line, headers, "").await.expect("an answer").json()
+}
+
+#[tokio::test(start_paused = true)]
+async fn administrators_read_what_each_key_used_and_what_it_cost_day_by_day() {
+    let simulator = start(priced()).await;
+    assert_eq!(post(&simulator, &says("[[output 200]]")).await.status, 200);
+    let other = json!({"api_key": "laptop", "workspace_id": "wrkspc_x", "model": "claude-sonnet-4-5",
+        "at": "2026-01-03T12:00:00Z", "input_tokens": 1_000, "web_searches": 2, "person": "anna@example.com"});
+    let switched = send(&simulator, "POST /simulator/used", "", &other.to_string()).await.expect("an answer");
+    assert_eq!(switched.status, 204);
+
+    let query = "starting_at=2026-01-01T00%3A00%3A00Z&ending_at=2026-01-10T00:00:00Z&bucket_width=1d";
+    let groups = "group_by%5B%5D=model&group_by[]=api_key_id&group_by[]=workspace_id";
+    let first = report(&simulator, &format!("usage_report/messages?{query}&{groups}")).await;
+    assert_eq!((first["data"].as_array().expect("days").len(), &first["has_more"]), (7, &json!(true)));
+    let row = &first["data"][2]["results"][0];
+    assert_eq!((&row["uncached_input_tokens"], &row["workspace_id"]), (&json!(1_000), &json!("wrkspc_x")));
+    let next = first["next_page"].as_str().expect("a page");
+    let last = report(&simulator, &format!("usage_report/messages?{query}&{groups}&page={next}")).await;
+    assert_eq!((last["data"].as_array().expect("days").len(), &last["next_page"]), (2, &Value::Null));
+
+    let cost = report(&simulator, &format!("cost_report?{query}&group_by[]=description")).await;
+    let amounts: Vec<&Value> = (0..2).map(|row| &cost["data"][2]["results"][row]["amount"]).collect();
+    assert_eq!(amounts, [&json!("0.3"), &json!("2")], "in cents: 1,000 tokens and 2 searches");
+
+    let people = report(&simulator, "usage_report/claude_code?starting_at=2026-01-03").await;
+    assert_eq!(people["data"][0]["actor"]["email_address"], "anna@example.com");
+    let keys = report(&simulator, "api_keys").await;
+    assert_eq!(keys["data"].as_array().expect("keys").len(), 2);
 }

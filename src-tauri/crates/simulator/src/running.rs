@@ -6,6 +6,7 @@ use domain::usage::Usage;
 
 use crate::books::{Ending, Outcome};
 use crate::limits::Grant;
+use crate::reports::Used;
 use crate::world::World;
 
 pub(crate) struct Running {
@@ -45,6 +46,15 @@ impl Drop for Running {
         let mut state = self.world.state();
         state.limits.end(&self.grant, self.usage.tokens.output, now.instant);
         state.books.leave();
+        let key_id = state.reports.of_secret(&self.key);
+        state.reports.add(Used {
+            key_id,
+            model: &self.model,
+            usage: self.usage,
+            priority: self.grant.has_priority(),
+            at: now.timestamp,
+            actor: None,
+        });
         let cost = state.books.end(Ending {
             request_id: std::mem::take(&mut self.request_id),
             model: &self.model,

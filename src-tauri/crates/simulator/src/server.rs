@@ -23,7 +23,7 @@ use crate::books::Cause;
 use crate::error::ApiError;
 use crate::fault::Kind;
 use crate::world::World;
-use crate::{batches, control, files, messages, models, rate_limits, reply};
+use crate::{batches, control, files, messages, models, rate_limits, reply, reports};
 
 /// Messages and `count_tokens`.
 const BODY_BYTES_MAX: usize = 33_554_432;
@@ -159,6 +159,7 @@ async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -
             batches::answer(world, &caller, request_id, (method, rest, query), &body)
         }
         (&Method::GET, ["organizations", "rate_limits"]) => rate_limits::list(world, &caller, request_id, query),
+        (&Method::GET, ["organizations", path @ ..]) => reports::answer(world, &caller, request_id, path, query),
         (method, ["files", rest @ ..]) => {
             files::answer(world, &caller, request_id, (method, rest, query), headers, body).await
         }

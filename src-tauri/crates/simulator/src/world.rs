@@ -17,6 +17,7 @@ use crate::files::File;
 use crate::limits::Limits;
 use crate::pace::Latency;
 use crate::prompt_cache::PromptCache;
+use crate::reports::Reports;
 use crate::storm::Storm;
 use crate::windows::Windows;
 
@@ -42,6 +43,7 @@ pub(crate) struct State {
     pub(crate) windows: Windows,
     pub(crate) storm: Storm,
     pub(crate) books: Books,
+    pub(crate) reports: Reports,
     pub(crate) prompts: PromptCache,
     pub(crate) batches: Vec<Batch>,
     pub(crate) files: Vec<File>,
@@ -59,6 +61,7 @@ impl World {
                 windows: Windows::default(),
                 storm: Storm::default(),
                 books: Books::new(options.catalog.clone()),
+                reports: Reports::new(options.catalog.clone(), options.seed),
                 prompts: PromptCache::default(),
                 batches: Vec::new(),
                 files: Vec::new(),

@@ -14,7 +14,7 @@ use super::told::{Facts, Key, Standing, Told};
 use crate::Error;
 use crate::call::Settled;
 use crate::db::Db;
-use crate::writer;
+use crate::settling::{self, Settlement};
 
 /// What became of what was told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Entered {
     pub revised: u64,
     /// Entries that another source or copy now stands for.
     pub superseded: u64,
+    /// Lines and events from before the time that the ledger keeps: they were counted, or would be deleted again.
+    pub too_old: u64,
 }
 
 impl AddAssign for Entered {
@@ -35,6 +37,7 @@ impl AddAssign for Entered {
         self.calls += other.calls;
         self.revised += other.revised;
         self.superseded += other.superseded;
+        self.too_old += other.too_old;
     }
 }
 
@@ -48,6 +51,9 @@ struct Row {
     changed: bool,
 }
 
+/// Facts of a telling whose entry was deleted.
+const FORGOTTEN: &str = "{}";
+
 /// All tellings that may be of the same calls.
 type Rows = BTreeMap<Key, Row>;
 
@@ -58,9 +64,10 @@ pub(super) async fn enter(
     terms: &Terms,
 ) -> sqlx::Result<Entered> {
     let mut entered = Entered { told: told.len() as u64, ..Entered::default() };
-    let new = merged(told);
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
-    let mut rows = related(&mut tx, new.keys()).await?;
+    let mut new = merged(kept(&mut tx, told, &mut entered).await?);
+    let (mut rows, forgotten) = related(&mut tx, new.keys()).await?;
+    leave_forgotten(&mut rows, &mut new, forgotten, &mut entered);
     add(&mut rows, new);
     let heard = of_gateway(&mut tx, &rows).await?;
     let changes = changes(&rows, &heard, terms);
@@ -69,6 +76,15 @@ pub(super) async fn enter(
     keep_files(&mut tx, files).await?;
     tx.commit().await?;
     Ok(entered)
+}
+
+/// What is not older than the ledger keeps.
+async fn kept(conn: &mut SqliteConnection, told: Vec<Told>, entered: &mut Entered) -> sqlx::Result<Vec<Told>> {
+    let kept_from = sqlx::query_scalar!("SELECT kept_from FROM meta").fetch_one(conn).await?;
+    let count = told.len();
+    let kept: Vec<Told> = told.into_iter().filter(|told| told.facts.said.at >= kept_from).collect();
+    entered.too_old += (count - kept.len()) as u64;
+    Ok(kept)
 }
 
 fn merged(told: Vec<Told>) -> HashMap<Key, Facts> {
@@ -98,15 +114,44 @@ fn add(rows: &mut Rows, new: HashMap<Key, Facts>) {
     }
 }
 
-/// What the ledger knows of the same messages and requests.
-async fn related(conn: &mut SqliteConnection, keys: impl Iterator<Item = &Key> + Clone) -> sqlx::Result<Rows> {
+/// What is of the same message or request as something whose entry was deleted has been counted: nothing is known of it
+/// that could be set right.
+fn leave_forgotten(rows: &mut Rows, new: &mut HashMap<Key, Facts>, forgotten: Vec<Key>, entered: &mut Entered) {
+    let (mut messages, mut requests): (HashSet<String>, HashSet<String>) = Default::default();
+    let mut found = forgotten;
+    while !found.is_empty() {
+        for Key { message_id, request_id, .. } in found {
+            messages.insert(message_id);
+            requests.insert(request_id);
+        }
+        let is_of_them = |key: &Key| {
+            !key.message_id.is_empty() && messages.contains(&key.message_id)
+                || !key.request_id.is_empty() && requests.contains(&key.request_id)
+        };
+        let left_new: Vec<Key> = new.keys().filter(|key| is_of_them(key)).cloned().collect();
+        let left_rows: Vec<Key> = rows.keys().filter(|key| is_of_them(key)).cloned().collect();
+        entered.too_old += left_new.len() as u64;
+        left_new.iter().for_each(|key| drop(new.remove(key)));
+        left_rows.iter().for_each(|key| drop(rows.remove(key)));
+        found = left_new.into_iter().chain(left_rows).collect();
+    }
+}
+
+/// What the ledger knows of the same messages and requests, and what it knew before it was deleted.
+async fn related(
+    conn: &mut SqliteConnection,
+    keys: impl Iterator<Item = &Key> + Clone,
+) -> sqlx::Result<(Rows, Vec<Key>)> {
+    let mut forgotten = BTreeSet::new();
     let mut asked: BTreeSet<String> = BTreeSet::new();
     let mut messages: Vec<String> = named(keys.clone().map(|key| &key.message_id));
     let mut requests: Vec<String> = named(keys.map(|key| &key.request_id));
     let mut rows = Rows::new();
     // What a request leads to may be a message that leads to further requests.
     while !messages.is_empty() || !requests.is_empty() {
-        rows.extend(told_of(conn, &messages, &requests).await?);
+        let (known, gone) = told_of(conn, &messages, &requests).await?;
+        rows.extend(known);
+        forgotten.extend(gone);
         asked.extend(messages.into_iter().map(|message| format!("m{message}")));
         asked.extend(requests.into_iter().map(|request| format!("r{request}")));
         messages = named(rows.keys().map(|key| &key.message_id));
@@ -114,7 +159,7 @@ async fn related(conn: &mut SqliteConnection, keys: impl Iterator<Item = &Key> +
         requests = named(rows.keys().map(|key| &key.request_id));
         requests.retain(|request| !asked.contains(&format!("r{request}")));
     }
-    Ok(rows)
+    Ok((rows, forgotten.into_iter().collect()))
 }
 
 fn named<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<String> {
@@ -122,7 +167,11 @@ fn named<'a>(ids: impl Iterator<Item = &'a String>) -> Vec<String> {
     ids.into_iter().cloned().collect()
 }
 
-async fn told_of(conn: &mut SqliteConnection, messages: &[String], requests: &[String]) -> sqlx::Result<Rows> {
+async fn told_of(
+    conn: &mut SqliteConnection,
+    messages: &[String],
+    requests: &[String],
+) -> sqlx::Result<(Rows, Vec<Key>)> {
     let (messages, requests) = (json(&messages)?, json(&requests)?);
     let found = sqlx::query!(
         "SELECT * FROM told WHERE message_id IN (SELECT value FROM json_each(?1))
@@ -133,14 +182,19 @@ async fn told_of(conn: &mut SqliteConnection, messages: &[String], requests: &[S
     )
     .fetch_all(conn)
     .await?;
-    let rows = found.into_iter().map(|row| {
+    let (mut rows, mut forgotten) = (Rows::new(), vec![]);
+    for row in found {
         let source = Source::named(&row.source).ok_or_else(|| sqlx::Error::Decode("an unknown source".into()))?;
         let key = Key { message_id: row.message_id, request_id: row.request_id, source };
+        if row.facts == FORGOTTEN {
+            forgotten.push(key);
+            continue;
+        }
         let facts = serde_json::from_str(&row.facts).map_err(|error| sqlx::Error::Decode(error.into()))?;
         let entered = row.entered.try_into().map_err(|_| sqlx::Error::Decode("a hash of a wrong length".into()))?;
-        Ok((key, Row { facts, call_id: row.call_id, revision: row.revision, entered, changed: false }))
-    });
-    rows.collect()
+        rows.insert(key, Row { facts, call_id: row.call_id, revision: row.revision, entered, changed: false });
+    }
+    Ok((rows, forgotten))
 }
 
 fn json(value: &impl Serialize) -> sqlx::Result<String> {
@@ -163,7 +217,7 @@ async fn of_gateway(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<Ha
 /// What has to happen to a telling.
 enum Change {
     /// A new entry stands for it.
-    Enter { hash: [u8; 16], json: String, call_id: String },
+    Enter { hash: [u8; 16], settlement: Box<Settlement<'static>> },
     /// Its entry gives way to this call, or to a copy of the same message.
     GiveWay { to: String },
 }
@@ -179,7 +233,8 @@ fn changes(rows: &Rows, heard: &HashMap<String, String>, terms: &Terms) -> Vec<(
                 if row.call_id.is_empty() || row.entered != hash {
                     let entry = standing.row(hash, row.revision + 1, terms);
                     let json = serde_json::to_string(&Settled { entry: &entry, attempts: &[] }).unwrap_or_default();
-                    changes.push((key.clone(), Change::Enter { hash, json, call_id: entry.call_id }));
+                    let settlement = Box::new(Settlement { json: json.into(), entry, attempts: vec![] });
+                    changes.push((key.clone(), Change::Enter { hash, settlement }));
                 }
             }
             None if row.call_id.is_empty() => {}
@@ -255,16 +310,16 @@ async fn apply(
         row.changed = true;
         let before = std::mem::take(&mut row.call_id);
         match change {
-            Change::Enter { hash, json, call_id } => {
+            Change::Enter { hash, settlement } => {
                 row.revision += 1;
                 row.entered = hash;
-                row.call_id.clone_from(&call_id);
-                new.push(json);
+                row.call_id.clone_from(&settlement.entry.call_id);
+                new.push(*settlement);
                 if before.is_empty() {
                     entered.calls += 1;
                 } else {
                     entered.revised += 1;
-                    gone.push((before, call_id));
+                    gone.push((before, row.call_id.clone()));
                 }
             }
             Change::GiveWay { to } => {
@@ -275,7 +330,7 @@ async fn apply(
     }
     supersede(conn, &gone).await?;
     if !new.is_empty() {
-        writer::insert_new(conn, new.iter().map(String::as_str)).await?;
+        settling::insert_new(conn, &new).await?;
     }
     Ok(())
 }
@@ -286,7 +341,7 @@ async fn keep_rows(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<()>
         .map(|(key, row)| {
             let facts = serde_json::to_string(&row.facts).unwrap_or_default();
             let (message, request, source) = (&key.message_id, &key.request_id, key.source.name());
-            (message, request, source, facts, &row.call_id, row.revision, writer::hex(&row.entered))
+            (message, request, source, facts, &row.call_id, row.revision, settling::hex(&row.entered))
         })
         .collect();
     if changed.is_empty() {
@@ -335,13 +390,16 @@ pub(super) async fn log_files(db: &Db, conn: &mut SqliteConnection) -> Result<Ha
 }
 
 /// What logs and events told of calls that now came through the gateway gives way to them, copies of their messages too.
-/// `settled` is as the writer has it.
-pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sqlx::Result<()> {
+/// `heard` are requests with their calls.
+pub(crate) async fn give_way(conn: &mut SqliteConnection, heard: &[(&str, &str)]) -> sqlx::Result<()> {
+    if heard.is_empty() {
+        return Ok(());
+    }
+    let heard = json(&heard)?;
     let gone = sqlx::query!(
         r#"WITH same AS (
-             SELECT told.*, value ->> '$.entry.call_id' AS by_call
-             FROM jsonb_each(?1) JOIN told ON told.request_id = value ->> '$.entry.request_id'
-             WHERE told.request_id <> '' AND value ->> '$.entry.source' = 'gateway')
+             SELECT told.*, value ->> 1 AS by_call
+             FROM json_each(?1) JOIN told ON told.request_id = value ->> 0 WHERE told.request_id <> '')
          SELECT message_id AS "message_id!: String", request_id AS "request_id!: String", source AS "source!: String",
              call_id AS "call_id!: String", by_call AS "by_call!: String" FROM same WHERE call_id <> ''
          UNION
@@ -349,7 +407,7 @@ pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sql
          FROM same JOIN told ON told.message_id = same.message_id
          WHERE told.message_id <> '' AND told.call_id <> ''
              AND (told.request_id = '' OR told.facts ->> '$.origin.sidechain')"#,
-        settled
+        heard
     )
     .fetch_all(&mut *conn)
     .await?;

@@ -247,7 +247,8 @@ impl UsageOfLine<'_> {
             return None;
         }
         let beside = answer.beside.iter().map(|(model, tokens)| Beside::of((*model).to_owned(), tokens)).collect();
-        Some(Said { beside, ..Said::of(&usage, at, answer.model.to_owned()) })
+        let priority = text(&self.service_tier) == "priority";
+        Some(Said { beside, priority, ..Said::of(&usage, at, answer.model.to_owned()) })
     }
 
     fn tokens(&self) -> Tokens {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use domain::attribution::{Circumstances, Labels, add_tags, labels};
 use domain::call::{Attribution, CacheUse, Call, CallId, Class, Entry, Outcome, Source};
 use domain::catalog::Charge;
-use domain::money::Usd;
 use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use serde::{Deserialize, Serialize};
@@ -67,6 +66,9 @@ pub(crate) struct Said {
     /// The model declined to answer.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) declined: bool,
+    /// Priority Tier served it: paid for by a commitment.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) priority: bool,
 }
 
 /// A compaction, an advisor's answer, or what a model said before another took over: billed beside the answer itself.
@@ -186,6 +188,7 @@ impl Said {
             model,
             beside: vec![],
             declined: false,
+            priority: false,
         }
     }
 
@@ -222,6 +225,7 @@ impl Said {
         said.us |= by.us;
         said.batch |= by.batch;
         said.declined |= by.declined;
+        said.priority |= by.priority;
         if said.beside.is_empty() {
             said.beside.clone_from(&by.beside);
         }
@@ -319,30 +323,35 @@ impl<'a> Standing<'a> {
             usage: self.said.whole_usage(),
             cost: charge.cost,
             price_id: charge.price_id,
-            estimated: !self.said.split,
+            estimated: !self.said.split || charge.estimated,
             source: self.key.source,
             waited_ms: 0,
             first_byte_ms: None,
             total_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
             cache: CacheUse::Off,
             error: None,
+            account: None,
         }
     }
 
     /// The answer at its model's price, and what ran beside it at its own. A refusal before the first word is not billed,
     /// though its usage shows tokens.
     fn charge(&self, usage: &Usage, at: Timestamp, terms: &Terms) -> Charge {
-        let Said { model, beside, declined, .. } = &self.said;
-        let mut charge = terms.catalog.charge(model, usage, at);
+        let Said { model, beside, declined, priority, .. } = &self.said;
+        let catalog = terms.catalog.get();
+        let price = |model: &str, usage: &Usage| catalog.charge("", model, usage, at);
+        let charge = price(model, usage);
         if *declined && !self.spoke {
-            return Charge { cost: Some(Usd::ZERO), ..charge };
+            return charge.for_nothing();
         }
-        for other in beside {
+        let charge = if beside.is_empty() { charge } else { charge.of_model(model) };
+        let charge = beside.iter().fold(charge, |charge, other| {
             let name = if other.model.is_empty() { model } else { &other.model };
-            let other = terms.catalog.charge(name, &Usage { tokens: other.tokens(), ..Usage::default() }, at);
-            charge.cost = charge.cost.zip(other.cost).map(|(cost, other)| cost + other);
-        }
-        charge
+            // It ran in the same place and at the same speed.
+            let beside = Usage { tokens: other.tokens(), web_searches: 0, ..*usage };
+            charge.and(price(name, &beside).of_model(name))
+        });
+        if *priority { charge.of_priority() } else { charge }
     }
 
     /// The same telling gives the same id, on every machine.

@@ -89,7 +89,7 @@ fn any_attempts() -> impl Strategy<Value = Vec<Attempt>> {
     })
 }
 
-fn any_entry() -> impl Strategy<Value = Entry> {
+pub(super) fn any_entry() -> impl Strategy<Value = Entry> {
     let cost = proptest::option::of((0..1_000_000_000_000_i64).prop_map(Usd::from_nanos));
     let times = (0..10_000_u64, proptest::option::of(0..10_000_u64), 0..10_000_u64);
     let kinds = (
@@ -97,10 +97,10 @@ fn any_entry() -> impl Strategy<Value = Entry> {
         proptest::sample::select(Source::ALL),
         proptest::sample::select(CacheUse::ALL),
     );
-    let rest = (any_attempts(), 0..600_u16, some_text(), any::<bool>(), some_text());
+    let rest = (any_attempts(), 0..600_u16, some_text(), any::<bool>(), some_text(), some_text());
     (any_call(), moment(), usage(), cost, times, kinds, rest).prop_map(
         |(call, ended_at, usage, cost, (waited_ms, first_byte_ms, total_ms), (outcome, source, cache), rest)| {
-            let (attempts, status, price_id, estimated, error) = rest;
+            let (attempts, status, price_id, estimated, error, account) = rest;
             Entry {
                 call,
                 ended_at,
@@ -117,6 +117,7 @@ fn any_entry() -> impl Strategy<Value = Entry> {
                 total_ms,
                 cache,
                 error,
+                account,
             }
         },
     )
@@ -162,7 +163,7 @@ fn tag(entry: &Entry) -> String {
     tag.map_or(String::new(), |(_, value)| value.to_string())
 }
 
-const QUESTIONS: [(&str, Key); 9] = [
+const QUESTIONS: [(&str, Key); 10] = [
     ("day", |entry| Calendar::in_zone(Tz::Europe__Berlin).day(entry.call.started_at).to_string()),
     ("model", |entry| entry.call.model.to_string()),
     ("client", |entry| entry.call.who.client.to_string()),
@@ -170,6 +171,7 @@ const QUESTIONS: [(&str, Key); 9] = [
     ("project", |entry| none_is_empty(&entry.call.who.project)),
     ("tenant", |entry| none_is_empty(&entry.call.who.tenant)),
     ("session", |entry| none_is_empty(&entry.call.who.session)),
+    ("account", |entry| none_is_empty(&entry.account)),
     ("upstream", |entry| entry.attempts.last().map_or(String::new(), |last| last.upstream.to_string())),
     ("tag:a", tag),
 ];

@@ -70,11 +70,79 @@ async fn a_disk_that_fails_for_ever_keeps_what_was_settled_in_the_journal() {
     assert_eq!(count_after_cut(desk).await, 10);
 }
 
+/// Whether a new call may begin.
+fn opens(ledger: &Ledger, number: u128) -> Result<(), Error> {
+    let call = call(number, noon());
+    ledger.opened(&call, &opening(&call, 1))
+}
+
+#[tokio::test]
+async fn a_journal_that_fails_for_a_while_loses_nothing_and_takes_calls_again_without_a_restart() {
+    for times in [1, 2, 5] {
+        for fault in [Fault::JournalFails { times }, Fault::JournalSyncsFail { times }] {
+            let desk = desk().await;
+            settle_some(&desk.ledger, 0..10).await;
+            (10..20).for_each(|number| opens(&desk.ledger, number).expect("opened"));
+            desk.machine.set_fault(Some(fault));
+            for number in 10..20 {
+                desk.ledger.settle(&entry(call(number, noon()))).await.expect("settled");
+            }
+            while opens(&desk.ledger, 20).is_err() {
+                tokio::task::yield_now().await;
+            }
+            settle_some(&desk.ledger, 20..40).await;
+            assert_eq!(desk.ledger.verify(Vec::new).await, Ok(vec![]), "{fault:?}");
+            assert_eq!(count_after_cut(desk).await, 40, "{fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_fails_for_ever_takes_no_new_call_and_what_runs_is_settled_through_sqlite() {
+    let desk = desk().await;
+    let running = call(0, noon());
+    desk.ledger.opened(&running, &opening(&running, 1)).expect("opened");
+    settle_some(&desk.ledger, 1..5).await;
+    desk.machine.set_fault(Some(Fault::JournalSyncsFail { times: u32::MAX }));
+    settle_some(&desk.ledger, 5..6).await;
+    // It is tried again and again meanwhile.
+    while desk.machine.failures() < 10 {
+        let refused = opens(&desk.ledger, 6).expect_err("refused").to_string();
+        assert!(refused.starts_with("can't write journal/"), "{refused}");
+        tokio::task::yield_now().await;
+    }
+    desk.ledger.checkpoint(running.id, &used(50, 7), noon()).expect("noted");
+    desk.ledger.settle(&entry(running.clone())).await.expect("settled");
+    assert_eq!(desk.ledger.verify(Vec::new).await, Ok(vec![]));
+    assert_eq!(count_after_cut(desk).await, 6);
+}
+
+#[tokio::test]
+async fn where_journal_and_database_fail_nobody_is_told_that_a_call_is_settled_until_one_of_them_has_it() {
+    let desk = desk().await;
+    settle_some(&desk.ledger, 0..5).await;
+    desk.ledger.flush().await.expect("folded");
+    desk.machine.set_fault(Some(Fault::JournalSyncsFail { times: 1 }));
+    // With the first sync; then the database takes nothing either.
+    let holder = Db { path: desk.folder.path().join("ledger.db"), vfs: Some(desk.folder.vfs()) };
+    let mut holder = holder.writer().await.expect("a connection");
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.expect("held");
+    let held = Error::Locked { path: desk.folder.path().join("ledger.db") };
+    assert_eq!(desk.ledger.settle(&entry(call(5, noon()))).await, Err(held));
+    assert!(opens(&desk.ledger, 6).is_err());
+    sqlx::query("COMMIT").execute(&mut holder).await.expect("released");
+    while opens(&desk.ledger, 6).is_err() {
+        tokio::task::yield_now().await;
+    }
+    settle_some(&desk.ledger, 6..7).await;
+    assert_eq!(count_after_cut(desk).await, 7, "the fifth was kept in memory");
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_new_calls_and_goes_on_by_itself_when_there_is_space_again() {
     let desk = desk().await;
     desk.ledger.flush().await.expect("folded");
-    desk.machine.set_fault(Some(Fault::Full));
+    desk.machine.set_fault(Some(Fault::Full { after: 0 }));
     let running: Vec<Call> = (0..)
         .map(|number| call(number, noon()))
         .take_while(|call| desk.ledger.opened(call, &opening(call, 1)).is_ok())

@@ -11,7 +11,7 @@ use super::*;
 use crate::{Event, ImportReport, Terms, Told};
 
 fn terms() -> Terms {
-    Terms { catalog: Arc::new(catalog()), rules: Arc::default() }
+    Terms { catalog: Arc::new(catalog()).into(), rules: Arc::default() }
 }
 
 async fn import(ledger: &Ledger, path: &Path) -> ImportReport {

@@ -30,8 +30,27 @@ pub(super) enum Fault {
     DatabaseFails { times: u32 },
     /// SQLite's syncs alone.
     DatabaseSyncsFail { times: u32 },
-    /// No file grows.
-    Full,
+    /// The journal's writes and syncs, likewise.
+    JournalFails { times: u32 },
+    /// The journal's syncs alone.
+    JournalSyncsFail { times: u32 },
+    /// After so many writes no file grows.
+    Full { after: u32 },
+}
+
+impl Fault {
+    fn meets(&mut self, name: &str, syncs: bool) -> bool {
+        let (times, is_journal, syncs_alone) = match self {
+            Fault::DatabaseFails { times } => (times, false, false),
+            Fault::DatabaseSyncsFail { times } => (times, false, true),
+            Fault::JournalFails { times } => (times, true, false),
+            Fault::JournalSyncsFail { times } => (times, true, true),
+            Fault::Full { .. } => return false,
+        };
+        let meets = *times > 0 && name.starts_with("journal/") == is_journal && (syncs || !syncs_alone);
+        *times -= u32::from(meets);
+        meets
+    }
 }
 
 pub(super) struct Machine {
@@ -43,6 +62,8 @@ struct State {
     chance: Rng,
     planted: Planted,
     fault: Option<Fault>,
+    /// How often it met.
+    failures: u32,
     /// Writes and syncs until power goes.
     cut_in: Option<u32>,
     /// What the cut left, and how much of the story had been promised by then.
@@ -85,6 +106,12 @@ impl Machine {
         Machine::with(BTreeMap::new(), Promised::default(), Rng::with_seed(seed), planted)
     }
 
+    /// With one file on its disk.
+    pub(super) fn holding(name: &str, bytes: Vec<u8>, seed: u64) -> Arc<Machine> {
+        let files = BTreeMap::from([(name.to_owned(), bytes)]);
+        Machine::with(files, Promised::default(), Rng::with_seed(seed), Planted::Nothing)
+    }
+
     fn with(files: BTreeMap<String, Vec<u8>>, promised: Promised, chance: Rng, planted: Planted) -> Arc<Machine> {
         let content = |synced: Vec<u8>| Content {
             bytes: synced.clone(),
@@ -94,7 +121,7 @@ impl Machine {
             dropped: BTreeSet::new(),
         };
         let files = files.into_iter().map(|(name, bytes)| (name, content(bytes))).collect();
-        let state = State { files, chance, planted, fault: None, cut_in: None, left: None, promised };
+        let state = State { files, chance, planted, fault: None, failures: 0, cut_in: None, left: None, promised };
         Arc::new(Machine { state: Mutex::new(state) })
     }
 
@@ -138,6 +165,14 @@ impl Machine {
 
     pub(super) fn set_fault(&self, fault: Option<Fault>) {
         self.state().fault = fault;
+    }
+
+    pub(super) fn has_fault(&self) -> bool {
+        self.state().fault.is_some()
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.state().failures
     }
 
     pub(super) fn is_deaf_for_full(&self) -> bool {
@@ -214,7 +249,7 @@ impl Machine {
     pub(super) fn sync(&self, name: &str) -> Done {
         let mut state = self.state();
         state.count_down()?;
-        if let Err(trouble) = state.may_sync(name) {
+        if let Err(trouble) = state.meet_fault(name, true) {
             state.files.get_mut(name).into_iter().for_each(Content::drop_unsynced);
             return Err(trouble);
         }
@@ -245,25 +280,17 @@ impl State {
         }
         let grows = self.files.get(name).is_none_or(|file| file.bytes.len() < end);
         match &mut self.fault {
-            Some(Fault::Full) if grows => Err(Trouble::Full),
-            Some(Fault::DatabaseFails { times }) if *times > 0 && !name.starts_with("journal/") => {
-                *times -= 1;
-                Err(Trouble::Failed)
-            }
-            _ => Ok(()),
+            Some(Fault::Full { after: 0 }) if grows => return Err(Trouble::Full),
+            Some(Fault::Full { after }) => *after = after.saturating_sub(1),
+            _ => {}
         }
+        self.meet_fault(name, false)
     }
 
-    fn may_sync(&mut self, name: &str) -> Done {
-        match &mut self.fault {
-            Some(Fault::DatabaseFails { times } | Fault::DatabaseSyncsFail { times })
-                if *times > 0 && !name.starts_with("journal/") =>
-            {
-                *times -= 1;
-                Err(Trouble::Failed)
-            }
-            _ => Ok(()),
-        }
+    fn meet_fault(&mut self, name: &str, syncs: bool) -> Done {
+        let fails = self.fault.as_mut().is_some_and(|fault| fault.meets(name, syncs));
+        self.failures += u32::from(fails);
+        if fails { Err(Trouble::Failed) } else { Ok(()) }
     }
 
     fn sync_folder(&mut self) {
@@ -398,4 +425,6 @@ impl Disk for MachinePage {
     fn sync(&self) -> Result<(), Error> {
         told(self.name, self.machine.sync(self.name))
     }
+
+    fn keep_aside(&self) {}
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::machine::{Machine, Planted, pages};
+use super::machine::{Fault, Machine, Planted, pages};
 use super::vfs::{Folder, plug};
 use super::*;
 use crate::db::Db;
@@ -72,8 +72,22 @@ impl Story {
         }
         self.machine.clear_promises();
         self.opened.get_mut().clear();
+        self.fail_soon();
         self.cut_soon(300);
         self.work(&ledger).await
+    }
+
+    /// Of some starts the journal or the database fails for a moment before power does.
+    fn fail_soon(&self) {
+        let mut chance = self.chance.borrow_mut();
+        let times = chance.u32(1..4);
+        let fault = match chance.u32(..16) {
+            0 => Some(Fault::JournalFails { times }),
+            1 => Some(Fault::JournalSyncsFail { times }),
+            2 => Some(Fault::DatabaseSyncsFail { times }),
+            _ => None,
+        };
+        self.machine.set_fault(fault);
     }
 
     fn cut_soon(&self, operations_max: u32) {
@@ -94,6 +108,7 @@ impl Story {
             };
             if let Err(error) = asked
                 && self.machine.has_power()
+                && !self.machine.has_fault()
             {
                 return Err(format!("a question fails: {error}"));
             }
