@@ -24,6 +24,7 @@ use crate::import::Importing;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::prices::Prices;
+use crate::retention::Retention;
 use crate::settings::{BaseUrl, Durability, Settings, Upstream, UpstreamKind};
 use crate::view::{ClientView, LiveCallView, StatusView};
 use crate::watch::{Inlet, Sources, Watched};
@@ -152,6 +153,7 @@ impl App {
         let address = gateway.address();
         let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone());
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
+        keeping.delete_old_entries(Retention::of(self.ledger.clone(), self.calendar, settings.retention));
         let sources = self.sources(settings).await?;
         *lock(&self.serving) = Some(Serving {
             gateway: gateway.clone(),

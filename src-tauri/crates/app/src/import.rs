@@ -38,6 +38,9 @@ pub struct SkippedView {
     pub torn_lines: u64,
     pub links: u64,
     pub files: u64,
+    /// Lines from before the time that the ledger keeps.
+    #[serde(default)]
+    pub too_old: u64,
 }
 
 /// How far an import is, for whoever asked another process for it.
@@ -172,6 +175,7 @@ fn shown(report: &ImportReport) -> ImportView {
             torn_lines: skipped.torn,
             links: skipped.links,
             files: skipped.files,
+            too_old: entered.too_old,
         },
         named: report.named.clone(),
     }

@@ -35,6 +35,7 @@ mod provenance;
 mod queue;
 mod range;
 pub mod reconcile;
+mod retention;
 pub mod settings;
 mod show;
 pub mod simulate;

@@ -37,6 +37,8 @@ pub struct Settings {
     /// From here on only critical calls spend a week's window. In thousandths of it.
     pub week_reserve_permille: u32,
     pub durability: Durability,
+    /// How long entries are kept; their sums are kept for ever.
+    pub retention: Duration,
     /// Whose calls are whose, by where they come from.
     pub attributes: Arc<[AttributeRule]>,
     /// Where Claude Code's telemetry is taken in.

@@ -41,6 +41,7 @@ const LATER: [&str; 10] =
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
     let (week_reserve_permille, is_emergency_idle) = emergency(top.table("emergency"));
+    let (durability, retention) = books(top.table("ledger"));
     let settings = Settings {
         background: background(top, gateway.calendar),
         gateway,
@@ -48,7 +49,8 @@ fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
         week_reserve_permille,
         timeouts: timeouts(top.table("timeouts")),
         upstreams: upstreams(top.tables("upstream", "[[upstream]]"), schemes),
-        durability: durability(top.table("ledger")),
+        durability,
+        retention,
         attributes: top.tables("attribute", "[[attribute]]").into_iter().filter_map(attribute).collect(),
         otlp: otlp(top.table("otlp")),
         without_effect: without_effect(top, is_emergency_idle),
@@ -203,7 +205,9 @@ fn limits(section: Section<'_, '_>) -> Option<WrittenLimits> {
     Some(WrittenLimits { models, per_minute, concurrency })
 }
 
-fn durability(section: Section<'_, '_>) -> Durability {
+const DEFAULT_RETENTION: Duration = seconds(400 * 86_400);
+
+fn books(section: Section<'_, '_>) -> (Durability, Duration) {
     let durability = match section.get("durability", &TEXT).as_deref() {
         None | Some("power") => Durability::Power,
         Some("process") => Durability::Process,
@@ -212,11 +216,12 @@ fn durability(section: Section<'_, '_>) -> Durability {
             Durability::Power
         }
     };
-    if section.get("retention", &TIMEOUT).is_some_and(|retention| retention < seconds(31 * 86_400)) {
-        section.wrong("retention", "must be at least \"31d\": the month's sums are made of it");
+    let retention = section.get("retention", &TIMEOUT).unwrap_or(DEFAULT_RETENTION);
+    if retention < seconds(31 * 86_400) {
+        section.wrong("retention", "must be at least \"31d\": the budgets of a month may ask for its first hour");
     }
     section.end();
-    durability
+    (durability, retention)
 }
 
 fn windows(sections: Vec<Section<'_, '_>>) -> Vec<Window> {

@@ -122,7 +122,6 @@ mod tests {
             id: "p".into(),
             model: "m".into(),
             platform: None,
-            platform: None,
             valid_from: None,
             rates: rates("3", "3.75", "6", "0.3", "15"),
             long_prompt: Some(LongPrompt { above: 200_000, rates: rates("6", "7.5", "12", "0.6", "22.5") }),

@@ -222,8 +222,14 @@ impl Line<'_> {
             cwd: text(&self.cwd).to_owned(),
             branch: text(&self.git_branch).to_owned(),
             user_agent: if version.is_empty() { "claude-cli".to_owned() } else { format!("claude-cli/{version}") },
+            account: config_folder(place.file).to_owned(),
         }
     }
+}
+
+/// `/home/u/.claude` of `/home/u/.claude/projects/p/s.jsonl`: who has several accounts has a folder for each.
+fn config_folder(file: &str) -> &str {
+    ["/projects/", "\\projects\\"].iter().filter_map(|part| file.rfind(part)).max().map_or("", |end| &file[..end])
 }
 
 impl UsageOfLine<'_> {

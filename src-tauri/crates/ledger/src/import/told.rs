@@ -117,6 +117,9 @@ pub(crate) struct Origin {
     pub(crate) cwd: String,
     pub(crate) branch: String,
     pub(crate) user_agent: String,
+    /// Left out where it isn't known: tellings from before it was stay the same.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) account: String,
 }
 
 /// An event of Claude Code's telemetry, as far as the ledger wants it.
@@ -136,6 +139,8 @@ pub struct Event {
     pub session: String,
     pub agent: String,
     pub user_agent: String,
+    /// The organisation, or else the person's own account.
+    pub account: String,
 }
 
 impl Told {
@@ -145,11 +150,11 @@ impl Told {
             return None;
         }
         let Event { request_id, at, took, model, input, output, cache_read, cache_write, .. } = event;
-        let Event { fast, session, agent, user_agent, .. } = event;
+        let Event { fast, session, agent, user_agent, account, .. } = event;
         let tokens = Tokens { input, cache_write_5m: cache_write, cache_write_1h: 0, cache_read, output };
         let usage = Usage { tokens, fast, ..Usage::default() };
         let said = Said { split: cache_write == 0, ..Said::of(&usage, at, model) };
-        let origin = Origin { session, agent, user_agent, ..Origin::default() };
+        let origin = Origin { session, agent, user_agent, account, ..Origin::default() };
         let key = Key { message_id: String::new(), request_id, source: Source::Otel };
         let first_at = at.before(took).as_millis().max(0);
         Some(Told { key, facts: Facts { first_at, said, origin, spoke: false } })
@@ -246,6 +251,9 @@ pub(crate) struct Standing<'a> {
     origin: &'a Origin,
     cwd: &'a str,
     branch: &'a str,
+    /// A configuration folder names the account that a log doesn't.
+    #[serde(skip)]
+    account: &'a str,
     project: Option<Arc<str>>,
     /// These are left out where no rule names them: what stood before there were such rules stands as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,6 +287,7 @@ impl<'a> Standing<'a> {
             origin: &facts.origin,
             cwd,
             branch,
+            account: or(&facts.origin.account, &by_origin.account),
             project: project.or_else(|| folder_name(cwd)),
             client,
             person,
@@ -330,7 +339,7 @@ impl<'a> Standing<'a> {
             total_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
             cache: CacheUse::Off,
             error: None,
-            account: None,
+            account: some(self.account),
         }
     }
 
@@ -369,7 +378,6 @@ impl<'a> Standing<'a> {
     }
 
     fn attribution(&self) -> Attribution {
-        let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
         let mut tags = self.tags.clone();
         add_tags(&mut tags, some(self.branch).map(|branch| (Arc::from("branch"), branch)).as_slice());
         Attribution {
@@ -382,6 +390,10 @@ impl<'a> Standing<'a> {
             tags,
         }
     }
+}
+
+fn some(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
 }
 
 /// The last part of a path, as either system writes it.

@@ -18,7 +18,6 @@ fn priced(model: &str, input: &str) -> Price {
         id: model.into(),
         model: model.into(),
         platform: None,
-        platform: None,
         valid_from: None,
         rates,
         long_prompt: None,

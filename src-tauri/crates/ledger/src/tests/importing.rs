@@ -138,8 +138,12 @@ fn through_gateway(request: &str) -> Entry {
 }
 
 fn event(request: &str, output: u64) -> Told {
+    Told::of_event(told_event(request, output)).expect("an id")
+}
+
+fn told_event(request: &str, output: u64) -> Event {
     let at = at("2026-11-24T10:00:01Z");
-    let event = Event {
+    Event {
         request_id: request.into(),
         at,
         model: MODEL.into(),
@@ -148,8 +152,7 @@ fn event(request: &str, output: u64) -> Told {
         cache_read: 500,
         cache_write: 30,
         ..Event::default()
-    };
-    Told::of_event(event).expect("an id")
+    }
 }
 
 #[tokio::test]
@@ -247,6 +250,22 @@ async fn rules_name_whose_a_logged_call_is() {
         (Some("t"), Some("main"), Some("s-1"))
     );
     assert_eq!(who.tags.iter().collect::<BTreeSet<_>>(), tags.iter().collect());
+}
+
+#[tokio::test]
+async fn a_configuration_folder_is_an_account_and_telemetry_names_it_better() {
+    let (_dir, ledger) = empty().await;
+    let (one, other) = (Tree::new(), Tree::new());
+    one.write("p/s.jsonl", log(&[line("m1", "r1", 7, false), line("m3", "r3", 7, false)]));
+    other.write("p/s.jsonl", log(&[line("m2", "r2", 7, false)]));
+    import(&ledger, one.path()).await;
+    import(&ledger, other.path()).await;
+    let named = Event { account: "org".into(), ..told_event("r3", 7) };
+    ledger.tell(vec![Told::of_event(named).expect("an id")], &terms()).await.expect("told");
+    let accounts = ledger.calls(&Filter::default(), 9).await.expect("calls").into_iter().map(|entry| entry.account);
+    let accounts: BTreeSet<_> = accounts.map(|account| account.expect("an account").to_string()).collect();
+    let folder = |tree: &Tree| tree.path().canonicalize().expect("there").to_string_lossy().into_owned();
+    assert_eq!(accounts, [folder(&one), folder(&other), "org".to_owned()].into_iter().collect());
 }
 
 #[tokio::test]
@@ -597,7 +616,7 @@ async fn play(steps: &[Step]) -> (u64, u64) {
             Step::Restart => {
                 ledger.close().await.expect("closed");
                 drop(ledger);
-                ledger = open(dir.path()).await.0;
+                ledger = open_in(dir.path(), Calendar::in_zone(Tz::Asia__Kathmandu)).await.0;
             }
         }
     }
