@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::attribution::{AttributeRule, Labels};
 use domain::config::{Amount, BackgroundGuard, Budget, Pacing, Period, Rules, Span, Window, WrittenLimits};
 use domain::tier::{MinuteLimits, Scheme};
 use domain::time::{BusinessHours, Calendar, Tz};
 use gateway::{ProxyUse, Timeouts};
-use toml::de::DeTable;
-
-use crate::AttributeRule;
+use toml::de::{DeTable, DeValue};
 
 use super::kinds::*;
 use super::reader::{Page, Section, Wrong, nearest};
@@ -366,10 +365,38 @@ fn otlp(section: Section<'_, '_>) -> Option<SocketAddr> {
 
 fn attribute(section: Section<'_, '_>) -> Option<AttributeRule> {
     let when = section.need("when", &WHEN);
-    let project = section.need("project", &TEXT);
+    let label = |key| section.get(key, &LABEL).map(Arc::from);
+    let labels = Labels {
+        client: label("client"),
+        person: label("person"),
+        project: label("project"),
+        tenant: label("tenant"),
+        agent: label("agent"),
+        tags: tags(&section),
+    };
     section.end();
+    if LABELS.into_iter().all(|key| !section.has(key)) {
+        section.wrong_here(&format!("[[attribute]] says nothing of a call: give it one of {}", LABELS.join(", ")));
+    }
     let (when, pattern) = when?;
-    Some(AttributeRule { when, pattern: pattern.into(), project: project?.into() })
+    Some(AttributeRule { when, pattern: pattern.into(), labels })
+}
+
+const LABELS: [&str; 6] = ["client", "person", "project", "tenant", "agent", "tags"];
+
+fn tags(section: &Section<'_, '_>) -> Vec<(Arc<str>, Arc<str>)> {
+    let written = section.free("tags");
+    if section.has("tags") && written.is_empty() {
+        section.wrong("tags", "must be keys and values, for example tags = { team = \"gate\" }");
+    }
+    let tag = |(at, key, value): (_, &str, &DeValue<'_>)| match (LABEL.read)(value) {
+        Ok(value) => Some((key.into(), value.into())),
+        Err(rule) => {
+            section.note(&at, format!("tag {key} in [[attribute]] {rule}, for example {key} = {}", LABEL.example));
+            None
+        }
+    };
+    written.into_iter().filter_map(tag).collect()
 }
 
 fn check_fallback(section: Section<'_, '_>) {
