@@ -24,8 +24,8 @@ use tokio::task::JoinHandle;
 mod backup;
 mod call;
 mod counting;
-mod dashboard;
 mod daily;
+mod dashboard;
 mod db;
 mod disk;
 mod explain;
@@ -44,13 +44,13 @@ mod verify;
 mod writer;
 
 pub use counting::{Sent, Spender, Used};
-pub use dashboard::DashboardRow;
 pub use daily::{Span, SumColumns};
+pub use dashboard::DashboardRow;
 pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
-pub use retention::Deleted;
 pub use like_calls::LikeCalls;
+pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 
