@@ -12,11 +12,12 @@ use app::{ImportView, Progress, log};
 
 use crate::args::{Import, ImportClaudeCode};
 use crate::table::{count, lines};
-use crate::{Place, print, print_json, tell, unexpected};
+use crate::{Place, bundle, print, print_json, tell, unexpected};
 
 pub(crate) async fn run(place: &Place, import: Import) -> anyhow::Result<ExitCode> {
     match import {
         Import::ClaudeCode(question) => claude_code(place, question).await,
+        Import::Bundle(question) => bundle::import(place, question).await,
     }
 }
 

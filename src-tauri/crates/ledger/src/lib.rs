@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 mod backup;
+mod bundle;
 mod call;
 mod counting;
 mod daily;
@@ -33,6 +34,7 @@ mod export;
 mod import;
 mod journal;
 mod like_calls;
+mod pricing;
 mod recovery;
 mod retention;
 mod rollup;
@@ -43,6 +45,7 @@ mod summing;
 mod verify;
 mod writer;
 
+pub use bundle::{BundleMonth, BundleRow, KnownDevice, KnownMonth, Member, Merged, NotMerged};
 pub use counting::{Sent, Spender, Used};
 pub use daily::{Span, SumColumns};
 pub use dashboard::DashboardRow;
@@ -50,6 +53,7 @@ pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionN
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
 pub use like_calls::LikeCalls;
+pub use pricing::{Changed, PriceChange, Repriced, Repricing};
 pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
@@ -168,6 +172,8 @@ impl Ledger {
         let mut conn = db.open().await?;
         rollup::keep_days_of(&mut conn, options.calendar).await.map_err(|error| db.error(&error))?;
         let folded_seq = db.folded_seq(&mut conn).await?;
+        // A row that can't be read is told before anything is written.
+        recovery::interrupted(&db, &mut conn, &options.catalog).await?;
         let (journal, Found { records, lost }) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
         if lost > 0 {
             tracing::warn!(

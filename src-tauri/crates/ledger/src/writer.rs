@@ -95,7 +95,7 @@ impl Writer {
 
     fn succeeded(&mut self) {
         if self.failures > 0 {
-            tracing::info!("the journal is folded into the ledger again");
+            tracing::warn!("the journal is folded into the ledger again");
         }
         self.failures = 0;
     }
@@ -168,7 +168,7 @@ async fn mend(journal: Arc<Journal>) {
         let journal_itself = journal.clone();
         let mended = task::spawn_blocking(move || journal_itself.mend()).await;
         if !journal.has_failed() {
-            tracing::info!("the journal is written again");
+            tracing::warn!("the journal is written again");
         } else if let Ok(Ok(())) = mended {
             // Not everything on it is safe yet: the next fold brings that.
             return;
