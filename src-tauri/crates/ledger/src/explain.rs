@@ -182,8 +182,10 @@ impl Ledger {
 }
 
 /// Sums in the making.
-struct Summing {
-    prices: BTreeMap<Arc<str>, Arc<Price>>,
+struct Summing<'a> {
+    catalog: &'a Catalog,
+    /// By id, as the first call of it was priced.
+    prices: BTreeMap<String, Option<Arc<Price>>>,
     caches: Caches,
     whole: Sums,
     /// Those that are told of, from the dearest.
@@ -197,10 +199,11 @@ struct SessionSums {
     sums: Sums,
 }
 
-impl Summing {
-    fn new(catalog: &Catalog, sessions: Vec<SessionName>) -> Summing {
+impl<'a> Summing<'a> {
+    fn new(catalog: &'a Catalog, sessions: Vec<SessionName>) -> Summing<'a> {
         Summing {
-            prices: catalog.prices().map(|price| (price.id.clone(), price.clone())).collect(),
+            catalog,
+            prices: BTreeMap::new(),
             caches: Caches::default(),
             whole: Sums::default(),
             sessions: sessions.into_iter().map(|name| (name, None)).collect(),
@@ -213,7 +216,11 @@ impl Summing {
             self.caches.rewritten(&[&row.client, &row.session, &row.agent, &row.model], row.started_at, &usage);
         // Without a session nobody knows which calls belong together.
         let rewritten = if row.session.is_empty() { 0 } else { rewritten };
-        let price = self.prices.get(row.price_id.as_str()).map(Arc::as_ref);
+        if !self.prices.contains_key(&row.price_id) {
+            let named = self.catalog.row(&row.price_id, Timestamp::from_millis(row.started_at));
+            self.prices.insert(row.price_id.clone(), named);
+        }
+        let price = self.prices.get(&row.price_id).and_then(Option::as_deref);
         let cost = row.cost.map(Usd::from_nanos);
         let paid = cost.map(|cost| (cost, parts(price, &usage, rewritten, cost)));
         self.whole.add(row, paid.as_ref(), rewritten);

@@ -1,16 +1,17 @@
 //! One line of a Claude Code log: what it tells of a call, if it tells of one.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use domain::call::Source;
 use domain::time::Timestamp;
-use domain::usage::{Tokens, Usage};
+use domain::usage::{Split, Step, StepKind, Tokens, Usage, split};
 use memchr::memmem::Finder;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::told::{Facts, Key, Origin, Said, Told};
+use super::told::{Beside, Facts, Key, Origin, Said, Told};
 
 /// No call uses more of anything; a larger count is nonsense.
 const TOKENS_MAX: u64 = 1_000_000_000;
@@ -54,6 +55,8 @@ struct Message<'a> {
     id: Option<Text<'a>>,
     model: Option<Text<'a>>,
     usage: Option<UsageOfLine<'a>>,
+    stop_reason: Option<Text<'a>>,
+    content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +71,20 @@ struct UsageOfLine<'a> {
     service_tier: Option<Text<'a>>,
     inference_geo: Option<Text<'a>>,
     speed: Option<Text<'a>>,
+    /// Whatever it looks like: a line is not unreadable for it.
+    iterations: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Iteration<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Text<'a>,
+    model: Option<Text<'a>>,
+    input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_creation: Option<CacheCreation>,
 }
 
 #[derive(Deserialize)]
@@ -116,11 +133,7 @@ pub(super) fn read(line: &[u8], place: &Place<'_>, latest: Timestamp) -> Read {
     };
     Read::Call(Box::new(Told {
         key: parsed.key(line),
-        facts: Facts {
-            first_at: at.as_millis(),
-            said: Said::of(&usage, at, text(&message.model).to_owned()),
-            origin: parsed.origin(place),
-        },
+        facts: Facts { first_at: at.as_millis(), said: message.said(&usage, at), origin: parsed.origin(place) },
     }))
 }
 
@@ -165,23 +178,59 @@ impl Line<'_> {
     }
 }
 
+impl Message<'_> {
+    /// The answer's own counts, and what was done beside it.
+    fn said(&self, usage: &Usage, at: Timestamp) -> Said {
+        let mut said = Said::of(usage, at, text(&self.model).to_owned());
+        let of_line = self.usage.as_ref();
+        said.priority = of_line.is_some_and(|usage| text(&usage.service_tier) == "priority");
+        let is_empty = self.content.is_some_and(|content| content.get() == "[]");
+        said.free = is_empty && text(&self.stop_reason) == "refusal";
+        let steps = of_line.map(UsageOfLine::steps).unwrap_or_default();
+        let Split { asides, taken_over } = split(&steps, Some(&Arc::from(said.model.as_str())));
+        if let Some((model, own)) = taken_over {
+            let usage = Usage { tokens: own, ..*usage };
+            let (priority, free) = (said.priority, said.free);
+            said = Said { priority, free, ..Said::of(&usage, at, model.to_string()) };
+        }
+        said.beside = asides.into_iter().map(Beside::of).collect();
+        said
+    }
+}
+
+/// In the order input, cache written, cache read, output.
+fn tokens(counts: [Option<u64>; 4], split: Option<&CacheCreation>) -> Tokens {
+    let [input, written, cache_read, output] = counts.map(|count| count.unwrap_or(0));
+    let write_5m = split.and_then(|split| split.ephemeral_5m_input_tokens).unwrap_or(0);
+    let write_1h = split.and_then(|split| split.ephemeral_1h_input_tokens).unwrap_or(0);
+    // Without a split all of it counts as written for five minutes.
+    let cache_write_5m = written.saturating_sub(write_1h).max(write_5m);
+    Tokens { input, cache_write_5m, cache_write_1h: write_1h, cache_read, output }
+}
+
+impl Iteration<'_> {
+    fn step(&self) -> Option<Step> {
+        let kind = StepKind::named(&self.kind.0)?;
+        let counts =
+            [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens, self.output_tokens];
+        let tokens = tokens(counts, self.cache_creation.as_ref());
+        let is_sane = tokens.prompt().max(tokens.output) <= TOKENS_MAX;
+        is_sane.then(|| Step { kind, model: self.model.as_ref().map(|model| Arc::from(&*model.0)), tokens })
+    }
+}
+
 impl UsageOfLine<'_> {
+    fn steps(&self) -> Vec<Step> {
+        let all: Option<Vec<Iteration<'_>>> = self.iterations.and_then(|all| serde_json::from_str(all.get()).ok());
+        all.iter().flatten().filter_map(Iteration::step).collect()
+    }
+
     /// `None` where a count is beyond reason.
     fn usage(&self) -> Option<Usage> {
-        let count = |value: Option<u64>| value.unwrap_or(0);
-        let split = self.cache_creation.as_ref();
-        let written = count(self.cache_creation_input_tokens);
-        let write_5m = count(split.and_then(|split| split.ephemeral_5m_input_tokens));
-        let write_1h = count(split.and_then(|split| split.ephemeral_1h_input_tokens));
-        let web_searches = count(self.server_tool_use.as_ref().and_then(|used| used.web_search_requests));
-        let tokens = Tokens {
-            input: count(self.input_tokens),
-            // Without a split all of it counts as written for five minutes.
-            cache_write_5m: written.saturating_sub(write_1h).max(write_5m),
-            cache_write_1h: write_1h,
-            cache_read: count(self.cache_read_input_tokens),
-            output: count(self.output_tokens),
-        };
+        let web_searches = self.server_tool_use.as_ref().and_then(|used| used.web_search_requests).unwrap_or(0);
+        let counts =
+            [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens, self.output_tokens];
+        let tokens = tokens(counts, self.cache_creation.as_ref());
         let counts = [tokens.prompt(), tokens.output, web_searches];
         let usage = Usage {
             tokens,

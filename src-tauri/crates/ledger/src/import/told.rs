@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::call::{Attribution, CacheUse, Call, CallId, Class, Entry, Outcome, Source};
+use domain::catalog::{Catalog, Charge};
 use domain::time::Timestamp;
-use domain::usage::{Tokens, Usage};
+use domain::usage::{Aside, Tokens, Usage};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -55,6 +56,45 @@ pub(crate) struct Said {
     pub(crate) split: bool,
     pub(crate) at: i64,
     pub(crate) model: String,
+    /// Compactions, advisors, models that were taken over from. What follows is left out where there is none: what was
+    /// entered before it was known is the same as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) beside: Vec<Beside>,
+    /// Priority Tier served it.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) priority: bool,
+    /// The model declined before its first word.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) free: bool,
+}
+
+/// What another model or another kind of work used in the same call; '' is the model that answers.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(crate) struct Beside {
+    model: String,
+    input: u64,
+    write_5m: u64,
+    write_1h: u64,
+    read: u64,
+    output: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_not(value: &bool) -> bool {
+    !value
+}
+
+impl Beside {
+    pub(crate) fn of(aside: Aside) -> Beside {
+        let Tokens { input, cache_write_5m, cache_write_1h, cache_read, output } = aside.tokens;
+        let model = aside.model.as_deref().unwrap_or_default().to_owned();
+        Beside { model, input, write_5m: cache_write_5m, write_1h: cache_write_1h, read: cache_read, output }
+    }
+
+    fn tokens(&self) -> Tokens {
+        let Beside { input, write_5m, write_1h, read, output, .. } = *self;
+        Tokens { input, cache_write_5m: write_5m, cache_write_1h: write_1h, cache_read: read, output }
+    }
 }
 
 /// Where it was told. The order is that of preference: the call's own line before its copies, a session before its
@@ -145,7 +185,26 @@ impl Said {
             split: true,
             at: at.as_millis(),
             model,
+            beside: vec![],
+            priority: false,
+            free: false,
         }
+    }
+
+    /// The answer at its model's price, and what was done beside it at its own.
+    fn charge(&self, catalog: &Catalog, started_at: Timestamp) -> Charge {
+        let usage = self.usage();
+        let charge = catalog.charge("", &self.model, &usage, started_at);
+        if self.free {
+            return charge.for_nothing();
+        }
+        let charge = if self.beside.is_empty() { charge } else { charge.of_model(&self.model) };
+        let charge = self.beside.iter().fold(charge, |charge, beside| {
+            let model = if beside.model.is_empty() { &self.model } else { &beside.model };
+            let usage = Usage { tokens: beside.tokens(), web_searches: 0, ..usage };
+            charge.and(catalog.charge("", model, &usage, started_at).of_model(model))
+        });
+        if self.priority { charge.of_priority() } else { charge }
     }
 
     fn usage(&self) -> Usage {
@@ -173,6 +232,11 @@ impl Said {
         said.searches = said.searches.max(by.searches);
         said.us |= by.us;
         said.batch |= by.batch;
+        said.priority |= by.priority;
+        said.free |= by.free;
+        if said.beside.is_empty() {
+            said.beside.clone_from(&by.beside);
+        }
         said
     }
 }
@@ -226,8 +290,11 @@ impl<'a> Standing<'a> {
     fn entry(&self, hash: [u8; 16], revision: i64, terms: &Terms) -> Entry {
         let started_at = Timestamp::from_millis(self.first_at);
         let ended_at = Timestamp::from_millis(self.said.at.max(self.first_at));
-        let usage = self.said.usage();
-        let charge = terms.catalog.get().charge("", &self.said.model, &usage, started_at);
+        let mut usage = self.said.usage();
+        let charge = self.said.charge(&terms.catalog.get(), started_at);
+        for beside in &self.said.beside {
+            usage.tokens += beside.tokens();
+        }
         let call = Call {
             id: self.call_id(hash, revision, started_at),
             started_at,
