@@ -14,6 +14,7 @@ use crate::clients::{ClientChange, ClientError};
 use crate::explain::{self, ExplainView};
 use crate::folder;
 use crate::import::ImportView;
+use crate::prices::{PriceAnswer, PriceCommand};
 use crate::range::range;
 use crate::reconcile::ReconcileView;
 use crate::show;
@@ -119,6 +120,7 @@ pub enum Command {
         call: String,
     },
     Reserve(ReserveQuestion),
+    Price(PriceCommand),
     Release {
         id: String,
         client: String,
@@ -182,6 +184,7 @@ pub enum Answer {
     /// The call that an id or its beginning named.
     Call(String),
     Reservation(ReservationView),
+    Price(Box<PriceAnswer>),
     Done,
 }
 
@@ -343,6 +346,7 @@ impl App {
             Command::QueueDrop { call } => Answer::Call(self.drop_call(&call)?),
             Command::QueueRaise { call } => Answer::Call(self.raise_call(&call)?),
             Command::Reserve(question) => Answer::Reservation(self.reserve(&question).await?),
+            Command::Price(command) => Answer::Price(Box::new(self.price(command).await?)),
             Command::Release { id, client } => {
                 self.release(&id, &client).await?;
                 Answer::Done
@@ -366,8 +370,9 @@ impl App {
         let month = self.calendar.start_of_month(self.now()).to_string();
         let from = from.or(to.is_none().then_some(month.as_str()));
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
-        let explanation = self.ledger.explain(&self.catalog, range.from, range.to).await.map_err(ApiError::machine)?;
-        Ok(explain::explained(&explanation, range, self.calendar.zone_name(), &self.catalog))
+        let catalog = self.prices.in_force().get();
+        let explanation = self.ledger.explain(&catalog, range.from, range.to).await.map_err(ApiError::machine)?;
+        Ok(explain::explained(&explanation, range, self.calendar.zone_name(), &catalog))
     }
 
     pub async fn calls(&self, last: u32) -> Result<Vec<CallView>, ApiError> {
@@ -377,11 +382,16 @@ impl App {
 
     pub async fn why(&self, call_id: &str) -> Result<WhyView, ApiError> {
         let id: CallId = call_id.parse().map_err(ApiError::asker)?;
-        let entry = self.ledger.call(id).await.map_err(ApiError::machine)?;
+        let mut entry = self.ledger.call(id).await.map_err(ApiError::machine)?;
+        let changes = self.ledger.price_changes(id).await.map_err(ApiError::machine)?;
+        if let Some((entry, last)) = entry.as_mut().zip(changes.last()) {
+            entry.cost = Some(last.cost);
+            (entry.price_id, entry.estimated) = (Some(last.price_id.as_str().into()), last.estimated);
+        }
         let unknown = || {
             ApiError::absent(format!("the ledger has no call {id} that has ended: `tidegate calls` shows the latest"))
         };
-        Ok(show::why(&entry.ok_or_else(unknown)?, &self.catalog))
+        Ok(show::why(&entry.ok_or_else(unknown)?, &changes, &self.prices.in_force().get()))
     }
 
     async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {

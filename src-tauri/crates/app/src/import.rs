@@ -63,7 +63,7 @@ impl App {
     /// How calls that others wrote down are priced and attributed.
     pub(crate) fn terms(&self) -> Terms {
         let rules = self.settings().attributes.clone();
-        Terms { catalog: self.catalog.clone(), project_of: std::sync::Arc::new(move |of| project_of(&rules, of)) }
+        Terms { catalog: self.prices.in_force(), project_of: std::sync::Arc::new(move |of| project_of(&rules, of)) }
     }
 }
 

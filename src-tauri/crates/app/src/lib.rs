@@ -30,6 +30,7 @@ mod otlp;
 mod outbound;
 pub mod places;
 pub mod port;
+pub mod prices;
 pub mod process;
 mod queue;
 mod range;

@@ -157,6 +157,7 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
             | Answer::Estimate(_)
             | Answer::Call(_)
             | Answer::Reservation(_)
+            | Answer::Price(_)
             | Answer::Done,
         ) => json(&()),
         Err(error) => refused(&error),

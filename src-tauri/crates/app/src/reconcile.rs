@@ -120,6 +120,10 @@ impl App {
         if accounts.is_empty() {
             return Err(ApiError::absent(NO_ADMIN_KEY));
         }
+        let kept_from = self.ledger.kept_from().await.map_err(ApiError::machine)?;
+        if start_of(days.from) < kept_from {
+            return Err(ApiError::asker(format!("calls before {kept_from} were deleted: reconcile later days")));
+        }
         let mut kept = Kept::read(self.dir()).map_err(ApiError::machine)?;
         let mut view =
             ReconcileView { at: now.to_string(), from: date(days.from), to: date(days.to), accounts: vec![] };
@@ -169,7 +173,8 @@ impl App {
         let mut notes = vec![];
         let secrets = self.secrets_of(account, &mut notes).await;
         let keys = Keys::read(&admin, &secrets, &mut notes).await;
-        let mut lines = reported::lines(&admin, days, &keys, &self.catalog).await.map_err(ApiError::machine)?;
+        let mut lines =
+            reported::lines(&admin, days, &keys, &self.prices.in_force().get()).await.map_err(ApiError::machine)?;
         self.add_ours(&mut lines, account, days, with_told, now).await.map_err(ApiError::machine)?;
         let people = match people::read(&admin, days).await {
             Ok(people) => self.against_people(people, days).await.map_err(ApiError::machine)?,

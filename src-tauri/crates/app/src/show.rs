@@ -10,17 +10,16 @@ use domain::call::{Class, Entry};
 use domain::catalog::Catalog;
 use domain::config::{Client, Scope};
 use domain::money::Usd;
-use domain::price::{Price, Rate};
 use domain::time::{Now, Timestamp};
-use domain::usage::Usage;
 use gateway::{Gateway, LiveCall, LiveState};
-use ledger::{Spend, Totals, UsageRow};
+use ledger::{PriceChange, Spend, Totals, UsageRow};
 
+use crate::prices::{Explained, explained};
 use crate::range::Range;
 use crate::view::{
     AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, LimitView, LiveCallView,
-    OutlookView, OutsideView, PriceView, ReservationView, SpendView, StatusView, TermView, UsageRowView, UsageView,
-    WaitingView, WhyView, WindowView,
+    OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView, UsageView, WaitingView, WhyView,
+    WindowView,
 };
 
 pub(crate) fn call(entry: &Entry) -> CallView {
@@ -72,18 +71,9 @@ pub(crate) fn ended(entry: &Entry) -> LiveCallView {
     }
 }
 
-pub(crate) fn why(entry: &Entry, catalog: &Catalog) -> WhyView {
-    let price = entry.price_id.as_ref().and_then(|id| catalog.prices().find(|price| price.id == *id));
-    WhyView {
-        call: call(entry),
-        attempts: entry.attempts.iter().map(attempt).collect(),
-        price: price.map(|price| PriceView {
-            price_id: price.id.to_string(),
-            valid_from: price.valid_from.map(|from| from.to_string()),
-            source: price.source.to_string(),
-        }),
-        terms: price.map(|price| terms(price, &entry.usage)).unwrap_or_default(),
-    }
+pub(crate) fn why(entry: &Entry, changes: &[PriceChange], catalog: &Catalog) -> WhyView {
+    let Explained { price, terms, pricing } = explained(entry, changes, catalog);
+    WhyView { call: call(entry), attempts: entry.attempts.iter().map(attempt).collect(), price, terms, pricing }
 }
 
 fn attempt(attempt: &domain::call::Attempt) -> AttemptView {
@@ -96,43 +86,6 @@ fn attempt(attempt: &domain::call::Attempt) -> AttemptView {
         error: text(&attempt.error),
         maybe_billed: attempt.maybe_billed,
     }
-}
-
-fn terms(price: &Price, usage: &Usage) -> Vec<TermView> {
-    let tokens = &usage.tokens;
-    let rates = match price.long_prompt {
-        Some(band) if tokens.prompt() > band.above => band.rates,
-        Some(_) | None => price.rates,
-    };
-    let terms = [
-        ("input", tokens.input, rates.input),
-        ("cache_write_5m", tokens.cache_write_5m, rates.cache_write_5m),
-        ("cache_write_1h", tokens.cache_write_1h, rates.cache_write_1h),
-        ("cache_read", tokens.cache_read, rates.cache_read),
-        ("output", tokens.output, rates.output),
-    ];
-    terms
-        .into_iter()
-        .filter(|(_, tokens, _)| *tokens > 0)
-        .map(|(class, tokens, rate)| term(class, tokens, rate))
-        .collect()
-}
-
-fn term(class: &str, tokens: u64, rate: Rate) -> TermView {
-    let picos = u128::from(tokens) * u128::from(rate.picos_per_token());
-    TermView {
-        class: class.to_owned(),
-        tokens,
-        usd_per_mtok: trimmed(rate.picos_per_token().into(), 6),
-        cost_usd: trimmed(picos, 12),
-    }
-}
-
-/// A whole number of 10^-`decimals` as a decimal number without needless zeros.
-fn trimmed(number: u128, decimals: u32) -> String {
-    let scale = 10_u128.pow(decimals);
-    let text = format!("{}.{:0width$}", number / scale, number % scale, width = decimals as usize);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals) -> UsageView {
@@ -376,18 +329,4 @@ pub(crate) fn money(usd: Option<Usd>) -> Option<String> {
 
 fn text(text: &Option<Arc<str>>) -> Option<String> {
     text.as_deref().map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_and_terms_are_exact_and_short() {
-        for (number, decimals, expected) in
-            [(3_000_000, 6, "3"), (62_500, 6, "0.0625"), (9_360_000_000, 12, "0.00936"), (0, 6, "0")]
-        {
-            assert_eq!(trimmed(number, decimals), expected);
-        }
-    }
 }

@@ -347,6 +347,65 @@ pub struct WhyView {
     pub price: Option<PriceView>,
     /// What the cost is made of, before any multiplier.
     pub terms: Vec<TermView>,
+    pub pricing: PricingView,
+}
+
+/// How a call came to its price, and how sure that is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct PricingView {
+    /// `exact`, `family`, `unpriced`, `priority`, `free`, `several`.
+    pub certainty: String,
+    /// One sentence where there is something to say.
+    pub says: String,
+    pub multipliers: Vec<MultiplierView>,
+    pub web_searches: u64,
+    pub web_search_usd: Option<String>,
+    /// What the family's other prices would make of it.
+    pub band: Option<BandView>,
+    /// What Priority Tier takes from its commitment.
+    pub burndown_tokens: Option<u64>,
+    pub elsewhere: Option<FigureElsewhereView>,
+    /// From the first.
+    pub changes: Vec<RepricedView>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct MultiplierView {
+    pub name: String,
+    pub factor: String,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct BandView {
+    pub least_usd: String,
+    pub most_usd: String,
+}
+
+/// A figure that was published elsewhere: shown, never computed with.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct FigureElsewhereView {
+    pub input_usd_per_mtok: String,
+    pub output_usd_per_mtok: String,
+    /// Of input and output.
+    pub would_be_usd: String,
+    pub label: String,
+    pub source: String,
+}
+
+/// One time a call got another price.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct RepricedView {
+    pub at: String,
+    pub old_price_id: Option<String>,
+    pub old_cost_usd: Option<String>,
+    pub price_id: Option<String>,
+    pub cost_usd: String,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]

@@ -103,6 +103,9 @@ pub(crate) enum Command {
     /// Compare the ledger with the upstream's own usage and cost reports
     #[command(after_help = RECONCILE_HELP)]
     Reconcile(Reconcile),
+    /// What calls cost: the list, prices and discounts of your own, newer price files, history at today's prices
+    #[command(subcommand)]
+    Price(Price),
     /// Check that the ledger is whole and adds up
     Verify(Shape),
     /// Copy the ledger, whole, while calls run
@@ -391,6 +394,110 @@ pub(crate) enum Bundle {
         /// Its id, or as much of the beginning as names one
         device: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Price {
+    /// The prices in force and where they were read; of one model its history too
+    #[command(
+        after_help = "Examples:\n  tidegate price list\n  tidegate price list --model 'claude-sonnet-*'\n  tidegate price list --json"
+    )]
+    List(PriceList),
+    /// Set a price or a discount of your own
+    #[command(after_help = PRICE_SET_HELP)]
+    Set(PriceSet),
+    /// Take a price or discount of your own away
+    #[command(
+        after_help = "Examples:\n  tidegate price unset 'claude-*' discount\n  tidegate price unset claude-sonnet-5-5 input --from 2026-11-01"
+    )]
+    Unset(PriceUnset),
+    /// Take a newer price file into use, after showing what it changes
+    #[command(
+        after_help = "Examples:\n  tidegate price update prices.json --dry-run\n  tidegate price update prices.json --yes\n\nThe file has the form of src-tauri/crates/app/data/prices.json. Nothing is ever fetched."
+    )]
+    Update(PriceUpdate),
+    /// Go back to the prices that come with the program; your own stay
+    Reset,
+    /// Give calls that were made the prices of today's list; each change is kept beside the call
+    #[command(
+        after_help = "Examples:\n  tidegate price apply --from 2026-11-19 --dry-run\n  tidegate price apply --from 2026-11-01 --to 2026-11-30 --reason 'new contract'"
+    )]
+    Apply(PriceApply),
+}
+
+const PRICE_SET_HELP: &str = "\
+CLASS is input, cache_write_5m, cache_write_1h, cache_read, output (dollars per million tokens), web_search (dollars per
+1,000 searches) or discount (a percentage off the list price). MODEL may hold * for any run of characters; a whole id goes
+before a pattern, a longer pattern before a shorter. A price of your own holds for prompts of every length; batches, fast
+mode and inference in the US multiply it as they do the list's. `list` in place of a price ends it.
+
+Examples:
+  tidegate price set claude-sonnet-5-5 input 1.80 --from 2026-11-01
+  tidegate price set 'claude-*' discount 15% --from 2026-11-01
+  tidegate price set 'claude-*' discount list --from 2027-11-01";
+
+#[derive(Debug, Args)]
+pub(crate) struct PriceList {
+    /// An id, an alias or a pattern
+    #[arg(long, value_name = "M")]
+    pub(crate) model: Option<String>,
+    /// Earlier and later prices too
+    #[arg(long)]
+    pub(crate) history: bool,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PriceSet {
+    pub(crate) model: String,
+    pub(crate) class: String,
+    #[arg(value_name = "USD_PER_MTOK", allow_hyphen_values = true)]
+    pub(crate) value: String,
+    /// First day, or a moment; now without it
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PriceUnset {
+    /// As it was set
+    pub(crate) model: String,
+    pub(crate) class: String,
+    /// Only what was set from this day or moment; all of the class without it
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PriceUpdate {
+    pub(crate) file: PathBuf,
+    /// Install it without asking
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Only show what it would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PriceApply {
+    #[command(flatten)]
+    pub(crate) days: Days,
+    /// Stands beside each call that changes, for `why`
+    #[arg(long, value_name = "WHY")]
+    pub(crate) reason: Option<String>,
+    /// Only show what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use anyhow::Context;
 use app::HostError;
 use app::api::{Answer, ApiError, Command, ExportQuestion};
 use app::control::inspect;
-use app::view::{CallView, UsageRowView, UsageView, WhyView};
+use app::view::{CallView, PricingView, UsageRowView, UsageView, WhyView};
 
 use crate::args::{Calls, Export, Exported, Shape, Usage, Why};
 use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
@@ -185,9 +185,54 @@ fn shown_cost(why: &WhyView) -> String {
         Some(cost) => format!("cost ${cost}{estimated}\n"),
         None => "the price is unknown\n".to_owned(),
     };
+    let pricing = &why.pricing;
+    for multiplier in &pricing.multipliers {
+        text += &format!("times {} for {}\n", multiplier.factor, multiplier.name);
+    }
+    if let Some(usd) = &pricing.web_search_usd {
+        text += &format!("web searches {}: ${usd}\n", count(pricing.web_searches));
+    }
     if let Some(price) = &why.price {
         let from = price.valid_from.as_deref().map_or_else(String::new, |from| format!(", valid from {from}"));
-        text += &format!("price {}{from}, read at {}\n", clean(&price.price_id), clean(&price.source));
+        let source = clean(&price.source);
+        let source = if source.starts_with("set by hand") { source } else { format!("read at {source}") };
+        text += &format!("price {}{from}, {source}\n", clean(&price.price_id));
+    }
+    text + &shown_pricing(pricing)
+}
+
+/// How sure the price is, and how the call came to it.
+fn shown_pricing(pricing: &PricingView) -> String {
+    let mut text = String::new();
+    if !pricing.says.is_empty() {
+        text += &format!("{}\n", clean(&pricing.says));
+    }
+    if let Some(band) = &pricing.band {
+        text += &format!("by the family's other prices from ${} to ${}\n", band.least_usd, band.most_usd);
+    }
+    if let Some(tokens) = pricing.burndown_tokens {
+        text += &format!("{} tokens of the commitment\n", count(tokens));
+    }
+    if let Some(other) = &pricing.elsewhere {
+        text += &format!(
+            "elsewhere ${} in and ${} out per million, which would be ${}: {} ({})\n",
+            other.input_usd_per_mtok,
+            other.output_usd_per_mtok,
+            other.would_be_usd,
+            clean(&other.label),
+            clean(&other.source)
+        );
+    }
+    for change in &pricing.changes {
+        let old = change.old_cost_usd.as_deref().map_or_else(|| "unknown".to_owned(), |usd| format!("${usd}"));
+        text += &format!(
+            "repriced at {}: {old} by {} became ${} by {}; {}\n",
+            change.at,
+            clean(change.old_price_id.as_deref().unwrap_or("no price")),
+            change.cost_usd,
+            clean(change.price_id.as_deref().unwrap_or("no price")),
+            clean(&change.reason)
+        );
     }
     text
 }

@@ -23,6 +23,7 @@ mod doctor;
 mod explain;
 mod import;
 mod keys;
+mod prices;
 mod queue;
 mod reconcile;
 mod reserve;
@@ -92,6 +93,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Import(import) => import::run(&place, import).await,
             Command::Bundle(bundle) => bundle::run(&place, bundle).await,
             Command::Reconcile(question) => reconcile::reconcile(&place, question).await,
+            Command::Price(price) => prices::run(&place, price).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::call::{Call, CallId, Entry, Opening};
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::config::{Budget, Pacing, Rules};
 use domain::time::Now;
 use domain::usage::Usage;
@@ -78,7 +78,7 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Those of the settings; clients bring their own.
     pub budgets: Vec<Budget>,
-    pub catalog: Arc<Catalog>,
+    pub catalog: InForce,
 }
 
 /// Three clocks; a stream is never cut for its length.

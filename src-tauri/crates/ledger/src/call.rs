@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 const COUNT_MAX: u64 = 1_000_000_000_000;
 
 /// A million dollars: no call costs more.
-const COST_MAX: Usd = Usd::from_nanos(1_000_000_000_000_000);
+pub(crate) const COST_MAX: Usd = Usd::from_nanos(1_000_000_000_000_000);
 
 /// Longer names and messages are cut.
 const TEXT_BYTES_MAX: usize = 1024;

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::time::Timestamp;
 use sqlx::SqliteConnection;
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ pub type ProjectOf = dyn Fn(&Circumstances<'_>) -> Option<Arc<str>> + Send + Syn
 /// By what an entry from a log or an event is priced and attributed.
 #[derive(Clone)]
 pub struct Terms {
-    pub catalog: Arc<Catalog>,
+    pub catalog: InForce,
     pub project_of: Arc<ProjectOf>,
 }
 

@@ -34,6 +34,7 @@ mod export;
 mod import;
 mod journal;
 mod like_calls;
+mod pricing;
 mod recovery;
 mod retention;
 mod rollup;
@@ -51,6 +52,7 @@ pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionN
 pub use export::{Columns, UnknownColumn};
 pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
 pub use like_calls::LikeCalls;
+pub use pricing::{Changed, PriceChange, Repriced, Repricing};
 pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;

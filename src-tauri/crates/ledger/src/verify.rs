@@ -29,6 +29,8 @@ pub enum Finding {
     ChainBroken { call: String, number: i64 },
     /// Entries at the end were removed.
     ChainEndsEarly,
+    /// The first change of a price that was changed, or before which one was removed; 0 where the last ones were removed.
+    TraceBroken { number: i64 },
     /// The sums of a quarter of an hour differ from its entries.
     SumsDiffer { from: Timestamp, client: String, model: String },
     /// The sums of a day differ from those of its quarters.
@@ -47,6 +49,12 @@ impl fmt::Display for Finding {
             Finding::Structure { report } => write!(f, "the database is damaged: {report}"),
             Finding::ChainBroken { call, number } => {
                 write!(f, "entry {number} (call {call}) or one before it was changed or removed after it was written")
+            }
+            Finding::TraceBroken { number: 0 } => {
+                f.write_str("the last changes of prices were removed after they were written")
+            }
+            Finding::TraceBroken { number } => {
+                write!(f, "change {number} of a price, or one before it, was changed or removed after it was written")
             }
             Finding::ChainEndsEarly => f.write_str("the last entries were removed after they were written"),
             Finding::SumsDiffer { from, client, model } => {
@@ -77,6 +85,7 @@ impl Ledger {
         self.flush().await?;
         let mut findings = structure(&self.readers).await.map_err(fail)?;
         findings.extend(self.chain().await?);
+        findings.extend(self.break_of_trace().await?.map(|number| Finding::TraceBroken { number }));
         findings.extend(self.sums_that_differ().await?);
         findings.extend(self.forgotten_calls(running).await?);
         let changed = self.changed_bundles().await?.into_iter().take(FINDINGS_MAX);

@@ -227,7 +227,7 @@ impl<'a> Standing<'a> {
         let started_at = Timestamp::from_millis(self.first_at);
         let ended_at = Timestamp::from_millis(self.said.at.max(self.first_at));
         let usage = self.said.usage();
-        let charge = terms.catalog.charge(&self.said.model, &usage, started_at);
+        let charge = terms.catalog.get().charge("", &self.said.model, &usage, started_at);
         let call = Call {
             id: self.call_id(hash, revision, started_at),
             started_at,
@@ -247,7 +247,7 @@ impl<'a> Standing<'a> {
             usage,
             cost: charge.cost,
             price_id: charge.price_id,
-            estimated: !self.said.split,
+            estimated: !self.said.split || charge.estimated,
             source: self.key.source,
             waited_ms: 0,
             first_byte_ms: None,

@@ -89,7 +89,7 @@ fn any_attempts() -> impl Strategy<Value = Vec<Attempt>> {
     })
 }
 
-fn any_entry() -> impl Strategy<Value = Entry> {
+pub(super) fn any_entry() -> impl Strategy<Value = Entry> {
     let cost = proptest::option::of((0..1_000_000_000_000_i64).prop_map(Usd::from_nanos));
     let times = (0..10_000_u64, proptest::option::of(0..10_000_u64), 0..10_000_u64);
     let kinds = (

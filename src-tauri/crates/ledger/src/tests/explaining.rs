@@ -17,11 +17,12 @@ fn priced(model: &str, input: &str) -> Price {
     Price {
         id: model.into(),
         model: model.into(),
+        platform: None,
         valid_from: None,
         rates,
         long_prompt: None,
-        us_only_permille: 1_100,
-        fast_permille: 2_000,
+        batch: None,
+        factors: Factors { us_only: 1_100, fast: 2_000, ..Factors::default() },
         web_search: Usd::from_nanos(10_000_000),
         source: "test".into(),
     }

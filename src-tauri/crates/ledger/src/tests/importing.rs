@@ -10,7 +10,7 @@ use super::*;
 use crate::{Event, ImportReport, Terms, Told};
 
 fn terms() -> Terms {
-    Terms { catalog: Arc::new(catalog()), project_of: Arc::new(|_| None) }
+    Terms { catalog: Arc::new(catalog()).into(), project_of: Arc::new(|_| None) }
 }
 
 async fn import(ledger: &Ledger, path: &Path) -> ImportReport {
