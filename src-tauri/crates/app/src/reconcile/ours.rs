@@ -28,7 +28,8 @@ impl App {
         for calls in &calls {
             let has_passed = calls.source == Source::Gateway;
             let is_its = account.upstreams.iter().any(|upstream| **upstream == *calls.upstream);
-            if if has_passed { is_its } else { with_told } {
+            let is_compared = if has_passed { is_its } else { with_told };
+            if is_compared {
                 add(lines, calls, days, &bands, &catalog);
             }
         }
