@@ -287,7 +287,7 @@ mod tests {
         let options = ledger::Options {
             durability: ledger::Durability::Process,
             catalog: Default::default(),
-            calendar: Calendar::UTC,
+            calendar: domain::time::Calendar::UTC,
         };
         let (ledger, _) = Ledger::open(dir.path(), options).await.expect("a ledger");
         gather(dir.path(), &ledger).await.expect("gathered");

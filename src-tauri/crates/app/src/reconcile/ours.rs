@@ -20,7 +20,8 @@ impl App {
         with_told: bool,
         now: Timestamp,
     ) -> Result<(), ledger::Error> {
-        let bands = bands(&self.catalog);
+        let catalog = self.prices.in_force().get();
+        let bands = bands(&catalog);
         let (_, to) = days.moments();
         // Calls of the day before may have ended on the first.
         let calls = self.ledger.like_calls(start_of(days.from - 1), to, &bands, now.before(REPORTS_LATE_BY)).await?;
@@ -28,7 +29,7 @@ impl App {
             let has_passed = calls.source == Source::Gateway;
             let is_its = account.upstreams.iter().any(|upstream| **upstream == *calls.upstream);
             if if has_passed { is_its } else { with_told } {
-                add(lines, calls, days, &bands, &self.catalog);
+                add(lines, calls, days, &bands, &catalog);
             }
         }
         Ok(())
