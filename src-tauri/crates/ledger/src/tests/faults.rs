@@ -16,7 +16,7 @@ struct Desk {
 async fn start(machine: Arc<Machine>) -> Result<Desk, Error> {
     machine.make("ledger.db");
     let folder = plug(&machine);
-    let db = Db { path: folder.path().join("ledger.db"), vfs: Some(folder.vfs()) };
+    let db = Db::on(folder.path().join("ledger.db"), Some(folder.vfs()));
     let pages = pages(&machine, PAGE_BYTES);
     let (ledger, _) = Ledger::open_on(db, pages, options(Durability::Power), PAGE_BYTES).await?;
     Ok(Desk { machine, folder, ledger })
@@ -124,7 +124,7 @@ async fn where_journal_and_database_fail_nobody_is_told_that_a_call_is_settled_u
     desk.ledger.flush().await.expect("folded");
     desk.machine.set_fault(Some(Fault::JournalSyncsFail { times: 1 }));
     // With the first sync; then the database takes nothing either.
-    let holder = Db { path: desk.folder.path().join("ledger.db"), vfs: Some(desk.folder.vfs()) };
+    let holder = Db::on(desk.folder.path().join("ledger.db"), Some(desk.folder.vfs()));
     let mut holder = holder.writer().await.expect("a connection");
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.expect("held");
     let held = Error::Locked { path: desk.folder.path().join("ledger.db") };
@@ -196,7 +196,7 @@ async fn calls_go_on_while_another_program_holds_the_database_for_long() {
     let desk = desk().await;
     settle_some(&desk.ledger, 0..5).await;
     desk.ledger.flush().await.expect("folded");
-    let holder = Db { path: desk.folder.path().join("ledger.db"), vfs: Some(desk.folder.vfs()) };
+    let holder = Db::on(desk.folder.path().join("ledger.db"), Some(desk.folder.vfs()));
     let mut holder = holder.writer().await.expect("a connection");
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.expect("held");
     settle_some(&desk.ledger, 5..20).await;

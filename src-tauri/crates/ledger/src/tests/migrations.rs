@@ -199,7 +199,7 @@ async fn a_ledger_of_every_released_schema_opens_with_every_entry_and_sum() {
 }
 
 fn db_on(folder: &Folder) -> Db {
-    Db { path: folder.path().join("ledger.db"), vfs: Some(folder.vfs()) }
+    Db::on(folder.path().join("ledger.db"), Some(folder.vfs()))
 }
 
 async fn change(folder: &Folder) -> Result<(), Error> {
