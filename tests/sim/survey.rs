@@ -9,7 +9,7 @@ use domain::admission::ReservationId;
 use domain::call::{CallId, Class};
 use domain::config::{Amount, Budget, Period, Rules, Scope, Span, Window};
 use domain::money::Usd;
-use domain::price::{Price, Rate, Rates};
+use domain::price::{Factors, Price, Rate, Rates};
 use domain::time::Timestamp;
 use fastrand::Rng;
 
@@ -257,11 +257,12 @@ pub(crate) fn price() -> Price {
     Price {
         id: "sonnet@2025-09-29".into(),
         model: crate::clients::MODEL.into(),
+        platform: None,
         valid_from: None,
         rates,
         long_prompt: None,
-        us_only_permille: 1_000,
-        fast_permille: 1_000,
+        batch: None,
+        factors: Factors::default(),
         web_search: Usd::ZERO,
         source: "tests/sim".into(),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::admission::{Memory, Past};
 use domain::call::{CallId, Class};
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::config::Rules;
 use domain::time::{Calendar, Timestamp};
 use gateway::{Config, Gateway, LiveState, Mount, Ports};
@@ -20,22 +20,26 @@ use crate::clients::{ClientChange, ClientError, Clients, Known};
 use crate::clock::{self, SystemClock};
 use crate::counting::Counted;
 use crate::demo::ANY_PORT;
+use crate::import::Importing;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
+use crate::prices::Prices;
+use crate::retention::Retention;
 use crate::settings::{BaseUrl, Durability, Settings, Upstream, UpstreamKind};
 use crate::view::{ClientView, LiveCallView, StatusView};
 use crate::watch::{Inlet, Sources, Watched};
-use crate::{HostError, counting, data, learned, port, show, statusline};
+use crate::{HostError, counting, learned, port, show, statusline};
 
 pub struct App {
     dir: PathBuf,
     settings: Settings,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) prices: Prices,
     pub(crate) calendar: Calendar,
     clients: Mutex<Clients>,
     keychain: Arc<Keychain>,
     serving: Mutex<Option<Serving>>,
+    pub(crate) importing: Importing,
     /// Calls that ended before this process began, latest first.
     before: Vec<LiveCallView>,
 }
@@ -57,13 +61,13 @@ const LIVE_MAX: usize = 50;
 impl App {
     /// Opens the books of a folder that is held by this process.
     pub(crate) async fn open(dir: &Path, settings: &Settings) -> Result<App, HostError> {
-        let catalog = Arc::new(data::catalog()?);
+        let prices = Prices::open(dir, settings)?;
         let durability = match settings.durability {
             Durability::Power => ledger::Durability::Power,
             Durability::Process => ledger::Durability::Process,
         };
         let calendar = settings.gateway.calendar;
-        let options = ledger::Options { durability, catalog: catalog.clone(), calendar };
+        let options = ledger::Options { durability, catalog: prices.in_force().get(), calendar };
         let (ledger, recovered) = Ledger::open(dir, options).await?;
         if recovered.interrupted > 0 {
             tracing::warn!(
@@ -77,11 +81,12 @@ impl App {
             dir: dir.to_owned(),
             settings: settings.clone(),
             ledger: Arc::new(ledger),
-            catalog,
+            prices,
             calendar,
             clients: Mutex::new(Clients::open(dir)?),
             keychain: Arc::new(Keychain::of_system(dir)),
             serving: Mutex::new(None),
+            importing: Importing::default(),
             before,
         })
     }
@@ -95,10 +100,14 @@ impl App {
             pacing: upstream.pacing.clone(),
         });
         let upstreams = upstreams.collect();
-        let config = Config { listen: ANY_PORT, upstreams, ..config(&self.settings, self.catalog.clone()) };
+        let config = Config { listen: ANY_PORT, upstreams, ..config(&self.settings, self.prices.in_force()) };
         let gateway = Gateway::bind(config, self.ports(), vec![]).await?;
         gateway.recall(learned::read(&self.dir));
         Ok(Arc::new(gateway))
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -133,7 +142,7 @@ impl App {
         }
         let counted = self.counted(&upstreams);
         let inherited = self.inheritance(settings, &upstreams).await?;
-        let config = Config { listen, upstreams, ..config(settings, self.catalog.clone()) };
+        let config = Config { listen, upstreams, ..config(settings, self.prices.in_force()) };
         let gateway = Gateway::bind(config, self.ports(), mounts).await.map_err(|error| taken(error, listen))?;
         gateway.set_clients(known(&lock(&self.clients)));
         inherited.tell(&gateway);
@@ -144,6 +153,7 @@ impl App {
         let address = gateway.address();
         let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone());
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
+        keeping.delete_old_entries(Retention::of(self.ledger.clone(), self.calendar, settings.retention));
         let sources = self.sources(settings).await?;
         *lock(&self.serving) = Some(Serving {
             gateway: gateway.clone(),
@@ -181,7 +191,7 @@ impl App {
     fn counted(&self, upstreams: &[gateway::Upstream]) -> Counted {
         Counted {
             ledger: self.ledger.clone(),
-            catalog: self.catalog.clone(),
+            catalog: self.prices.in_force(),
             upstreams: upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
         }
     }
@@ -238,7 +248,7 @@ impl App {
             upstream.pacing.presumed.as_ref().map(|(scheme, tier)| (scheme.clone(), scheme.tiers[*tier].name.clone()));
         let options = simulator::Options {
             scheme,
-            catalog: self.catalog.clone(),
+            catalog: self.prices.in_force().get(),
             latency: Latency::REALISTIC,
             ..simulator::Options::default()
         };
@@ -284,6 +294,7 @@ impl App {
             spend: show::spend(&spend),
             live: self.before.clone(),
             cache: show::nothing_cached(),
+            subscription: self.subscription().await?,
             ..StatusView::default()
         };
         status.gateway.timezone = self.calendar.zone_name().to_owned();
@@ -417,7 +428,7 @@ fn rules(settings: &Settings) -> Rules {
     }
 }
 
-fn config(settings: &Settings, catalog: Arc<Catalog>) -> Config {
+fn config(settings: &Settings, catalog: InForce) -> Config {
     let gateway = &settings.gateway;
     Config {
         listen: gateway.listen,
@@ -432,6 +443,7 @@ fn config(settings: &Settings, catalog: Arc<Catalog>) -> Config {
         upstreams: vec![],
         budgets: settings.budgets.clone(),
         catalog,
+        attributes: settings.attributes.clone(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::{KnownWindow, Memory, Past, QuotaKey, QuotaLevel, Unit, window_tokens};
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::config::{Scope, Span};
 use domain::money::Usd;
 use domain::price::Price;
@@ -23,7 +23,7 @@ const ATTEMPTS_TAKE: Duration = Duration::from_secs(120);
 #[derive(Clone)]
 pub(crate) struct Counted {
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: InForce,
     /// The names of the accounts, in their order.
     pub(crate) upstreams: Vec<String>,
 }
@@ -35,7 +35,7 @@ impl Counted {
         quotas: &[QuotaLevel],
         now: Timestamp,
     ) -> Result<Vec<(QuotaKey, i64)>, ledger::Error> {
-        let dearest = self.catalog.dearest(now).map(|price| Price { long_prompt: None, ..Price::clone(price) });
+        let dearest = self.catalog.get().dearest(now).map(|price| Price { long_prompt: None, ..Price::clone(price) });
         let mut sums: BTreeMap<(Spender, Timestamp, Timestamp), Vec<Used>> = BTreeMap::new();
         let mut spent = vec![];
         for quota in quotas.iter().filter(|quota| quota.unit != Unit::Percent && quota.resets_at > now) {
@@ -223,7 +223,7 @@ mod tests {
         admission.recall(memory, now);
         let catalog = Arc::new(crate::data::catalog().expect("prices"));
         let dearest = catalog.dearest(now.timestamp).expect("a price").clone();
-        let counted = Counted { ledger, catalog, upstreams: vec!["anthropic".to_owned()] };
+        let counted = Counted { ledger, catalog: catalog.into(), upstreams: vec!["anthropic".to_owned()] };
         let spent = counted.spent(&admission.quotas(now), now.timestamp).await.expect("counted");
         let used: Vec<i64> = spent.iter().map(|(_, used)| *used).collect();
         let tokens = Tokens { input: 1_000, output: 100, cache_read: 400, ..Tokens::default() };

@@ -4,19 +4,21 @@
 
 use std::sync::Arc;
 
-use domain::catalog::{Catalog, Misprint};
+use domain::catalog::Catalog;
 use domain::money::Usd;
-use domain::price::{LongPrompt, Price, Rate, Rates};
 use domain::tier::{GroupLimits, MinuteLimits, OutputCounting, Scheme, Tier};
-use domain::time::Timestamp;
 use serde::Deserialize;
 use thiserror::Error;
 
-const PRICES: &str = include_str!("../data/prices.json");
+use crate::prices::{BadFile, Table, first_moment};
+
+pub(crate) const PRICES: &str = include_str!("../data/prices.json");
 const TIERS: &str = include_str!("../data/tiers.json");
 
 #[derive(Debug, Error)]
 pub enum DataError {
+    #[error("the price table that comes with the program: {0}")]
+    Prices(#[from] BadFile),
     #[error("the {table} table is no such JSON: {reason}")]
     Json { table: &'static str, reason: serde_json::Error },
     #[error("the {table} table's row {row} has a wrong {field}")]
@@ -25,132 +27,13 @@ pub enum DataError {
 
 /// Prices of all Claude models by date, with their aliases and the known misprints.
 pub fn catalog() -> Result<Catalog, DataError> {
-    let file: PriceFile = serde_json::from_str(PRICES).map_err(|reason| DataError::Json { table: "price", reason })?;
-    let prices = file.rows.iter().map(PriceRow::price).collect::<Result<_, _>>()?;
-    let misprints = file.misprints.iter().map(MisprintRow::misprint).collect::<Result<_, _>>()?;
-    let aliases = file.aliases.into_iter().map(|(alias, model)| (alias.into(), model.into())).collect();
-    Ok(Catalog::new(prices, aliases, misprints))
+    Ok(Table::parse(PRICES.as_bytes())?.catalog())
 }
 
 /// The tier schemes, from the oldest.
 pub fn schemes() -> Result<Vec<Arc<Scheme>>, DataError> {
     let file: TierFile = serde_json::from_str(TIERS).map_err(|reason| DataError::Json { table: "tier", reason })?;
     file.schemes.into_iter().map(|scheme| scheme.scheme().map(Arc::new)).collect()
-}
-
-#[derive(Deserialize)]
-struct PriceFile {
-    rows: Vec<PriceRow>,
-    aliases: std::collections::BTreeMap<String, String>,
-    misprints: Vec<MisprintRow>,
-}
-
-#[derive(Deserialize)]
-struct PriceRow {
-    id: String,
-    model: String,
-    valid_from: String,
-    per_mtok: RatesRow,
-    long_prompt: Option<LongPromptRow>,
-    us_only_multiplier: Option<String>,
-    fast_multiplier: Option<String>,
-    web_search_usd: String,
-    source: String,
-}
-
-#[derive(Deserialize)]
-struct RatesRow {
-    input: String,
-    cache_write_5m: Option<String>,
-    cache_write_1h: Option<String>,
-    cache_read: Option<String>,
-    output: String,
-}
-
-#[derive(Deserialize)]
-struct LongPromptRow {
-    above_prompt_tokens: u64,
-    per_mtok: RatesRow,
-}
-
-#[derive(Deserialize)]
-struct MisprintRow {
-    id: String,
-    model: String,
-    per_mtok: RatesRow,
-    label: String,
-    source: String,
-}
-
-fn wrong(row: &str, field: &'static str) -> DataError {
-    DataError::Field { table: "price", row: row.to_owned(), field }
-}
-
-impl RatesRow {
-    fn rates(&self, row: &str) -> Result<Rates, DataError> {
-        let rate = |text: &str, field| Rate::per_mtok(text).map_err(|_| wrong(row, field));
-        let optional =
-            |text: &Option<String>, field| text.as_deref().map_or(Ok(Rate::default()), |text| rate(text, field));
-        Ok(Rates {
-            input: rate(&self.input, "input")?,
-            cache_write_5m: optional(&self.cache_write_5m, "cache_write_5m")?,
-            cache_write_1h: optional(&self.cache_write_1h, "cache_write_1h")?,
-            cache_read: optional(&self.cache_read, "cache_read")?,
-            output: rate(&self.output, "output")?,
-        })
-    }
-}
-
-impl PriceRow {
-    fn price(&self) -> Result<Price, DataError> {
-        let permille = |factor: &Option<String>, field| match factor {
-            // A factor is read like money, in thousandths: "1.1" is 1,100.
-            Some(text) => {
-                let nanos = text.parse::<Usd>().map_err(|_| wrong(&self.id, field))?.as_nanos();
-                u32::try_from(nanos / 1_000_000).map_err(|_| wrong(&self.id, field))
-            }
-            None => Ok(1_000),
-        };
-        let band = |band: &LongPromptRow| {
-            band.per_mtok.rates(&self.id).map(|rates| LongPrompt { above: band.above_prompt_tokens, rates })
-        };
-        Ok(Price {
-            id: self.id.as_str().into(),
-            model: self.model.as_str().into(),
-            valid_from: first_moment(&self.valid_from, &self.id)?,
-            rates: self.per_mtok.rates(&self.id)?,
-            long_prompt: self.long_prompt.as_ref().map(band).transpose()?,
-            us_only_permille: permille(&self.us_only_multiplier, "us_only_multiplier")?,
-            fast_permille: permille(&self.fast_multiplier, "fast_multiplier")?,
-            web_search: self.web_search_usd.parse().map_err(|_| wrong(&self.id, "web_search_usd"))?,
-            source: self.source.as_str().into(),
-        })
-    }
-}
-
-impl MisprintRow {
-    fn misprint(&self) -> Result<Misprint, DataError> {
-        let price = Price {
-            id: self.id.as_str().into(),
-            model: self.model.as_str().into(),
-            valid_from: None,
-            rates: self.per_mtok.rates(&self.id)?,
-            long_prompt: None,
-            us_only_permille: 1_000,
-            fast_permille: 1_000,
-            web_search: Usd::ZERO,
-            source: self.source.as_str().into(),
-        };
-        Ok(Misprint { price, label: self.label.as_str().into() })
-    }
-}
-
-/// A date is its first moment in UTC; `first day` is the model's own.
-fn first_moment(valid_from: &str, row: &str) -> Result<Option<Timestamp>, DataError> {
-    if valid_from == "first day" {
-        return Ok(None);
-    }
-    Timestamp::parse(&format!("{valid_from}T00:00:00Z")).map(Some).ok_or_else(|| wrong(row, "valid_from"))
 }
 
 #[derive(Deserialize)]
@@ -194,7 +77,8 @@ struct LimitsRow {
 
 impl SchemeRow {
     fn scheme(self) -> Result<Scheme, DataError> {
-        let valid_from = first_moment(&self.valid_from, &self.name)?.ok_or_else(|| wrong(&self.name, "valid_from"))?;
+        let wrong = || DataError::Field { table: "tier", row: self.name.clone(), field: "valid_from" };
+        let valid_from = first_moment(&self.valid_from).flatten().ok_or_else(wrong)?;
         let tiers = self.tiers.into_iter().map(|tier| tier.tier(&self.name)).collect::<Result<_, _>>()?;
         Ok(Scheme {
             name: self.name.into(),
@@ -240,6 +124,7 @@ impl LimitsRow {
 
 #[cfg(test)]
 mod tests {
+    use domain::time::Timestamp;
     use domain::usage::{Tokens, Usage};
 
     use super::*;
@@ -273,9 +158,9 @@ mod tests {
     fn the_field_guides_misprint_is_shown_and_never_used() {
         let catalog = catalog().expect("the shipped table");
         let usage = Usage { tokens: Tokens { input: 1_000_000, ..Tokens::default() }, ..Usage::default() };
-        let charge = catalog.charge("claude-3-5-haiku", &usage, at("2025-09-01T00:00:00Z"));
+        let charge = catalog.charge("", "claude-3-5-haiku", &usage, at("2025-09-01T00:00:00Z"));
         assert_eq!(charge.cost, Some(Usd::from_nanos(800_000_000)));
-        let [misprint] = catalog.misprints() else { panic!("one misprint") };
+        let [misprint, ..] = catalog.misprints() else { panic!("one misprint") };
         assert_eq!(misprint.price.cost(&usage), Usd::from_nanos(250_000_000));
     }
 

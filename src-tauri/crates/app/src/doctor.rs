@@ -1,5 +1,7 @@
 //! Looks for what could keep calls from working: settings, folder, database, keychain, port, clock, and the way to each upstream.
 
+mod retention;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,10 +11,11 @@ use gateway::ProxyUse;
 use ledger::Filter;
 use serde::Serialize;
 
-use crate::api::Command;
+use crate::api::{Answer, Command};
 use crate::control::Desk;
 use crate::keychain::Keychain;
 use crate::outbound::{client, root_cause};
+use crate::prices::{PriceAnswer, PriceCommand, PriceListView};
 use crate::settings::{BaseUrl, KeyRef, Settings, Upstream};
 use crate::{App, account, clock, data, port, settings};
 
@@ -45,6 +48,7 @@ pub async fn examine(data_dir: &Path, settings_file: &Path) -> Vec<Check> {
     };
     let mut checks = vec![settings_check(&settings, settings_file)];
     checks.extend(books(data_dir, &settings).await);
+    checks.extend(retention::checks(data_dir));
     checks.extend(keys(data_dir, &settings).await);
     for upstream in &settings.upstreams {
         if let Some(base) = &upstream.base_url {
@@ -83,14 +87,16 @@ async fn books(data_dir: &Path, settings: &Settings) -> Vec<Check> {
         Ok(Desk::Here { app, folder: _held }) => {
             let mut checks = vec![check("data folder", Verdict::Pass, format!("{} is ours", data_dir.display()))];
             checks.push(database(&app).await);
+            checks.push(prices(&app));
             checks.push(clock_check(&app).await);
+            checks.extend(subscription(&app).await);
             checks.push(port_check(settings.gateway.listen));
             if let Err(error) = app.close().await {
                 checks.push(check("database", Verdict::Fail, error));
             }
             checks
         }
-        Ok(desk @ Desk::There(_)) => vec![running(&desk).await],
+        Ok(desk @ Desk::There(_)) => vec![running(&desk).await, prices_there(&desk).await],
         Err(error) => vec![check("data folder", Verdict::Fail, error)],
     }
 }
@@ -115,6 +121,56 @@ async fn database(app: &App) -> Check {
         }
         Err(error) => check("database", Verdict::Fail, error),
     }
+}
+
+/// Limits of a subscription are never guessed: Claude Code tells them, or nobody knows.
+async fn subscription(app: &App) -> Option<Check> {
+    let what = "subscription";
+    let told = match app.subscription().await {
+        Ok(told) => told?,
+        Err(error) => return Some(check(what, Verdict::Fail, error)),
+    };
+    let known = told.iter().filter_map(|seen| Some(format!("{} {:.0} %", seen.window, seen.used_percent?)));
+    let known: Vec<String> = known.collect();
+    Some(if known.is_empty() {
+        let says =
+            "limit unknown: name `tidegate statusline` as statusLine.command in Claude Code's settings, and it is kept";
+        check(what, Verdict::Warn, says)
+    } else {
+        check(what, Verdict::Pass, format!("as Claude Code last said: {}", known.join(", ")))
+    })
+}
+
+/// What can't be read is not in force, and calls cost what the rest says.
+fn prices(app: &App) -> Check {
+    let origin = app.prices.origin();
+    match app.prices.faults().as_slice() {
+        [] => check("prices", Verdict::Pass, origin),
+        faults => check("prices", Verdict::Fail, format!("{}; in force: {origin}", faults.join("; "))),
+    }
+}
+
+async fn prices_there(desk: &Desk) -> Check {
+    let list = desk.ask(Command::Price(PriceCommand::List { model: None })).await;
+    match list {
+        Ok(Answer::Price(answer)) => match *answer {
+            PriceAnswer::List(PriceListView { table, own_fault, .. }) => {
+                let in_force = format!("{} ({} rows, read on {})", table.file, table.rows, table.read);
+                let faults: Vec<String> = table.fault.into_iter().chain(own_fault).collect();
+                match faults.is_empty() {
+                    true => check("prices", Verdict::Pass, in_force),
+                    false => check("prices", Verdict::Fail, format!("{}; in force: {in_force}", faults.join("; "))),
+                }
+            }
+            PriceAnswer::Set(_) | PriceAnswer::Update(_) | PriceAnswer::Applied(_) => strange_answer(),
+        },
+        Ok(_) => strange_answer(),
+        Err(error) => check("prices", Verdict::Fail, error),
+    }
+}
+
+fn strange_answer() -> Check {
+    check("prices", Verdict::Warn, "the running app answered something else: it may be of another version, restart it")
 }
 
 /// A clock that went back would put calls before those that are written.

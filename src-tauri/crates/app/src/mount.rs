@@ -150,9 +150,15 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(
             Answer::Token(_)
             | Answer::Import(_)
+            | Answer::ImportProgress(_)
+            | Answer::Reconcile(_)
+            | Answer::Bundle(_)
+            | Answer::Bundles(_)
+            | Answer::Devices(_)
             | Answer::Estimate(_)
             | Answer::Call(_)
             | Answer::Reservation(_)
+            | Answer::Price(_)
             | Answer::Done,
         ) => json(&()),
         Err(error) => refused(&error),

@@ -27,16 +27,21 @@ pub(crate) fn range(
     now: Timestamp,
 ) -> Result<Range, NotARange> {
     let today = calendar.day(now);
-    let from = match from.map_or(Ok(Point::Day(today)), point)? {
-        Point::Day(day) | Point::Month(day) => calendar.start_of(day),
-        Point::Moment(moment) => moment,
-    };
+    let from = from.map_or_else(|| Ok(calendar.start_of(today)), |from| start(from, calendar))?;
     let to = match to.map_or(Ok(Point::Day(today)), point)? {
         Point::Day(day) => calendar.start_of(day.succ_opt().unwrap_or(day)),
         Point::Month(first) => calendar.end_of_month(calendar.start_of(first)),
         Point::Moment(moment) => moment,
     };
     if from >= to { Err(NotARange::Backwards { from, to }) } else { Ok(Range { from, to }) }
+}
+
+/// The moment, or the first one of a day or month.
+pub(crate) fn start(text: &str, calendar: Calendar) -> Result<Timestamp, NotARange> {
+    Ok(match point(text)? {
+        Point::Day(day) | Point::Month(day) => calendar.start_of(day),
+        Point::Moment(moment) => moment,
+    })
 }
 
 enum Point {

@@ -10,16 +10,16 @@ use domain::call::{Class, Entry};
 use domain::catalog::Catalog;
 use domain::config::{Client, Scope};
 use domain::money::Usd;
-use domain::price::{Price, Rate};
 use domain::time::{Now, Timestamp};
-use domain::usage::Usage;
 use gateway::{Gateway, LiveCall, LiveState};
-use ledger::{Spend, Totals, UsageRow};
+use ledger::{Observation, PriceChange, Provenance, Spend, Totals, UsageRow};
 
+use crate::prices::{Explained, explained};
+use crate::provenance::sources;
 use crate::range::Range;
 use crate::view::{
     AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, LimitView, LiveCallView,
-    OutlookView, OutsideView, PriceView, ReservationView, SpendView, StatusView, TermView, UsageRowView, UsageView,
+    ObservedView, OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView, UsageView,
     WaitingView, WhyView, WindowView,
 };
 
@@ -72,17 +72,18 @@ pub(crate) fn ended(entry: &Entry) -> LiveCallView {
     }
 }
 
-pub(crate) fn why(entry: &Entry, catalog: &Catalog) -> WhyView {
-    let price = entry.price_id.as_ref().and_then(|id| catalog.prices().find(|price| price.id == *id));
+pub(crate) fn why(entry: &Entry, provenance: &Provenance, changes: &[PriceChange], catalog: &Catalog) -> WhyView {
+    let Explained { price, terms, pricing } = explained(entry, changes, catalog);
     WhyView {
         call: call(entry),
         attempts: entry.attempts.iter().map(attempt).collect(),
-        price: price.map(|price| PriceView {
-            price_id: price.id.to_string(),
-            valid_from: price.valid_from.map(|from| from.to_string()),
-            source: price.source.to_string(),
-        }),
-        terms: price.map(|price| terms(price, &entry.usage)).unwrap_or_default(),
+        price,
+        terms,
+        pricing,
+        sources: sources(entry, provenance, catalog),
+        superseded: provenance.superseded.is_some(),
+        superseded_by: provenance.superseded.flatten().map(|call| call.to_string()),
+        supersedes: provenance.supersedes.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -98,43 +99,6 @@ fn attempt(attempt: &domain::call::Attempt) -> AttemptView {
     }
 }
 
-fn terms(price: &Price, usage: &Usage) -> Vec<TermView> {
-    let tokens = &usage.tokens;
-    let rates = match price.long_prompt {
-        Some(band) if tokens.prompt() > band.above => band.rates,
-        Some(_) | None => price.rates,
-    };
-    let terms = [
-        ("input", tokens.input, rates.input),
-        ("cache_write_5m", tokens.cache_write_5m, rates.cache_write_5m),
-        ("cache_write_1h", tokens.cache_write_1h, rates.cache_write_1h),
-        ("cache_read", tokens.cache_read, rates.cache_read),
-        ("output", tokens.output, rates.output),
-    ];
-    terms
-        .into_iter()
-        .filter(|(_, tokens, _)| *tokens > 0)
-        .map(|(class, tokens, rate)| term(class, tokens, rate))
-        .collect()
-}
-
-fn term(class: &str, tokens: u64, rate: Rate) -> TermView {
-    let picos = u128::from(tokens) * u128::from(rate.picos_per_token());
-    TermView {
-        class: class.to_owned(),
-        tokens,
-        usd_per_mtok: trimmed(rate.picos_per_token().into(), 6),
-        cost_usd: trimmed(picos, 12),
-    }
-}
-
-/// A whole number of 10^-`decimals` as a decimal number without needless zeros.
-fn trimmed(number: u128, decimals: u32) -> String {
-    let scale = 10_u128.pow(decimals);
-    let text = format!("{}.{:0width$}", number / scale, number % scale, width = decimals as usize);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
 pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals) -> UsageView {
     UsageView {
         from: range.from.to_string(),
@@ -142,7 +106,20 @@ pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals)
         timezone: zone.to_owned(),
         rows: rows.iter().map(|row| sums(&row.key, &row.totals)).collect(),
         total: sums("total", total),
+        subscription: None,
+        reconciled_to: None,
     }
+}
+
+pub(crate) fn subscription(seen: Option<Vec<Observation>>, now: Timestamp) -> Option<Vec<ObservedView>> {
+    let observed = |seen: Observation| ObservedView {
+        used_percent: seen.resets_at.is_none_or(|at| at > now).then(|| f64::from(seen.used) / 100.0),
+        resets_at: seen.resets_at.map(|at| at.to_string()),
+        observed_at: seen.at.to_string(),
+        age_s: now.since(seen.at).as_secs(),
+        window: seen.window,
+    };
+    Some(seen?.into_iter().map(observed).collect())
 }
 
 fn sums(key: &str, totals: &Totals) -> UsageRowView {
@@ -375,18 +352,4 @@ pub(crate) fn money(usd: Option<Usd>) -> Option<String> {
 
 fn text(text: &Option<Arc<str>>) -> Option<String> {
     text.as_deref().map(str::to_owned)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rates_and_terms_are_exact_and_short() {
-        for (number, decimals, expected) in
-            [(3_000_000, 6, "3"), (62_500, 6, "0.0625"), (9_360_000_000, 12, "0.00936"), (0, 6, "0")]
-        {
-            assert_eq!(trimmed(number, decimals), expected);
-        }
-    }
 }

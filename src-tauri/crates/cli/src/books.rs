@@ -7,13 +7,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use app::HostError;
-use app::api::{Answer, Command, ExportQuestion};
+use app::api::{Answer, ApiError, Command, ExportQuestion};
 use app::control::inspect;
-use app::view::{CallView, UsageRowView, UsageView, WhyView};
+use app::view::{CallView, PricingView, UsageRowView, UsageView, WhyView};
 
 use crate::args::{Calls, Export, Exported, Shape, Usage, Why};
+use crate::status::shown_subscription;
 use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
-use crate::{Place, print, print_json, tell, unexpected};
+use crate::{Place, bundle, print, print_json, tell, unexpected};
 
 pub(crate) async fn usage(place: &Place, question: Usage) -> anyhow::Result<ExitCode> {
     let (by, from, to) = (question.by.clone(), question.days.from, question.days.to);
@@ -43,7 +44,8 @@ fn shown_usage(usage: &UsageView, by: &str) -> String {
     rows.push(cells(&usage.total, "total"));
     let heads = [by, "calls", "input", "cache write", "cache read", "output", "cost", "unpriced"];
     let span = format!("\nin tokens, from {} to {}, days of {}\n", usage.from, usage.to, usage.timezone);
-    table(&heads, &rows) + &span
+    let reconciled = usage.reconciled_to.as_deref().map_or_else(String::new, |to| format!("reconciled to {to}\n"));
+    table(&heads, &rows) + &span + &reconciled + &shown_subscription(usage.subscription.as_deref())
 }
 
 fn usage_csv(usage: &UsageView) -> String {
@@ -142,7 +144,37 @@ fn shown_why(why: &WhyView) -> String {
     let first_byte = call.first_byte_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {}", time(ms)));
     text += &format!("waited {}  first byte {first_byte}  total {}\n", time(call.waited_ms), time(call.total_ms));
     text += &shown_attempts(why);
-    text + &shown_cost(why)
+    text += &shown_cost(why);
+    text + &shown_sources(why)
+}
+
+fn shown_sources(why: &WhyView) -> String {
+    let row = |source: &app::view::SourceView| {
+        let prompt = source.input_tokens
+            + source.cache_write_5m_tokens
+            + source.cache_write_1h_tokens
+            + source.cache_read_tokens;
+        vec![
+            words(&source.source),
+            words(if source.counts { "counts" } else { "" }),
+            number(count(prompt)),
+            number(count(source.output_tokens)),
+            number(dollars(source.cost_usd.as_deref())),
+            words(&source.reason),
+            words(source.differs.join(", ")),
+        ]
+    };
+    let heads = ["told by", "", "prompt", "output", "cost", "because", "says otherwise"];
+    let mut text = format!("\n{}", table(&heads, &why.sources.iter().map(row).collect::<Vec<_>>()));
+    text += &match (&why.superseded_by, why.superseded) {
+        (Some(by), _) => format!("this entry counts nowhere: {by} has its place\n"),
+        (None, true) => "this entry counts nowhere: another copy of its message has its place\n".to_owned(),
+        (None, false) => String::new(),
+    };
+    if !why.supersedes.is_empty() {
+        text += &format!("it has the place of {}, which knew less\n", why.supersedes.join(", "));
+    }
+    text
 }
 
 fn shown_attempts(why: &WhyView) -> String {
@@ -184,17 +216,68 @@ fn shown_cost(why: &WhyView) -> String {
         Some(cost) => format!("cost ${cost}{estimated}\n"),
         None => "the price is unknown\n".to_owned(),
     };
+    let pricing = &why.pricing;
+    for multiplier in &pricing.multipliers {
+        text += &format!("times {} for {}\n", multiplier.factor, multiplier.name);
+    }
+    if let Some(usd) = &pricing.web_search_usd {
+        text += &format!("web searches {}: ${usd}\n", count(pricing.web_searches));
+    }
     if let Some(price) = &why.price {
         let from = price.valid_from.as_deref().map_or_else(String::new, |from| format!(", valid from {from}"));
-        text += &format!("price {}{from}, read at {}\n", clean(&price.price_id), clean(&price.source));
+        let source = clean(&price.source);
+        let source = if source.starts_with("set by hand") { source } else { format!("read at {source}") };
+        text += &format!("price {}{from}, {source}\n", clean(&price.price_id));
+    }
+    text + &shown_pricing(pricing)
+}
+
+/// How sure the price is, and how the call came to it.
+fn shown_pricing(pricing: &PricingView) -> String {
+    let mut text = String::new();
+    if !pricing.says.is_empty() {
+        text += &format!("{}\n", clean(&pricing.says));
+    }
+    if let Some(band) = &pricing.band {
+        text += &format!("by the family's other prices from ${} to ${}\n", band.least_usd, band.most_usd);
+    }
+    if let Some(tokens) = pricing.burndown_tokens {
+        text += &format!("{} tokens of the commitment\n", count(tokens));
+    }
+    if let Some(other) = &pricing.elsewhere {
+        text += &format!(
+            "elsewhere ${} in and ${} out per million, which would be ${}: {} ({})\n",
+            other.input_usd_per_mtok,
+            other.output_usd_per_mtok,
+            other.would_be_usd,
+            clean(&other.label),
+            clean(&other.source)
+        );
+    }
+    for change in &pricing.changes {
+        let old = change.old_cost_usd.as_deref().map_or_else(|| "unknown".to_owned(), |usd| format!("${usd}"));
+        text += &format!(
+            "repriced at {}: {old} by {} became ${} by {}; {}\n",
+            change.at,
+            clean(change.old_price_id.as_deref().unwrap_or("no price")),
+            change.cost_usd,
+            clean(change.price_id.as_deref().unwrap_or("no price")),
+            clean(&change.reason)
+        );
     }
     text
 }
 
 pub(crate) async fn export(place: &Place, question: Export) -> anyhow::Result<ExitCode> {
+    if question.what == Exported::Bundle {
+        return bundle::export(place, question).await;
+    }
+    if question.name.is_some() || question.tenants {
+        return Err(ApiError::asker("--name and --tenants are of bundles only").into());
+    }
     let draft = draft(place, question.out.as_deref())?;
     let what = match question.what {
-        Exported::Calls => app::api::Exported::Calls,
+        Exported::Calls | Exported::Bundle => app::api::Exported::Calls,
         Exported::Daily => app::api::Exported::Daily,
         Exported::Monthly => app::api::Exported::Monthly,
     };

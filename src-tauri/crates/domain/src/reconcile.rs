@@ -50,16 +50,9 @@ pub const fn counts(usage: &Usage) -> [u64; 6] {
 /// What each count of like calls comes to, in pico-dollars: their sums may be priced as if they were one call,
 /// once it is known whether each of them is in the band of long prompts.
 pub fn costs(price: &Price, usage: &Usage, has_long_prompt: bool) -> [u128; 6] {
-    let rates = match price.long_prompt {
-        Some(band) if has_long_prompt => band.rates,
-        Some(_) | None => price.rates,
-    };
-    let factors = [
-        if usage.us_only { price.us_only_permille } else { 1_000 },
-        if usage.fast { price.fast_permille } else { 1_000 },
-        if usage.batch { 500 } else { 1_000 },
-    ];
-    let scale = factors.iter().fold(1_u128, |product, permille| product * u128::from(*permille));
+    let rates = price.rates_where(usage, has_long_prompt);
+    let factors = price.multipliers_where(usage, has_long_prompt);
+    let scale = factors.iter().fold(1_u128, |product, (_, permille)| product * u128::from(*permille));
     let of_tokens = [rates.input, rates.cache_write_5m, rates.cache_write_1h, rates.cache_read, rates.output];
     let rates = of_tokens.map(|rate| u128::from(rate.picos_per_token()));
     let [input, write_5m, write_1h, read, output, searches] = counts(usage).map(u128::from);

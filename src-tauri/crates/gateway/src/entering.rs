@@ -40,7 +40,7 @@ impl Pipeline {
             shape,
             max_tokens: call.max_tokens,
             caching,
-            price: self.price(&call.model, call.started_at),
+            price: self.price(&upstream.name, &call.model, call.started_at),
             reservation: headers::reservation(request),
             since: entry.since(),
             deadline: entry.came().after(headers::max_wait(request, self.max_wait)),
@@ -56,8 +56,10 @@ impl Pipeline {
     }
 
     /// A model without a price counts against budgets at the dearest there is.
-    pub(crate) fn price(&self, model: &str, at: Timestamp) -> Option<Arc<Price>> {
-        self.catalog.price(model, at).or_else(|| self.catalog.dearest(at)).cloned()
+    pub(crate) fn price(&self, upstream: &str, model: &str, at: Timestamp) -> Option<Arc<Price>> {
+        let catalog = self.catalog.get();
+        let quote = catalog.quote(upstream, model, at).map(|quote| quote.price);
+        quote.or_else(|| catalog.dearest(at).cloned())
     }
 
     /// Through the door, as soon as the call may go.

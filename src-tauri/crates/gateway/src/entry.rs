@@ -20,6 +20,7 @@ use crate::headers;
 use crate::live::{Progress, millis};
 use crate::pipeline::Pipeline;
 use crate::returning::{Fate, Place, Sameness, Seat, Taken};
+use crate::user::User;
 use crate::wire::anthropic::{Peek, Tally};
 use crate::{BooksClosed, BoxFuture};
 
@@ -99,7 +100,7 @@ impl OpenEntry {
             id: CallId::new(now.timestamp, pipeline.chance()),
             started_at: now.timestamp,
             class: headers::class(headers, client.class),
-            who: headers::attribution(headers, client),
+            who: headers::attribution(headers, client, &pipeline.attributes),
             model: "".into(),
             max_tokens: None,
             stream: false,
@@ -194,9 +195,13 @@ impl OpenEntry {
         self.call.stream = peek.stream;
         self.call.body_bytes = body_bytes as u64;
         self.prompt = Prompt::of(peek);
-        let Attribution { tenant, .. } = &mut self.call.who;
+        let Attribution { tenant, session, .. } = &mut self.call.who;
+        let user = peek.user_id.as_deref().map(User::of).unwrap_or_default();
         if tenant.is_none() {
-            *tenant = peek.user_id.as_deref().map(headers::short);
+            *tenant = user.tenant.as_deref().map(headers::short);
+        }
+        if session.is_none() {
+            *session = user.session.as_deref().map(headers::short);
         }
     }
 
@@ -384,7 +389,7 @@ impl OpenEntry {
             usage,
             cost: charge.cost,
             price_id: charge.price_id,
-            estimated,
+            estimated: estimated || charge.estimated,
             source: Source::Gateway,
             waited_ms: millis(waited),
             first_byte_ms: self.first_byte.map(millis),
@@ -398,17 +403,25 @@ impl OpenEntry {
     /// The answer at its model's price, and what ran beside it at its own.
     fn charge(&self, usage: &Usage) -> Charge {
         let answered = self.tally.model.as_ref().unwrap_or(&self.call.model);
-        let price = |model: &str, usage: &Usage| self.pipeline.catalog.charge(model, usage, self.call.started_at);
-        let mut charge = price(answered, usage);
-        if self.tally.is_free() || *usage == Usage::default() {
-            return Charge { cost: Some(Usd::ZERO), ..charge };
+        let catalog = self.pipeline.catalog.get();
+        let upstream = self.attempts.last().map_or("", |last| &*last.upstream);
+        let price = |model: &str, usage: &Usage| catalog.charge(upstream, model, usage, self.call.started_at);
+        let charge = price(answered, usage);
+        if *usage == Usage::default() {
+            return Charge { cost: Some(Usd::ZERO), estimated: false, ..charge };
         }
-        for aside in &self.tally.asides {
-            let beside =
-                price(aside.model.as_ref().unwrap_or(answered), &Usage { tokens: aside.tokens, ..Usage::default() });
-            charge.cost = charge.cost.zip(beside.cost).map(|(cost, beside)| cost + beside);
+        if self.tally.is_free() {
+            return charge.for_nothing();
         }
-        charge
+        let is_another = *answered != self.call.model || !self.tally.asides.is_empty();
+        let charge = if is_another { charge.of_model(answered) } else { charge };
+        let charge = self.tally.asides.iter().fold(charge, |charge, aside| {
+            let model = aside.model.as_ref().unwrap_or(answered);
+            // It ran in the same place and at the same speed.
+            let beside = Usage { tokens: aside.tokens, web_searches: 0, ..*usage };
+            charge.and(price(model, &beside).of_model(model))
+        });
+        if self.tally.priority { charge.of_priority() } else { charge }
     }
 
     /// Has the last attempt an answer?

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::attribution::AttributeRule;
 use domain::call::{Call, CallId, Entry, Opening};
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::config::{Budget, Pacing, Rules};
 use domain::time::Now;
 use domain::usage::Usage;
@@ -46,6 +47,7 @@ mod seldom;
 mod server;
 mod silence;
 mod upstream;
+mod user;
 mod wire;
 mod words;
 
@@ -78,7 +80,9 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// Those of the settings; clients bring their own.
     pub budgets: Vec<Budget>,
-    pub catalog: Arc<Catalog>,
+    pub catalog: InForce,
+    /// Whose calls are whose, by the programs and sessions they come from.
+    pub attributes: Arc<[AttributeRule]>,
 }
 
 /// Three clocks; a stream is never cut for its length.

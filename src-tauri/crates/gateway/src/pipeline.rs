@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::admission::Demand;
+use domain::attribution::AttributeRule;
 use domain::call::{CacheUse, Outcome};
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::config::Client;
 use domain::time::Now;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -39,7 +40,8 @@ pub(crate) struct Pipeline {
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) answers: Arc<dyn AnswerStore>,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: InForce,
+    pub(crate) attributes: Arc<[AttributeRule]>,
     pub(crate) door: Arc<Door>,
     pub(crate) bodies: Bodies,
     pub(crate) live: Live,

@@ -139,16 +139,17 @@ impl Pipeline {
     fn ask_of(&self, client: &Client, wanted: &Wanted) -> Result<ReservationAsk, Error> {
         let now = self.now();
         let Wanted { model, calls, input_tokens, output_tokens, ttl } = wanted;
+        let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
         Ok(ReservationAsk {
             id: ReservationId(CallId::new(now.timestamp, self.chance())),
             client: client.name.clone(),
-            account: self.upstreams.first().ok_or(Error::NoUpstream)?.account,
+            account: upstream.account,
             model: short(model),
             calls: *calls,
             input_tokens: *input_tokens,
             output_tokens: *output_tokens,
             ttl: *ttl,
-            price: self.price(model, now.timestamp),
+            price: self.price(&upstream.name, model, now.timestamp),
         })
     }
 

@@ -68,7 +68,7 @@ impl Ledger {
         let rows = sqlx::query_as!(
             Sums,
             r#"SELECT started_at / 86400000 AS "day!: i64", ended_at / 86400000 AS "ended_day!: i64", upstream, model, source,
-                 estimated, ended_at >= ?4 AS "recent!: i64",
+                 estimated AS "estimated!: i64", ended_at >= ?4 AS "recent!: i64",
                  (SELECT count(*) FROM json_each(?3) WHERE value <
                      input_tokens + cache_write_5m_tokens + cache_write_1h_tokens + cache_read_tokens) AS "band!: i64",
                  batch, fast, us_only, cost_nanos IS NOT NULL AS "has_price!: i64",

@@ -66,7 +66,8 @@ impl Interrupted {
             Some((usage, at)) => (usage, at),
             None => (least(openings.last().map(|last| last.reserved)), opened_at),
         };
-        let Charge { cost, price_id } = catalog.charge(&call.model, &usage, call.started_at);
+        let upstream = openings.last().map_or("", |last| &*last.upstream);
+        let Charge { cost, price_id, .. } = catalog.charge(upstream, &call.model, &usage, call.started_at);
         let last = openings.len();
         let attempts = openings.iter().enumerate().map(|(i, opening)| Attempt {
             number: opening.number,

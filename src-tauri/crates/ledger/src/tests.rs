@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry, Opening, Outcome, Source};
 use domain::catalog::Catalog;
 use domain::money::Usd;
-use domain::price::{Price, Rate, Rates};
+use domain::price::{Factors, Price, Rate, Rates};
 use domain::time::{Calendar, Timestamp, Tz};
 use domain::usage::{Tokens, Usage};
 use sqlx::{Connection, SqliteConnection};
@@ -20,6 +20,7 @@ use crate::{By, Columns, Durability, Error, Filter, Finding, Ledger, Options, Re
 
 mod backup;
 mod book;
+mod bundles;
 mod counting;
 mod csv;
 mod daily;
@@ -30,6 +31,7 @@ mod importing;
 mod machine;
 mod migrations;
 mod power;
+mod pricing;
 mod retention;
 mod vfs;
 
@@ -104,11 +106,12 @@ fn catalog() -> Catalog {
     let price = Price {
         id: "test".into(),
         model: MODEL.into(),
+        platform: None,
         valid_from: None,
         rates,
         long_prompt: None,
-        us_only_permille: 1_000,
-        fast_permille: 1_000,
+        batch: None,
+        factors: Factors::default(),
         web_search: Usd::ZERO,
         source: "test".into(),
     };
@@ -120,7 +123,13 @@ fn options(durability: Durability) -> Options {
 }
 
 async fn open(dir: &Path) -> (Ledger, Recovered) {
-    Ledger::open_with(dir, options(Durability::Process), 64 << 10).await.expect("a ledger")
+    open_in(dir, Calendar::UTC).await
+}
+
+/// With sums by day of another zone.
+async fn open_in(dir: &Path, calendar: Calendar) -> (Ledger, Recovered) {
+    let options = Options { calendar, ..options(Durability::Process) };
+    Ledger::open_with(dir, options, 64 << 10).await.expect("a ledger")
 }
 
 async fn reopened(dir: &Path) -> (Ledger, Recovered) {
@@ -457,7 +466,14 @@ async fn a_newer_ledger_is_refused_and_not_touched() {
     .await;
     let before = fs::read(dir.path().join("ledger.db")).expect("bytes");
     let error = Ledger::open(dir.path(), options(Durability::Process)).await.err();
-    assert_eq!(error, Some(Error::Newer { path: dir.path().join("ledger.db"), found: 9, known: 3 }));
+    assert_eq!(
+        error,
+        Some(Error::Newer {
+            path: dir.path().join("ledger.db"),
+            found: 9,
+            known: crate::db::newest(crate::db::steps())
+        })
+    );
     assert_eq!(fs::read(dir.path().join("ledger.db")).expect("bytes"), before);
 }
 

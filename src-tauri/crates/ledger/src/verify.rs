@@ -10,7 +10,7 @@ use sqlx::SqliteExecutor;
 
 use crate::call::{EntryRow, Settled};
 use crate::db::Db;
-use crate::writer::{Link, link};
+use crate::settling::{Link, link};
 use crate::{Error, Ledger};
 
 mod sums;
@@ -29,12 +29,16 @@ pub enum Finding {
     ChainBroken { call: String, number: i64 },
     /// Entries at the end were removed.
     ChainEndsEarly,
+    /// The first change of a price that was changed, or before which one was removed; 0 where the last ones were removed.
+    TraceBroken { number: i64 },
     /// The sums of a quarter of an hour differ from its entries.
     SumsDiffer { from: Timestamp, client: String, model: String },
     /// The sums of a day differ from those of its quarters.
     DaySumsDiffer { day: String, client: String },
     /// It is open and doesn't run.
     OpenCall { call: String },
+    /// The sums that another device handed over are not those that it signed.
+    BundleChanged { device: String, month: String },
     /// What was written to the journal doesn't read back.
     Journal,
 }
@@ -45,6 +49,12 @@ impl fmt::Display for Finding {
             Finding::Structure { report } => write!(f, "the database is damaged: {report}"),
             Finding::ChainBroken { call, number } => {
                 write!(f, "entry {number} (call {call}) or one before it was changed or removed after it was written")
+            }
+            Finding::TraceBroken { number: 0 } => {
+                f.write_str("the last changes of prices were removed after they were written")
+            }
+            Finding::TraceBroken { number } => {
+                write!(f, "change {number} of a price, or one before it, was changed or removed after it was written")
             }
             Finding::ChainEndsEarly => f.write_str("the last entries were removed after they were written"),
             Finding::SumsDiffer { from, client, model } => {
@@ -57,6 +67,12 @@ impl fmt::Display for Finding {
                 write!(f, "the sums of {day} (client {client}) differ from those of its quarters of an hour")
             }
             Finding::OpenCall { call } => write!(f, "call {call} is open and doesn't run"),
+            Finding::BundleChanged { device, month } => {
+                write!(
+                    f,
+                    "what device {device} handed over for {month} was changed afterwards; import its bundle again"
+                )
+            }
             Finding::Journal => f.write_str("what was written to the journal doesn't read back"),
         }
     }
@@ -69,8 +85,11 @@ impl Ledger {
         self.flush().await?;
         let mut findings = structure(&self.readers).await.map_err(fail)?;
         findings.extend(self.chain().await?);
+        findings.extend(self.break_of_trace().await?.map(|number| Finding::TraceBroken { number }));
         findings.extend(self.sums_that_differ().await?);
         findings.extend(self.forgotten_calls(running).await?);
+        let changed = self.changed_bundles().await?.into_iter().take(FINDINGS_MAX);
+        findings.extend(changed.map(|(device, month)| Finding::BundleChanged { device, month }));
         if !self.journal.reads_back()? {
             findings.push(Finding::Journal);
         }

@@ -238,7 +238,7 @@ impl Books {
 
     /// Gives back what it cost; nothing where its model has no price.
     pub(crate) fn end(&mut self, ending: Ending<'_>) -> Usd {
-        let cost = self.catalog.charge(ending.model, &ending.usage, ending.at).cost;
+        let cost = self.catalog.charge("", ending.model, &ending.usage, ending.at).cost;
         self.ended[ending.outcome as usize] += 1;
         let model = if ending.outcome.reached_the_model() { self.sum(&ending, cost) } else { ending.model.into() };
         if self.kept.len() == CALLS_KEPT_MAX {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::catalog::Catalog;
 use domain::money::Usd;
-use domain::price::{Price, Rate, Rates};
+use domain::price::{Factors, Price, Rate, Rates};
 use domain::tier::{GroupLimits, MinuteLimits, OutputCounting, Scheme, Tier};
 use domain::time::Timestamp;
 
@@ -26,6 +26,7 @@ fn price(model: &str) -> Price {
     Price {
         id: model.into(),
         model: model.into(),
+        platform: None,
         valid_from: None,
         rates: Rates {
             input: rate("3"),
@@ -35,8 +36,8 @@ fn price(model: &str) -> Price {
             output: rate("15"),
         },
         long_prompt: None,
-        us_only_permille: 1_100,
-        fast_permille: 2_000,
+        batch: None,
+        factors: Factors { us_only: 1_100, fast: 2_000, ..Factors::default() },
         web_search: Usd::from_nanos(10_000_000),
         source: "test".into(),
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::call::CallId;
 use crate::config::{Amount, BackgroundGuard, Period, Scope, Span, Window, WrittenLimits};
-use crate::price::{Price, Rate, Rates};
+use crate::price::{Factors, Price, Rate, Rates};
 use crate::tier::{GroupLimits, Scheme, Tier};
 use crate::time::{BusinessHours, Cycle, Every, Timestamp, Tz, Weekday};
 
@@ -54,11 +54,12 @@ fn dollar() -> Arc<Price> {
     Arc::new(Price {
         id: "p".into(),
         model: SONNET.into(),
+        platform: None,
         valid_from: None,
         rates: Rates { output: Rate::per_mtok("1").expect("a rate"), ..Rates::default() },
         long_prompt: None,
-        us_only_permille: 1_000,
-        fast_permille: 1_000,
+        batch: None,
+        factors: Factors::default(),
         web_search: Usd::ZERO,
         source: "test".into(),
     })

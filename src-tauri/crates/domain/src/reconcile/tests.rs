@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::price::{LongPrompt, Rate, Rates};
+use crate::price::{Factors, LongPrompt, Rate, Rates};
 
 const DOLLAR: i64 = 1_000_000_000;
 
@@ -115,11 +115,12 @@ fn like_calls_are_priced_class_by_class_as_each_of_them_is() {
     let price = Price {
         id: "m".into(),
         model: "m".into(),
+        platform: None,
         valid_from: None,
         rates: rates("3"),
         long_prompt: Some(LongPrompt { above: 100, rates: rates("6") }),
-        us_only_permille: 1_100,
-        fast_permille: 2_000,
+        batch: None,
+        factors: Factors { us_only: 1_100, fast: 2_000, ..Factors::default() },
         web_search: usd(10_000_000),
         source: "test".into(),
     };

@@ -89,6 +89,8 @@ pub(crate) struct Tally {
     pub(crate) insane: bool,
     /// Bytes of text, thinking and tool input that have passed.
     pub(crate) text_bytes: u64,
+    /// Priority Tier served it: paid for by a commitment.
+    pub(crate) priority: bool,
     /// The model declined to answer.
     pub(crate) declined: bool,
     /// The type of the error it reported.
@@ -96,7 +98,7 @@ pub(crate) struct Tally {
     pub(crate) ended: Option<Ended>,
 }
 
-/// A compaction, or an advisor's answer: billed beside the answer itself.
+/// A compaction, an advisor's answer, or what a model said before another took over: billed beside the answer itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Aside {
     /// `None`: the model that answers.
@@ -200,15 +202,33 @@ impl Tally {
         said.read(&usage["server_tool_use"], "web_search_requests", &mut self.usage.web_searches);
         self.read_terms(usage);
         if let Some(iterations) = usage["iterations"].as_array() {
-            self.asides = iterations.iter().filter_map(Aside::read).collect();
+            self.iterations(iterations);
         }
         self.insane |= said.insane;
         said.anything
     }
 
+    /// The steps of an answer. The counts of the whole answer are those of its messages, not of compactions and advisors;
+    /// where another model took over, each step has its own model's price.
+    fn iterations(&mut self, all: &[Value]) {
+        let steps: Vec<Step> = all.iter().filter_map(Step::read).collect();
+        self.asides = steps.iter().filter(|step| step.kind == Kind::Beside).map(Step::aside).collect();
+        let Some(last) = steps.iter().rfind(|step| step.kind == Kind::Fallback) else { return };
+        if last.model.is_some() {
+            self.model.clone_from(&last.model);
+        }
+        let is_own = |step: &&Step| step.model.is_none() || step.model == self.model;
+        let messages = || steps.iter().filter(|step| step.kind != Kind::Beside);
+        self.usage.tokens = messages().filter(is_own).fold(Tokens::default(), |sum, step| sum + step.tokens);
+        // Who declined before the first word is not paid.
+        let others = messages().filter(|step| !is_own(step) && step.tokens.output > 0);
+        self.asides.extend(others.map(Step::aside));
+    }
+
     fn read_terms(&mut self, usage: &Value) {
         if let Some(tier) = usage["service_tier"].as_str() {
             self.usage.batch = tier == "batch";
+            self.priority = tier == "priority";
         }
         if let Some(speed) = usage["speed"].as_str() {
             self.usage.fast = speed == "fast";
@@ -219,15 +239,36 @@ impl Tally {
     }
 }
 
-impl Aside {
-    fn read(iteration: &Value) -> Option<Aside> {
-        let kind = iteration["type"].as_str()?;
-        if !matches!(kind, "compaction" | "advisor_message") {
-            return None;
-        }
+/// One entry of `usage.iterations`.
+struct Step {
+    kind: Kind,
+    model: Option<Arc<str>>,
+    tokens: Tokens,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Message,
+    /// Another model answered.
+    Fallback,
+    Beside,
+}
+
+impl Step {
+    fn read(iteration: &Value) -> Option<Step> {
+        let kind = match iteration["type"].as_str()? {
+            "message" => Kind::Message,
+            "fallback_message" => Kind::Fallback,
+            "compaction" | "advisor_message" => Kind::Beside,
+            _ => return None,
+        };
         let mut tokens = Tokens::default();
         tokens.overlay(iteration);
-        Some(Aside { model: iteration["model"].as_str().map(Arc::from), tokens })
+        Some(Step { kind, model: iteration["model"].as_str().map(Arc::from), tokens })
+    }
+
+    fn aside(&self) -> Aside {
+        Aside { model: self.model.clone(), tokens: self.tokens }
     }
 }
 
@@ -442,6 +483,32 @@ mod tests {
         assert_eq!(tally.usage.tokens, tokens(9, 3));
         let advisor = Aside { model: Some("claude-big".into()), tokens: tokens(100, 20) };
         assert_eq!(tally.asides, [advisor, Aside { model: None, tokens: tokens(7, 1) }]);
+    }
+
+    #[test]
+    fn each_model_of_a_fallback_is_counted_apart_and_one_that_declined_before_the_first_word_is_not() {
+        let tokens = |input, output| Tokens { input, output, ..Tokens::default() };
+        let answer = |first_output: u64| {
+            let delta = format!(
+                r#"{{"delta":{{"stop_reason":"end_turn"}},"usage":{{"input_tokens":60,"output_tokens":9,"iterations":[
+                {{"type":"message","model":"claude-y","input_tokens":30,"output_tokens":{first_output}}},
+                {{"type":"fallback_message","model":"claude-z","input_tokens":30,"output_tokens":9}}]}}}}"#
+            );
+            stream(&[("message_start", START), ("message_delta", &delta)])
+        };
+        let declined = answer(0);
+        assert_eq!((declined.model.as_deref(), declined.usage.tokens), (Some("claude-z"), tokens(30, 9)));
+        assert_eq!(declined.asides, []);
+        let cut = answer(4);
+        assert_eq!(cut.usage.tokens, tokens(30, 9));
+        assert_eq!(cut.asides, [Aside { model: Some("claude-y".into()), tokens: tokens(30, 4) }]);
+    }
+
+    #[test]
+    fn priority_tier_is_known_by_the_answers_tier() {
+        let start = START.replace(r#""service_tier":"batch""#, r#""service_tier":"priority""#);
+        let tally = stream(&[("message_start", &start)]);
+        assert_eq!((tally.priority, tally.usage.batch), (true, false));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use domain::admission::{Measure, QuotaKey, QuotaLevel, Unit};
 use domain::call::{Class, Outcome};
-use domain::catalog::Catalog;
+use domain::catalog::{Catalog, InForce};
 use domain::config::{Budget, Client, Period, Scope, WrittenLimits};
 use domain::money::Usd;
-use domain::price::{Price, Rate, Rates};
+use domain::price::{Factors, Price, Rate, Rates};
 use domain::tier::MinuteLimits;
 use sha2::{Digest, Sha256};
 
@@ -17,19 +17,20 @@ use crate::support::{Answer, TOKEN, World, client};
 use crate::{ASK, ASK_STREAM, DELTA, JSON, MESSAGE, START};
 
 /// A tenth of a cent for each token of output, and nothing for the rest.
-fn priced(model: &str) -> Arc<Catalog> {
+fn priced(model: &str) -> InForce {
     let price = Price {
         id: "p".into(),
         model: model.into(),
+        platform: None,
         valid_from: None,
         rates: Rates { output: Rate::per_mtok("1000").expect("a rate"), ..Rates::default() },
         long_prompt: None,
-        us_only_permille: 1_000,
-        fast_permille: 1_000,
+        batch: None,
+        factors: Factors::default(),
         web_search: Usd::ZERO,
         source: "test".into(),
     };
-    Arc::new(Catalog::new(vec![price], vec![("claude-x-1".into(), model.into())], vec![]))
+    Arc::new(Catalog::new(vec![price], vec![("claude-x-1".into(), model.into())], vec![])).into()
 }
 
 fn usd(text: &str) -> Usd {

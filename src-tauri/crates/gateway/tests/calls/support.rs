@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::call::{Call, CallId, Class, Entry, Opening};
-use domain::catalog::Catalog;
+use domain::catalog::InForce;
 use domain::config::{Client, Pacing, Rules};
 use domain::time::{Instant, Now, Timestamp};
 use domain::usage::Usage;
@@ -244,7 +244,8 @@ impl World {
                 pacing: pacing(),
             }],
             budgets: Vec::new(),
-            catalog: Arc::new(Catalog::default()),
+            catalog: InForce::default(),
+            attributes: Arc::default(),
         };
         change(&mut config);
         let (books, secrets) = (Arc::new(FakeBooks::default()), Arc::new(FakeSecrets::default()));

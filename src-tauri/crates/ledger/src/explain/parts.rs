@@ -103,7 +103,7 @@ fn read_instead(tokens: &mut Tokens, rewritten: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::price::{LongPrompt, Rate, Rates};
+    use domain::price::{Factors, LongPrompt, Rate, Rates};
     use proptest::prelude::*;
 
     fn rate(text: &str) -> Rate {
@@ -121,11 +121,12 @@ mod tests {
         Price {
             id: "p".into(),
             model: "m".into(),
+            platform: None,
             valid_from: None,
             rates: rates("3", "3.75", "6", "0.3", "15"),
             long_prompt: Some(LongPrompt { above: 200_000, rates: rates("6", "7.5", "12", "0.6", "22.5") }),
-            us_only_permille: 1_100,
-            fast_permille: 2_000,
+            batch: None,
+            factors: Factors { us_only: 1_100, fast: 2_000, ..Factors::default() },
             web_search: Usd::from_nanos(10_000_000),
             source: "test".into(),
         }

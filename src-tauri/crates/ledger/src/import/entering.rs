@@ -14,7 +14,7 @@ use super::told::{Facts, Key, Standing, Told};
 use crate::Error;
 use crate::call::Settled;
 use crate::db::Db;
-use crate::writer;
+use crate::settling::{self, Settlement};
 
 /// What became of what was told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -217,7 +217,7 @@ async fn of_gateway(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<Ha
 /// What has to happen to a telling.
 enum Change {
     /// A new entry stands for it.
-    Enter { hash: [u8; 16], json: String, call_id: String },
+    Enter { hash: [u8; 16], settlement: Box<Settlement<'static>> },
     /// Its entry gives way to this call, or to a copy of the same message.
     GiveWay { to: String },
 }
@@ -233,7 +233,8 @@ fn changes(rows: &Rows, heard: &HashMap<String, String>, terms: &Terms) -> Vec<(
                 if row.call_id.is_empty() || row.entered != hash {
                     let entry = standing.row(hash, row.revision + 1, terms);
                     let json = serde_json::to_string(&Settled { entry: &entry, attempts: &[] }).unwrap_or_default();
-                    changes.push((key.clone(), Change::Enter { hash, json, call_id: entry.call_id }));
+                    let settlement = Box::new(Settlement { json: json.into(), entry, attempts: vec![] });
+                    changes.push((key.clone(), Change::Enter { hash, settlement }));
                 }
             }
             None if row.call_id.is_empty() => {}
@@ -309,16 +310,16 @@ async fn apply(
         row.changed = true;
         let before = std::mem::take(&mut row.call_id);
         match change {
-            Change::Enter { hash, json, call_id } => {
+            Change::Enter { hash, settlement } => {
                 row.revision += 1;
                 row.entered = hash;
-                row.call_id.clone_from(&call_id);
-                new.push(json);
+                row.call_id.clone_from(&settlement.entry.call_id);
+                new.push(*settlement);
                 if before.is_empty() {
                     entered.calls += 1;
                 } else {
                     entered.revised += 1;
-                    gone.push((before, call_id));
+                    gone.push((before, row.call_id.clone()));
                 }
             }
             Change::GiveWay { to } => {
@@ -329,7 +330,7 @@ async fn apply(
     }
     supersede(conn, &gone).await?;
     if !new.is_empty() {
-        writer::insert_new(conn, new.iter().map(String::as_str)).await?;
+        settling::insert_new(conn, &new).await?;
     }
     Ok(())
 }
@@ -340,7 +341,7 @@ async fn keep_rows(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<()>
         .map(|(key, row)| {
             let facts = serde_json::to_string(&row.facts).unwrap_or_default();
             let (message, request, source) = (&key.message_id, &key.request_id, key.source.name());
-            (message, request, source, facts, &row.call_id, row.revision, writer::hex(&row.entered))
+            (message, request, source, facts, &row.call_id, row.revision, settling::hex(&row.entered))
         })
         .collect();
     if changed.is_empty() {
@@ -389,13 +390,16 @@ pub(super) async fn log_files(db: &Db, conn: &mut SqliteConnection) -> Result<Ha
 }
 
 /// What logs and events told of calls that now came through the gateway gives way to them, copies of their messages too.
-/// `settled` is as the writer has it.
-pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sqlx::Result<()> {
+/// `heard` are requests with their calls.
+pub(crate) async fn give_way(conn: &mut SqliteConnection, heard: &[(&str, &str)]) -> sqlx::Result<()> {
+    if heard.is_empty() {
+        return Ok(());
+    }
+    let heard = json(&heard)?;
     let gone = sqlx::query!(
         r#"WITH same AS (
-             SELECT told.*, value ->> '$.entry.call_id' AS by_call
-             FROM jsonb_each(?1) JOIN told ON told.request_id = value ->> '$.entry.request_id'
-             WHERE told.request_id <> '' AND value ->> '$.entry.source' = 'gateway')
+             SELECT told.*, value ->> 1 AS by_call
+             FROM json_each(?1) JOIN told ON told.request_id = value ->> 0 WHERE told.request_id <> '')
          SELECT message_id AS "message_id!: String", request_id AS "request_id!: String", source AS "source!: String",
              call_id AS "call_id!: String", by_call AS "by_call!: String" FROM same WHERE call_id <> ''
          UNION
@@ -403,7 +407,7 @@ pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sql
          FROM same JOIN told ON told.message_id = same.message_id
          WHERE told.message_id <> '' AND told.call_id <> ''
              AND (told.request_id = '' OR told.facts ->> '$.origin.sidechain')"#,
-        settled
+        heard
     )
     .fetch_all(&mut *conn)
     .await?;

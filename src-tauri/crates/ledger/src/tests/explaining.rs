@@ -17,11 +17,12 @@ fn priced(model: &str, input: &str) -> Price {
     Price {
         id: model.into(),
         model: model.into(),
+        platform: None,
         valid_from: None,
         rates,
         long_prompt: None,
-        us_only_permille: 1_100,
-        fast_permille: 2_000,
+        batch: None,
+        factors: Factors { us_only: 1_100, fast: 2_000, ..Factors::default() },
         web_search: Usd::from_nanos(10_000_000),
         source: "test".into(),
     }
@@ -37,7 +38,7 @@ fn told(number: u128, minute: u64, session: &str, agent: &str, model: &str, usag
     let mut call = call(number, started_at);
     let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
     (call.who.session, call.who.agent, call.model) = (some(session), some(agent), model.into());
-    let charge = prices().charge(model, &usage, started_at);
+    let charge = prices().charge("", model, &usage, started_at);
     Entry { usage, cost: charge.cost, price_id: charge.price_id, ..entry(call) }
 }
 

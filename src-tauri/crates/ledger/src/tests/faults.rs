@@ -209,3 +209,30 @@ async fn calls_go_on_while_another_program_holds_the_database_for_long() {
     while desk.ledger.flush().await.is_err() {}
     assert_eq!(count(&desk.ledger).await, 20);
 }
+
+/// Pages in the WAL, and how many of them are home.
+async fn wal_of(conn: &mut SqliteConnection) -> (i64, i64) {
+    let (_, gathered, home): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(conn).await.expect("a WAL");
+    (gathered, home)
+}
+
+#[tokio::test]
+async fn a_wal_is_brought_home_when_pages_have_gathered_and_not_before_and_a_sync_that_fails_there_is_told() {
+    let machine = Machine::new(7, Planted::Nothing);
+    machine.make("ledger.db");
+    let folder = plug(&machine);
+    let db = Db::on(folder.path().join("ledger.db"), Some(folder.vfs()));
+    let mut conn = db.open().await.expect("a ledger");
+    let (gathered, home) = wal_of(&mut conn).await;
+    assert!(gathered > 10 && home == 0, "{gathered} pages, {home} are home");
+    db.checkpoint(&mut conn, gathered + 1).await.expect("nothing to do");
+    assert_eq!(wal_of(&mut conn).await, (gathered, 0));
+    machine.set_fault(Some(Fault::DatabaseSyncsFail { times: 1 }));
+    assert!(matches!(db.checkpoint(&mut conn, gathered).await, Err(Error::Unwritable { .. })));
+    assert!(db.is_in_doubt());
+    let mut conn = db.writer_after_failure().await.expect("written again");
+    assert!(!db.is_in_doubt());
+    db.checkpoint(&mut conn, gathered).await.expect("brought home");
+    assert_eq!(wal_of(&mut conn).await, (gathered, gathered));
+}

@@ -82,7 +82,7 @@ async fn a_byte_that_flips_anywhere_is_refused_named_or_changes_nothing_that_is_
         std::env::var("TIDEGATE_FLIP_SEED").map_or_else(|_| fastrand::u64(..), |text| text.parse().expect("a seed"));
     let mut chance = Rng::with_seed(seed);
     let all = std::env::var("TIDEGATE_FLIPS").is_ok_and(|flips| flips == "all");
-    let step = if all { 1 } else { whole.len() / 300 };
+    let step = if all { 1 } else { whole.len() / 150 };
     let places: Vec<usize> =
         (0..100).chain((100..whole.len()).step_by(step).map(|place| place + chance.usize(..step))).collect();
     let (mut met, mut wrong) = (BTreeMap::<Met, usize>::new(), vec![]);
@@ -207,7 +207,7 @@ async fn a_wal_that_flips_loses_no_call_in_silence() {
     let (dir, _running) = killed(0..20).await;
     let wal = fs::read(dir.path().join("ledger.db-wal")).expect("a WAL");
     let whole = told_of(dir.path()).await;
-    for place in (0..wal.len()).step_by(wal.len() / 100) {
+    for place in (0..wal.len()).step_by(wal.len() / 40) {
         let (fresh, _ledger) = (copy_with_wal(dir.path(), &wal, place), ());
         let Ok((ledger, _)) = Ledger::open(fresh.path(), options(Durability::Process)).await else { continue };
         let findings = ledger.verify(Vec::new).await;

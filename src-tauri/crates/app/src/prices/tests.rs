@@ -1,0 +1,1 @@
+//! Golden figures, bad files, own prices.
