@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use domain::time::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 
+use crate::db::CHECKPOINT_PAGES;
 use crate::rollup::QUARTER_MS;
 use crate::{Error, Ledger};
 
@@ -76,12 +77,14 @@ impl Ledger {
                 break;
             }
             deleted.entries += entries;
+            self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
             tokio::time::sleep(PAUSE).await;
         }
         let mut after = Some(0);
         while let Some(id) = after {
             let (tellings, last) = self.forget_tellings(&mut conn, id, kept_from).await?;
             deleted.tellings += tellings;
+            self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
             after = last;
             tokio::time::sleep(PAUSE).await;
         }
