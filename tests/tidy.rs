@@ -252,6 +252,9 @@ fn export_views(config: &ts_rs::Config) {
     app::view::VerifyView::export_all(config).expect("VerifyView");
     app::view::OutlookView::export_all(config).expect("OutlookView");
     app::view::WaitingView::export_all(config).expect("WaitingView");
+    app::bundle::BundleView::export_all(config).expect("BundleView");
+    app::bundle::DeviceView::export_all(config).expect("DeviceView");
+    app::reconcile::ReconcileView::export_all(config).expect("ReconcileView");
 }
 
 fn metadata() -> Metadata {

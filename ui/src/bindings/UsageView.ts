@@ -4,4 +4,8 @@ import type { UsageRowView } from "./UsageRowView";
 /**
  * `tidegate usage --json`.
  */
-export type UsageView = { from: string, to: string, timezone: string, rows: Array<UsageRowView>, total: UsageRowView, };
+export type UsageView = { from: string, to: string, timezone: string, rows: Array<UsageRowView>, total: UsageRowView, 
+/**
+ * The day (UTC) up to which the upstreams' reports agree, or differ in what is explained.
+ */
+reconciled_to?: string, };

@@ -9,15 +9,18 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::App;
+use crate::bundle::{BundleView, DeviceView};
 use crate::clients::{ClientChange, ClientError};
 use crate::explain::{self, ExplainView};
 use crate::folder;
-use crate::import::ImportView;
+use crate::import::{ImportView, ProgressView};
 use crate::prices::{PriceAnswer, PriceCommand};
 use crate::range::range;
+use crate::reconcile::ReconcileView;
 use crate::show;
 use crate::view::{
-    CallView, ClientView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView, WhyView,
+    CallView, ClientView, ObservedView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView,
+    WhyView,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -46,6 +49,8 @@ pub enum Command {
     ImportClaudeCode {
         paths: Vec<PathBuf>,
     },
+    /// How far the import is that runs now.
+    ImportProgress,
     /// Goes on doing so while a gateway runs, or ends it.
     WatchClaudeCode {
         paths: Vec<PathBuf>,
@@ -55,6 +60,28 @@ pub enum Command {
     Export {
         question: ExportQuestion,
         file: PathBuf,
+    },
+    /// The ledger against the upstreams' own reports; whole days of UTC.
+    Reconcile {
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// The months of this device as a signed file of the asker's; without months the last one and this one.
+    ExportBundle {
+        from: Option<String>,
+        to: Option<String>,
+        name: Option<String>,
+        tenants: bool,
+        file: PathBuf,
+    },
+    ImportBundles {
+        files: Vec<PathBuf>,
+    },
+    /// The devices that have handed something over.
+    BundleList,
+    /// By its id, or as much of the beginning as names one.
+    BundleForget {
+        device: String,
     },
     Verify,
     Backup {
@@ -147,7 +174,12 @@ pub enum Answer {
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
+    Bundle(BundleView),
+    Bundles(Vec<BundleView>),
+    Devices(Vec<DeviceView>),
+    Reconcile(Box<ReconcileView>),
     Import(ImportView),
+    ImportProgress(Option<ProgressView>),
     /// Of a new client; nobody can show it again.
     Token(String),
     Clients(Vec<ClientView>),
@@ -264,8 +296,22 @@ impl App {
                 Answer::Done
             }
             Command::ImportClaudeCode { paths } => Answer::Import(self.import_claude_code(&paths, |_| {}).await?),
+            Command::ImportProgress => Answer::ImportProgress(self.import_progress()),
             Command::WatchClaudeCode { paths, on } => {
                 self.watch_claude_code(&paths, on).await?;
+                Answer::Done
+            }
+            Command::Reconcile { from, to } => {
+                Answer::Reconcile(Box::new(self.reconcile(from.as_deref(), to.as_deref()).await?))
+            }
+            Command::ExportBundle { from, to, name, tenants, file } => {
+                let months = (from.as_deref(), to.as_deref());
+                Answer::Bundle(self.export_bundle(months, name.as_deref(), tenants, &file).await?)
+            }
+            Command::ImportBundles { files } => Answer::Bundles(self.import_bundles(&files).await?),
+            Command::BundleList => Answer::Devices(self.devices().await?),
+            Command::BundleForget { device } => {
+                self.forget_device(&device).await?;
                 Answer::Done
             }
             Command::Verify => Answer::Verify(self.verify().await?),
@@ -317,7 +363,16 @@ impl App {
         let by = by.map_or(Ok(By::Day), By::named).map_err(|wrong| ApiError::asker(format!("--by is {wrong}")))?;
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
         let report = self.ledger.usage(&by, range.from, range.to, self.calendar).await.map_err(ApiError::machine)?;
-        Ok(show::usage(range, self.calendar.zone_name(), &report.rows, &report.total))
+        let mut view = show::usage(range, self.calendar.zone_name(), &report.rows, &report.total);
+        if by == By::Device {
+            view.rows.iter_mut().filter(|row| row.key.is_empty()).for_each(|row| row.key = "this device".to_owned());
+        }
+        Ok(UsageView { reconciled_to: self.reconciled_to(), subscription: self.subscription().await?, ..view })
+    }
+
+    pub(crate) async fn subscription(&self) -> Result<Option<Vec<ObservedView>>, ApiError> {
+        let seen = self.ledger.subscription().await.map_err(ApiError::machine)?;
+        Ok(show::subscription(seen, self.now()))
     }
 
     /// Of this month so far where no days are named.
@@ -346,7 +401,9 @@ impl App {
         let unknown = || {
             ApiError::absent(format!("the ledger has no call {id} that has ended: `tidegate calls` shows the latest"))
         };
-        Ok(show::why(&entry.ok_or_else(unknown)?, &changes, &self.prices.in_force().get()))
+        let entry = entry.ok_or_else(unknown)?;
+        let provenance = self.ledger.provenance(id).await.map_err(ApiError::machine)?;
+        Ok(show::why(&entry, &provenance, &changes, &self.prices.in_force().get()))
     }
 
     async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {

@@ -150,6 +150,11 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(
             Answer::Token(_)
             | Answer::Import(_)
+            | Answer::ImportProgress(_)
+            | Answer::Reconcile(_)
+            | Answer::Bundle(_)
+            | Answer::Bundles(_)
+            | Answer::Devices(_)
             | Answer::Estimate(_)
             | Answer::Call(_)
             | Answer::Reservation(_)

@@ -47,6 +47,14 @@ Examples:
   tidegate reserve --calls 200 --input-tokens 400000 --model claude-sonnet-4-5 --ttl 20m -- ./migrate.sh
   tidegate reserve --client ci --calls 30 --model claude-opus-4-1 -- claude -p 'rename the table'";
 
+const RECONCILE_HELP: &str = "\
+It needs an admin key of your organisation: `tidegate key set admin`, and admin_key = \"keychain:admin\" in the settings' [[upstream]].
+Reports have whole days of UTC, and lag behind by minutes.
+
+Examples:
+  tidegate reconcile                         the last seven whole days
+  tidegate reconcile --from 2026-11-01 --to 2026-11-30 --json";
+
 const STATUSLINE_HELP: &str = "\
 Claude Code runs it when its settings.json says
   {\"statusLine\": {\"type\": \"command\", \"command\": \"tidegate statusline\"}}
@@ -83,12 +91,18 @@ pub(crate) enum Command {
     Why(Why),
     /// Write what happened as CSV
     #[command(
-        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd\n  tidegate export daily --from 2026-11-01 --to 2026-11-30 --client ci\n  tidegate export monthly --from 2026-01-01 --out year.csv"
+        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd\n  tidegate export daily --from 2026-11-01 --to 2026-11-30 --client ci\n  tidegate export monthly --from 2026-01-01 --out year.csv\n  tidegate export bundle --from 2026-10 --out anna.bundle"
     )]
     Export(Export),
     /// Take in what other programs wrote down
     #[command(subcommand)]
     Import(Import),
+    /// The devices of a team whose bundles were imported
+    #[command(subcommand)]
+    Bundle(Bundle),
+    /// Compare the ledger with the upstream's own usage and cost reports
+    #[command(after_help = RECONCILE_HELP)]
+    Reconcile(Reconcile),
     /// What calls cost: the list, prices and discounts of your own, newer price files, history at today's prices
     #[command(subcommand)]
     Price(Price),
@@ -244,7 +258,7 @@ pub(crate) enum Key {
 
 #[derive(Debug, Args)]
 pub(crate) struct Usage {
-    /// day, hour, model, client, person, project, tenant, session, upstream or tag:KEY
+    /// day, hour, model, client, person, project, tenant, session, account, upstream, device or tag:KEY
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<String>,
     #[command(flatten)]
@@ -278,6 +292,18 @@ pub(crate) struct Days {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Reconcile {
+    /// First day, UTC; six days before --to without it
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    /// Last day, UTC; yesterday without it
+    #[arg(long, value_name = "D")]
+    pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Calls {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -302,7 +328,8 @@ pub(crate) struct Backup {
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// A line for each call that ended, or for each day or month by client, person, project, upstream and model
+    /// A line for each call that ended, or for each day or month by client, person, project, upstream and model; or the months
+    /// as a signed bundle of sums for a team's lead
     #[arg(value_enum, default_value_t = Exported::Calls)]
     pub(crate) what: Exported,
     #[command(flatten)]
@@ -316,6 +343,12 @@ pub(crate) struct Export {
     /// Into this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Of a bundle: how this device is called from now on; else by the machine's name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Of a bundle: with the tenants' names
+    #[arg(long)]
+    pub(crate) tenants: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -323,6 +356,7 @@ pub(crate) enum Exported {
     Calls,
     Daily,
     Monthly,
+    Bundle,
 }
 
 #[derive(Debug, Args)]
@@ -338,6 +372,28 @@ pub(crate) enum Import {
         after_help = "Examples:\n  tidegate import claude-code\n  tidegate import claude-code ~/.claude /mnt/laptop/.claude/projects\n  tidegate import claude-code --watch    and what comes while the gateway runs"
     )]
     ClaudeCode(ImportClaudeCode),
+    /// Bundles that other devices of a team have exported
+    #[command(after_help = "Examples:\n  tidegate import bundle anna.bundle ben.bundle\n  tidegate bundle list")]
+    Bundle(ImportBundle),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportBundle {
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bundle {
+    /// The devices that have handed something over, with the fingerprints of their keys
+    List(Shape),
+    /// Take out what a device handed over, and forget its key
+    Forget {
+        /// Its id, or as much of the beginning as names one
+        device: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

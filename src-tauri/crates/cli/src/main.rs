@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 mod args;
 mod books;
+mod bundle;
 mod clients;
 mod doctor;
 mod explain;
@@ -24,6 +25,7 @@ mod import;
 mod keys;
 mod prices;
 mod queue;
+mod reconcile;
 mod reserve;
 mod serve;
 mod simulate;
@@ -89,6 +91,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Why(question) => books::why(&place, question).await,
             Command::Export(question) => books::export(&place, question).await,
             Command::Import(import) => import::run(&place, import).await,
+            Command::Bundle(bundle) => bundle::run(&place, bundle).await,
+            Command::Reconcile(question) => reconcile::reconcile(&place, question).await,
             Command::Price(price) => prices::run(&place, price).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,

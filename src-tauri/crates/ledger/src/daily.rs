@@ -35,20 +35,22 @@ impl Span {
 }
 
 /// What was used together in one span of time.
-struct Sum {
-    client: String,
-    person: String,
-    project: String,
-    upstream: String,
-    model: String,
-    calls: i64,
-    input: i64,
-    cache_write_5m: i64,
-    cache_write_1h: i64,
-    cache_read: i64,
-    output: i64,
-    cost: i64,
-    unpriced: i64,
+pub(crate) struct Sum {
+    pub(crate) client: String,
+    pub(crate) person: String,
+    pub(crate) project: String,
+    pub(crate) upstream: String,
+    pub(crate) model: String,
+    pub(crate) calls: i64,
+    pub(crate) input: i64,
+    pub(crate) cache_write_5m: i64,
+    pub(crate) cache_write_1h: i64,
+    pub(crate) cache_read: i64,
+    pub(crate) output: i64,
+    pub(crate) cost: i64,
+    pub(crate) unpriced: i64,
+    /// Of another device that handed it over; '' for this one.
+    pub(crate) device: String,
 }
 
 /// A sum and when it was.
@@ -60,8 +62,11 @@ struct Line<'a> {
 
 type Column = (&'static str, for<'a> fn(&'a Line<'a>) -> Cell<'a>);
 
+/// Which device of a team handed a line over.
+const DEVICE: &str = "device";
+
 #[rustfmt::skip]
-const COLUMNS: [Column; 15] = [
+const COLUMNS: [Column; 16] = [
     ("date", |line| Cell::Text(line.date)),
     ("timezone", |line| Cell::Text(line.zone)),
     ("client", |line| Cell::Text(&line.sum.client)),
@@ -78,6 +83,7 @@ const COLUMNS: [Column; 15] = [
     // Unknown, where no call's price is known.
     ("cost_usd", |line| if line.sum.unpriced < line.sum.calls { Cell::Cost(line.sum.cost) } else { Cell::Empty }),
     ("unpriced_calls", |line| Cell::Number(line.sum.unpriced)),
+    (DEVICE, |line| Cell::Text(&line.sum.device)),
 ];
 
 /// Which columns an export of sums has, in their order.
@@ -85,8 +91,9 @@ const COLUMNS: [Column; 15] = [
 pub struct SumColumns(Vec<Column>);
 
 impl SumColumns {
+    /// Those that everybody wants: the device has to be named.
     pub fn all() -> SumColumns {
-        SumColumns(COLUMNS.to_vec())
+        SumColumns(COLUMNS.iter().filter(|(name, _)| *name != DEVICE).copied().collect())
     }
 
     /// From `date,client,cost_usd`.
@@ -109,9 +116,11 @@ impl Ledger {
         let mut text = header(&columns.0);
         let mut from = filter.from.unwrap_or_default();
         let to = filter.to.unwrap_or(Timestamp::from_millis(i64::MAX));
-        while let Some(start) = self.next_used(from, to).await? {
+        while let Some(start) = self.next_summed(from, to, calendar).await? {
             let end = span.end(start, calendar).min(to);
-            let sums = self.sums_between(start, end, filter.client.as_deref()).await?;
+            let client = filter.client.as_deref();
+            let mut sums = self.sums_between(start, end, client).await?;
+            sums.extend(self.sums_handed_over(start, end, calendar, client).await?);
             let date = span.name(start, calendar);
             for sum in &sums {
                 let line = Line { date: &date, zone: calendar.zone_name(), sum };
@@ -123,6 +132,17 @@ impl Ledger {
         }
         out.write_all(text.as_bytes()).map_err(|error| Error::unwritable("the export", &error))?;
         out.flush().map_err(|error| Error::unwritable("the export", &error))
+    }
+
+    /// Where the next moment is of which there are sums, own or handed over.
+    async fn next_summed(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        calendar: Calendar,
+    ) -> Result<Option<Timestamp>, Error> {
+        let handed_over = self.next_handed_over(from, to, calendar).await?;
+        Ok(self.next_used(from, to).await?.into_iter().chain(handed_over).min())
     }
 
     /// Where the next quarter of an hour with calls begins: years without any cost one question.
@@ -159,7 +179,7 @@ impl Ledger {
                  sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
                  sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
                  sum(output_tokens) AS "output!: i64", sum(cost_nanos) AS "cost!: i64",
-                 sum(unpriced_calls) AS "unpriced!: i64"
+                 sum(unpriced_calls) AS "unpriced!: i64", '' AS "device!: String"
              FROM rollup WHERE quarter >= ?1 AND quarter < ?2 AND (?3 IS NULL OR client = ?3)
              GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"#,
             from,
@@ -177,7 +197,7 @@ impl Ledger {
                  sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
                  sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
                  sum(output_tokens) AS "output!: i64", coalesce(sum(cost_nanos), 0) AS "cost!: i64",
-                 sum(cost_nanos IS NULL) AS "unpriced!: i64"
+                 sum(cost_nanos IS NULL) AS "unpriced!: i64", '' AS "device!: String"
              FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
                  AND outcome <> 'refused'
              GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"#,

@@ -29,11 +29,13 @@ pub enum By {
     Session,
     Account,
     Upstream,
+    /// That handed it over; '' is this one.
+    Device,
     Tag(String),
 }
 
 impl By {
-    const NAMES: [(&'static str, By); 10] = [
+    const NAMES: [(&'static str, By); 11] = [
         ("day", By::Day),
         ("hour", By::Hour),
         ("model", By::Model),
@@ -44,6 +46,7 @@ impl By {
         ("session", By::Session),
         ("account", By::Account),
         ("upstream", By::Upstream),
+        ("device", By::Device),
     ];
 
     /// `day`, `model`, … or `tag:KEY`.
@@ -54,7 +57,7 @@ impl By {
         }
     }
 
-    fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         By::NAMES.iter().find(|(_, by)| by == self).map_or("", |(name, _)| name)
     }
 }
@@ -64,7 +67,9 @@ pub struct NotAQuestion;
 
 impl fmt::Display for NotAQuestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not one of day, hour, model, client, person, project, tenant, session, account, upstream, tag:KEY")
+        f.write_str(
+            "not one of day, hour, model, client, person, project, tenant, session, account, upstream, device, tag:KEY",
+        )
     }
 }
 
@@ -86,7 +91,7 @@ impl Totals {
         (self.calls == 0 || self.unpriced_calls < self.calls).then_some(self.known_cost)
     }
 
-    pub(crate) fn add(&mut self, other: Totals) {
+    pub fn add(&mut self, other: Totals) {
         self.calls = self.calls.saturating_add(other.calls);
         self.tokens += other.tokens;
         self.known_cost += other.known_cost;
@@ -125,7 +130,7 @@ pub struct Filter {
 }
 
 impl Ledger {
-    /// Totals of the calls that started from `from` on and before `to`.
+    /// Totals of the calls that started from `from` on and before `to`, and of the days that other devices handed over.
     pub async fn usage(
         &self,
         by: &By,
@@ -142,6 +147,9 @@ impl Ledger {
         for row in by_quarter {
             by_key.entry(key_of_quarter(by, &row.key, calendar)).or_default().add(row.totals());
         }
+        for (key, totals) in self.bundle_sums(by, from, to, calendar).await? {
+            by_key.entry(key).or_default().add(totals);
+        }
         let mut total = Totals::default();
         by_key.values().for_each(|totals| total.add(*totals));
         let mut rows: Vec<UsageRow> = by_key.into_iter().map(|(key, totals)| UsageRow { key, totals }).collect();
@@ -156,6 +164,7 @@ impl Ledger {
             | By::Session
             | By::Account
             | By::Upstream
+            | By::Device
             | By::Tag(_) => rows.sort_by_key(|row| std::cmp::Reverse(row.totals.known_cost)),
         }
         Ok(UsageReport { rows, total })
@@ -202,40 +211,6 @@ impl Ledger {
         Ok(self.with_attempts(row.into_iter().collect()).await?.pop())
     }
 
-    /// At most `limit` rows with their numbers, in the order of their start, after the place where the last answer ended.
-    /// They come as one text: a value of its own for each of forty columns costs more than reading that.
-    pub(crate) async fn rows_after(
-        &self,
-        filter: &Filter,
-        after: (i64, i64),
-        limit: u32,
-    ) -> Result<Vec<(i64, EntryRow)>, Error> {
-        let (from, to, client) = filter.bounds();
-        let (after_time, after_seq) = after;
-        // The index is entered where the last answer ended, not where the first began.
-        let from = from.max(after_time);
-        let rows = sqlx::query_scalar!(
-            r#"SELECT json_group_array(json_array(seq, json_array(
-                 call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class,
-                 model, max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome,
-                 input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens,
-                 web_searches, batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms,
-                 first_byte_ms, total_ms, cache, error, account))) AS "rows!: String"
-             FROM (SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
-                 AND (started_at, seq) > (?4, ?5) ORDER BY started_at, seq LIMIT ?6)"#,
-            from,
-            to,
-            client,
-            after_time,
-            after_seq,
-            limit
-        )
-        .fetch_one(&self.readers)
-        .await
-        .map_err(|error| self.db.error(&error))?;
-        serde_json::from_str(&rows).map_err(|_| self.db.unreadable("an entry"))
-    }
-
     async fn with_attempts(&self, rows: Vec<EntryRow>) -> Result<Vec<Entry>, Error> {
         let ids: Vec<&str> = rows.iter().map(|row| row.call_id.as_str()).collect();
         let mut attempts = self.attempts_of(&ids).await?;
@@ -274,16 +249,21 @@ impl Ledger {
             By::Tag(key) => return self.sums_by_tag(moments, key).await,
             By::Hour => None,
             By::Day => (calendar == self.calendar).then_some(calendar),
-            By::Model | By::Client | By::Person | By::Project | By::Tenant | By::Account | By::Upstream => {
-                Some(self.calendar)
-            }
+            By::Model
+            | By::Client
+            | By::Person
+            | By::Project
+            | By::Tenant
+            | By::Account
+            | By::Upstream
+            | By::Device => Some(self.calendar),
         };
         self.sums(&self.span(moments, days_of).await?, wanted).await
     }
 }
 
 impl Filter {
-    fn bounds(&self) -> (i64, i64, Option<&str>) {
+    pub(crate) fn bounds(&self) -> (i64, i64, Option<&str>) {
         let from = self.from.map_or(i64::MIN, Timestamp::as_millis);
         let to = self.to.map_or(i64::MAX, Timestamp::as_millis);
         (from, to, self.client.as_deref())
@@ -304,6 +284,7 @@ fn key_of_day(by: &By, key: &str) -> String {
         | By::Account
         | By::Upstream
         | By::Tag(_) => key.to_owned(),
+        By::Device => String::new(),
     }
 }
 
@@ -322,6 +303,7 @@ fn key_of_quarter(by: &By, key: &str, calendar: Calendar) -> String {
         | By::Account
         | By::Upstream
         | By::Tag(_) => key.to_owned(),
+        By::Device => String::new(),
     }
 }
 

@@ -10,7 +10,7 @@ use sqlx::SqliteExecutor;
 
 use crate::call::{EntryRow, Settled};
 use crate::db::Db;
-use crate::writer::{Link, link};
+use crate::settling::{Link, link};
 use crate::{Error, Ledger};
 
 mod sums;
@@ -37,6 +37,8 @@ pub enum Finding {
     DaySumsDiffer { day: String, client: String },
     /// It is open and doesn't run.
     OpenCall { call: String },
+    /// The sums that another device handed over are not those that it signed.
+    BundleChanged { device: String, month: String },
     /// What was written to the journal doesn't read back.
     Journal,
 }
@@ -65,6 +67,12 @@ impl fmt::Display for Finding {
                 write!(f, "the sums of {day} (client {client}) differ from those of its quarters of an hour")
             }
             Finding::OpenCall { call } => write!(f, "call {call} is open and doesn't run"),
+            Finding::BundleChanged { device, month } => {
+                write!(
+                    f,
+                    "what device {device} handed over for {month} was changed afterwards; import its bundle again"
+                )
+            }
             Finding::Journal => f.write_str("what was written to the journal doesn't read back"),
         }
     }
@@ -80,6 +88,8 @@ impl Ledger {
         findings.extend(self.break_of_trace().await?.map(|number| Finding::TraceBroken { number }));
         findings.extend(self.sums_that_differ().await?);
         findings.extend(self.forgotten_calls(running).await?);
+        let changed = self.changed_bundles().await?.into_iter().take(FINDINGS_MAX);
+        findings.extend(changed.map(|(device, month)| Finding::BundleChanged { device, month }));
         if !self.journal.reads_back()? {
             findings.push(Finding::Journal);
         }
@@ -90,7 +100,10 @@ impl Ledger {
     pub async fn inspect(dir: &Path) -> Result<Vec<Finding>, Error> {
         let db = Db::at(dir);
         let mut conn = db.looked_at().await?;
-        structure(&mut conn).await.map_err(|error| db.error(&error))
+        let mut findings = structure(&mut conn).await.map_err(|error| db.error(&error))?;
+        let strange = db.strange(&mut conn).await?;
+        findings.extend(strange.map(|report| Finding::Structure { report }));
+        Ok(findings)
     }
 
     /// The first break only: behind it nothing can be said.
