@@ -95,7 +95,10 @@ fn a_price_that_is_set_later_is_given_to_earlier_calls_on_request_and_why_tells_
         let change = &why["pricing"]["changes"][0];
         assert_eq!((&change["old_cost_usd"], &change["reason"]), (&Value::Null, &"contract".into()));
         let csv = home.run("export calls --from 2026-11-01 --to 2026-11-01 --columns cost_usd,price_id");
-        assert_eq!(String::from_utf8_lossy(&csv.stdout), "cost_usd,price_id\r\n0.006000000,own:mystery-1@2026-11-01\r\n");
+        assert_eq!(
+            String::from_utf8_lossy(&csv.stdout),
+            "cost_usd,price_id\r\n0.006000000,own:mystery-1@2026-11-01\r\n"
+        );
         assert!(home.run("verify").status.success());
     }
 }
