@@ -64,7 +64,7 @@ fn of_telling(telling: &Telling, entry: &Entry, provenance: &Provenance, catalog
         file: some(&telling.file).map(|file| file.to_string()),
         at: telling.at.to_string(),
         model: telling.model.clone(),
-        cost_usd: money(catalog.charge(&telling.model, &telling.usage, telling.at).cost),
+        cost_usd: money(catalog.charge("", &telling.model, &telling.usage, telling.at).cost),
         differs: differs(&telling.usage, &entry.usage, telling.is_estimate),
         ..SourceView::default()
     };

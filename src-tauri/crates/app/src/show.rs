@@ -19,8 +19,8 @@ use crate::provenance::sources;
 use crate::range::Range;
 use crate::view::{
     AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, LimitView, LiveCallView,
-    ObservedView, OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView, UsageView, WaitingView,
-    WhyView, WindowView,
+    ObservedView, OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView, UsageView,
+    WaitingView, WhyView, WindowView,
 };
 
 pub(crate) fn call(entry: &Entry) -> CallView {

@@ -284,7 +284,11 @@ mod tests {
             |after_s| quiet.line(dir.path(), seen.after(std::time::Duration::from_secs(after_s)), Some(Calendar::UTC));
         let expected = "m \u{b7} 5 h 23 %, resets 14:13 (5 min ago)";
         assert_eq!(line(300), expected);
-        let options = ledger::Options { durability: ledger::Durability::Process, catalog: Default::default() };
+        let options = ledger::Options {
+            durability: ledger::Durability::Process,
+            catalog: Default::default(),
+            calendar: domain::time::Calendar::UTC,
+        };
         let (ledger, _) = Ledger::open(dir.path(), options).await.expect("a ledger");
         gather(dir.path(), &ledger).await.expect("gathered");
         assert_eq!(line(300), expected, "the ledger has taken it in");

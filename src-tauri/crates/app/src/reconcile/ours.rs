@@ -20,15 +20,17 @@ impl App {
         with_told: bool,
         now: Timestamp,
     ) -> Result<(), ledger::Error> {
-        let bands = bands(&self.catalog);
+        let catalog = self.prices.in_force().get();
+        let bands = bands(&catalog);
         let (_, to) = days.moments();
         // Calls of the day before may have ended on the first.
         let calls = self.ledger.like_calls(start_of(days.from - 1), to, &bands, now.before(REPORTS_LATE_BY)).await?;
         for calls in &calls {
             let has_passed = calls.source == Source::Gateway;
             let is_its = account.upstreams.iter().any(|upstream| **upstream == *calls.upstream);
-            if if has_passed { is_its } else { with_told } {
-                add(lines, calls, days, &bands, &self.catalog);
+            let is_compared = if has_passed { is_its } else { with_told };
+            if is_compared {
+                add(lines, calls, days, &bands, &catalog);
             }
         }
         Ok(())
@@ -86,11 +88,12 @@ fn costs_of(calls: &LikeCalls, bands: &[u64], catalog: &Catalog) -> [Usd; 6] {
     if !calls.has_price {
         return [Usd::ZERO; 6];
     }
-    let price = catalog.price(&calls.model, start_of(calls.day + 1));
-    let split = price.map(|price| {
+    let quote = catalog.quote(&calls.upstream, &calls.model, start_of(calls.day + 1));
+    let split = quote.map(|quote| {
+        let price = quote.price;
         let exceeded = bands.get(..calls.band).unwrap_or(bands);
         let is_long = price.long_prompt.is_some_and(|band| exceeded.contains(&band.above));
-        costs(price, &calls.usage, is_long)
+        costs(&price, &calls.usage, is_long)
     });
     let split = split.filter(|split| split.iter().any(|picos| *picos > 0));
     divided(calls.cost, split.unwrap_or_else(|| counts(&calls.usage).map(u128::from)))
