@@ -244,7 +244,42 @@ fn changes(rows: &Rows, heard: &HashMap<String, String>, terms: &Terms) -> Vec<(
             }
         }
     }
+    name_heirs(&mut changes, rows, &standing);
     changes
+}
+
+/// What gives way to no gateway's call gives way to telemetry of the same request, or to another line of the same message.
+fn name_heirs(changes: &mut [(Key, Change)], rows: &Rows, standing: &BTreeMap<&Key, Option<&Key>>) {
+    if !changes.iter().any(|(_, change)| matches!(change, Change::GiveWay { to } if to.is_empty())) {
+        return;
+    }
+    let mut calls: BTreeMap<Key, String> =
+        standing.keys().map(|key| ((*key).clone(), rows[*key].call_id.clone())).collect();
+    for (key, change) in changes.iter() {
+        if let Change::Enter { settlement, .. } = change {
+            calls.insert(key.clone(), settlement.entry.call_id.clone());
+        }
+    }
+    for (key, change) in changes {
+        if let Change::GiveWay { to } = change
+            && to.is_empty()
+        {
+            *to = heir(key, &calls).unwrap_or_default();
+        }
+    }
+}
+
+fn heir(key: &Key, calls: &BTreeMap<Key, String>) -> Option<String> {
+    let event = Key { message_id: String::new(), request_id: key.request_id.clone(), source: Source::Otel };
+    if let Some(call) = calls.get(&event) {
+        return Some(call.clone());
+    }
+    if key.message_id.is_empty() {
+        return None;
+    }
+    let first = Key { message_id: key.message_id.clone(), request_id: String::new(), source: Source::Gateway };
+    let same = calls.range(first..).next().filter(|(other, _)| other.message_id == key.message_id);
+    same.map(|(_, call)| call.clone())
 }
 
 /// Which tellings stand for a call of their own, each with the lesser one that completes it.

@@ -212,7 +212,7 @@ async fn who_told_of_a_call_what_each_said_and_which_counts_is_known() {
     let said = told.tellings.iter().map(|told| (told.source, told.usage.tokens.output, told.call, told.is_copy));
     let expected = [(Source::Otel, 8, Some(heard), false), (Source::Log, 7, None, false), (Source::Log, 7, None, true)];
     assert_eq!(said.collect::<Vec<_>>(), expected);
-    assert_eq!((told.superseded, told.supersedes, told.through_gateway), (None, vec![], None));
+    assert_eq!((told.superseded, told.supersedes, told.through_gateway), (None, vec![logged], None));
     let gateway = through_gateway("req_1");
     settle(&ledger, &gateway).await;
     let told = ledger.provenance(gateway.call.id).await.expect("known");
@@ -221,7 +221,7 @@ async fn who_told_of_a_call_what_each_said_and_which_counts_is_known() {
     let told = ledger.provenance(heard).await.expect("known");
     assert_eq!((told.superseded, told.through_gateway), (Some(Some(gateway.call.id)), Some(gateway.call.id)));
     let told = ledger.provenance(logged).await.expect("known");
-    assert_eq!(told.superseded, Some(None), "it gave way to telemetry's entry of the same call");
+    assert_eq!(told.superseded, Some(Some(heard)), "it gave way to telemetry's entry of the same call");
 }
 
 #[tokio::test]
