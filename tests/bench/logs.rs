@@ -138,7 +138,8 @@ impl Maker {
         let model = MODELS[self.chance.usize(..MODELS.len())];
         // Requests are numbered by time, messages by chance.
         let message = format!("msg_01{}", self.id(22));
-        let request = format!("req_011C{:012}{}", self.book.calls, self.id(8));
+        let id = self.id(8);
+        let request = format!("req_011C{:012}{id}", self.book.calls);
         Turn { message, request, model, usage, is_side }
     }
 
@@ -176,7 +177,8 @@ impl Maker {
 
     /// A message again, under another request: it was called once.
     fn aside(&mut self, log: &mut Vec<u8>, session: &Session, turn: &Turn) {
-        let request = format!("req_011C{:012}{}", self.book.calls, self.id(8));
+        let id = self.id(8);
+        let request = format!("req_011C{:012}{id}", self.book.calls);
         let again = Turn { message: turn.message.clone(), request, is_side: true, ..*turn };
         let content = format!(r#"{{"type":"text","text":"{}"}}"#, self.said(40, 900));
         self.chunk(log, session, &again, turn.usage.output, &content);
