@@ -262,10 +262,10 @@ impl Maker {
     fn said(&mut self, least: usize, most: usize) -> String {
         let share = self.chance.f64();
         let length = least + (share * share * (most - least) as f64) as usize;
-        let start = self.chance.usize(..self.words.len() - length);
-        // Never from the middle of an escape.
+        let start = self.words.floor_char_boundary(self.chance.usize(..self.words.len() - length));
+        // Never from or to the middle of an escape.
         let start = start + self.words[start..].find(' ').unwrap_or(0);
-        let end = start + self.words[start..].char_indices().nth(length).map_or(0, |(at, _)| at);
+        let end = self.words.floor_char_boundary(start + length);
         let end = start + self.words[start..end].rfind(' ').unwrap_or(0);
         self.words[start..end].to_owned()
     }

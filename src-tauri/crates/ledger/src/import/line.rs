@@ -10,6 +10,7 @@ use domain::usage::{Split, Step, StepKind, Tokens, Usage, split};
 use memchr::memmem::Finder;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::limit;
@@ -112,7 +113,8 @@ struct UsageOfLine<'a> {
     service_tier: Option<Text<'a>>,
     inference_geo: Option<Text<'a>>,
     speed: Option<Text<'a>>,
-    iterations: Option<Vec<Iteration<'a>>>,
+    /// Whatever it looks like: a line is not unreadable for it.
+    iterations: Option<&'a RawValue>,
 }
 
 /// A step of an answer.
@@ -236,7 +238,8 @@ impl UsageOfLine<'_> {
     /// `None` where a count is beyond reason.
     fn said(&self, at: Timestamp, model: &str) -> Option<Said> {
         let web_searches = count(self.server_tool_use.as_ref().and_then(|used| used.web_search_requests));
-        let steps: Vec<Step> = self.iterations.iter().flatten().filter_map(Iteration::step).collect();
+        let all: Option<Vec<Iteration<'_>>> = self.iterations.and_then(|all| serde_json::from_str(all.get()).ok());
+        let steps: Vec<Step> = all.iter().flatten().filter_map(Iteration::step).collect();
         let Split { asides, taken_over } = split(&steps, Some(&Arc::from(model)));
         let (model, tokens) = taken_over.unwrap_or_else(|| (model.into(), self.tokens()));
         let usage = Usage {
