@@ -135,9 +135,12 @@ impl Maker {
         self.book.cache_write += usage.cache_write;
         self.book.cache_read += usage.cache_read;
         self.book.output += usage.output;
-        let number = self.book.calls;
         let model = MODELS[self.chance.usize(..MODELS.len())];
-        Turn { message: format!("msg_01{number:022}"), request: format!("req_011C{number:020}"), model, usage, is_side }
+        // Requests are numbered by time, messages by chance.
+        let message = format!("msg_01{}", self.id(22));
+        let id = self.id(8);
+        let request = format!("req_011C{:012}{id}", self.book.calls);
+        Turn { message, request, model, usage, is_side }
     }
 
     /// One line for each block of the answer, and what was used so far in each.
@@ -174,20 +177,28 @@ impl Maker {
 
     /// A message again, under another request: it was called once.
     fn aside(&mut self, log: &mut Vec<u8>, session: &Session, turn: &Turn) {
-        let request = format!("req_aside{:020}", self.now);
+        let id = self.id(8);
+        let request = format!("req_011C{:012}{id}", self.book.calls);
         let again = Turn { message: turn.message.clone(), request, is_side: true, ..*turn };
         let content = format!(r#"{{"type":"text","text":"{}"}}"#, self.said(40, 900));
         self.chunk(log, session, &again, turn.usage.output, &content);
     }
 
-    /// What a tool said stands in it twice; one in sixteen was a subagent, whose own usage counts elsewhere.
+    /// What a tool said stands in it twice, and what an edit changed with the whole file as it was. One in sixteen was a
+    /// subagent, whose own usage counts elsewhere.
     fn tool_result(&mut self, log: &mut Vec<u8>, session: &Session, is_side: bool) {
-        let most = if self.chance.u8(..) < 20 { 40_000 } else { 4_000 };
+        let most = if self.chance.u8(..) < 20 { 40_000 } else { 6_000 };
         let said = self.said(100, most);
         let (head, uuid) = (self.head(session, is_side), self.uuid());
         let result = match self.chance.u8(..16) {
             0 => format!(
                 r#"{{"status":"completed","agentId":"a1b2c3","content":"{said}","totalTokens":5432,"usage":{{"input_tokens":4,"output_tokens":77}}}}"#
+            ),
+            1..6 => format!(
+                r#"{{"filePath":"/home/me/a.rs","oldString":"{}","newString":"{}","originalFile":"{}","userModified":false}}"#,
+                self.said(40, 2_000),
+                self.said(40, 2_000),
+                self.said(1_000, 40_000),
             ),
             _ => format!(r#"{{"stdout":"{said}","stderr":"","interrupted":false,"isImage":false}}"#),
         };
@@ -228,6 +239,10 @@ impl Maker {
         format!(
             r#""parentUuid":"{parent}","isSidechain":{is_side},"userType":"external","cwd":"/home/me/{project}","sessionId":"{id}","version":"2.1.97","gitBranch":"main""#
         )
+    }
+
+    fn id(&mut self, length: usize) -> String {
+        (0..length).map(|_| self.chance.alphanumeric()).collect()
     }
 
     fn uuid(&mut self) -> String {

@@ -129,7 +129,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
 
 /// On threads of its own, as it runs in the gateway.
 fn of_ledger(plan: &Plan) -> anyhow::Result<ledger::LedgerFigures> {
-    let (calls, turn) = (plan.ledger_calls, plan.turn * 5);
+    let (calls, turn) = (plan.ledger_calls, plan.turn * 20);
     let measured = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(ledger::run(calls, turn))

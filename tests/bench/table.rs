@@ -156,6 +156,8 @@ pub(crate) fn print_ledger(figures: &Figures) {
     at_least("settled calls/s, process", 20_000.0, found.settled_in_process);
     at_least("settled calls/s, power", 10_000.0, found.settled_in_power);
     at_most("an opening at 200 calls/s, p99, µs", 100.0, found.opening_p99_micros);
+    let (ending, sync) = (found.ending_p99_ms, found.sync_p99_ms);
+    alone("an ending at 200 calls/s, power, p99, ms", "", &format!("{ending:.1}; one sync of the same disk {sync:.1}"));
     at_most("opening it, ms", 1_000.0, found.start_ms);
     at_most("a month by day, model and client, ms", 50.0, found.month_ms);
     match found.csv_ratio {

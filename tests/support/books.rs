@@ -66,7 +66,12 @@ impl Books<'_> {
 
     /// The rows of `export calls`, each as column → cell.
     pub fn calls(&self) -> Vec<BTreeMap<String, String>> {
-        let said = self.home.tidegate(&["export", "calls", "--from", "2020-01-01"]);
+        self.calls_from("2020-01-01")
+    }
+
+    /// Those that began then or later.
+    pub fn calls_from(&self, from: &str) -> Vec<BTreeMap<String, String>> {
+        let said = self.home.tidegate(&["export", "calls", "--from", from]);
         assert_eq!(said.code, Some(0), "export: {said:?}");
         let mut rows = parse_csv(&said.out).into_iter();
         let names = rows.next().unwrap_or_default();

@@ -13,13 +13,14 @@ use crate::bundle::{BundleView, DeviceView};
 use crate::clients::{ClientChange, ClientError};
 use crate::explain::{self, ExplainView};
 use crate::folder;
-use crate::import::ImportView;
+use crate::import::{ImportView, ProgressView};
 use crate::prices::{PriceAnswer, PriceCommand};
 use crate::range::range;
 use crate::reconcile::ReconcileView;
 use crate::show;
 use crate::view::{
-    CallView, ClientView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView, WhyView,
+    CallView, ClientView, ObservedView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView,
+    WhyView,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -48,6 +49,8 @@ pub enum Command {
     ImportClaudeCode {
         paths: Vec<PathBuf>,
     },
+    /// How far the import is that runs now.
+    ImportProgress,
     /// Goes on doing so while a gateway runs, or ends it.
     WatchClaudeCode {
         paths: Vec<PathBuf>,
@@ -176,6 +179,7 @@ pub enum Answer {
     Devices(Vec<DeviceView>),
     Reconcile(Box<ReconcileView>),
     Import(ImportView),
+    ImportProgress(Option<ProgressView>),
     /// Of a new client; nobody can show it again.
     Token(String),
     Clients(Vec<ClientView>),
@@ -292,6 +296,7 @@ impl App {
                 Answer::Done
             }
             Command::ImportClaudeCode { paths } => Answer::Import(self.import_claude_code(&paths, |_| {}).await?),
+            Command::ImportProgress => Answer::ImportProgress(self.import_progress()),
             Command::WatchClaudeCode { paths, on } => {
                 self.watch_claude_code(&paths, on).await?;
                 Answer::Done
@@ -362,7 +367,12 @@ impl App {
         if by == By::Device {
             view.rows.iter_mut().filter(|row| row.key.is_empty()).for_each(|row| row.key = "this device".to_owned());
         }
-        Ok(UsageView { reconciled_to: self.reconciled_to(), ..view })
+        Ok(UsageView { reconciled_to: self.reconciled_to(), subscription: self.subscription().await?, ..view })
+    }
+
+    pub(crate) async fn subscription(&self) -> Result<Option<Vec<ObservedView>>, ApiError> {
+        let seen = self.ledger.subscription().await.map_err(ApiError::machine)?;
+        Ok(show::subscription(seen, self.now()))
     }
 
     /// Of this month so far where no days are named.
@@ -391,7 +401,9 @@ impl App {
         let unknown = || {
             ApiError::absent(format!("the ledger has no call {id} that has ended: `tidegate calls` shows the latest"))
         };
-        Ok(show::why(&entry.ok_or_else(unknown)?, &changes, &self.prices.in_force().get()))
+        let entry = entry.ok_or_else(unknown)?;
+        let provenance = self.ledger.provenance(id).await.map_err(ApiError::machine)?;
+        Ok(show::why(&entry, &provenance, &changes, &self.prices.in_force().get()))
     }
 
     async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {

@@ -20,9 +20,11 @@ use crate::clients::{ClientChange, ClientError, Clients, Known};
 use crate::clock::{self, SystemClock};
 use crate::counting::Counted;
 use crate::demo::ANY_PORT;
+use crate::import::Importing;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::prices::Prices;
+use crate::retention::Retention;
 use crate::settings::{BaseUrl, Durability, Settings, Upstream, UpstreamKind};
 use crate::view::{ClientView, LiveCallView, StatusView};
 use crate::watch::{Inlet, Sources, Watched};
@@ -37,6 +39,7 @@ pub struct App {
     clients: Mutex<Clients>,
     keychain: Arc<Keychain>,
     serving: Mutex<Option<Serving>>,
+    pub(crate) importing: Importing,
     /// Calls that ended before this process began, latest first.
     before: Vec<LiveCallView>,
 }
@@ -83,6 +86,7 @@ impl App {
             clients: Mutex::new(Clients::open(dir)?),
             keychain: Arc::new(Keychain::of_system(dir)),
             serving: Mutex::new(None),
+            importing: Importing::default(),
             before,
         })
     }
@@ -149,6 +153,7 @@ impl App {
         let address = gateway.address();
         let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone());
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
+        keeping.delete_old_entries(Retention::of(self.ledger.clone(), self.calendar, settings.retention));
         let sources = self.sources(settings).await?;
         *lock(&self.serving) = Some(Serving {
             gateway: gateway.clone(),
@@ -289,6 +294,7 @@ impl App {
             spend: show::spend(&spend),
             live: self.before.clone(),
             cache: show::nothing_cached(),
+            subscription: self.subscription().await?,
             ..StatusView::default()
         };
         status.gateway.timezone = self.calendar.zone_name().to_owned();
@@ -437,6 +443,7 @@ fn config(settings: &Settings, catalog: InForce) -> Config {
         upstreams: vec![],
         budgets: settings.budgets.clone(),
         catalog,
+        attributes: settings.attributes.clone(),
     }
 }
 

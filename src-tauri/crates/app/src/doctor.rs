@@ -1,5 +1,7 @@
 //! Looks for what could keep calls from working: settings, folder, database, keychain, port, clock, and the way to each upstream.
 
+mod retention;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -46,6 +48,7 @@ pub async fn examine(data_dir: &Path, settings_file: &Path) -> Vec<Check> {
     };
     let mut checks = vec![settings_check(&settings, settings_file)];
     checks.extend(books(data_dir, &settings).await);
+    checks.extend(retention::checks(data_dir));
     checks.extend(keys(data_dir, &settings).await);
     for upstream in &settings.upstreams {
         if let Some(base) = &upstream.base_url {
@@ -86,6 +89,7 @@ async fn books(data_dir: &Path, settings: &Settings) -> Vec<Check> {
             checks.push(database(&app).await);
             checks.push(prices(&app));
             checks.push(clock_check(&app).await);
+            checks.extend(subscription(&app).await);
             checks.push(port_check(settings.gateway.listen));
             if let Err(error) = app.close().await {
                 checks.push(check("database", Verdict::Fail, error));
@@ -117,6 +121,24 @@ async fn database(app: &App) -> Check {
         }
         Err(error) => check("database", Verdict::Fail, error),
     }
+}
+
+/// Limits of a subscription are never guessed: Claude Code tells them, or nobody knows.
+async fn subscription(app: &App) -> Option<Check> {
+    let what = "subscription";
+    let told = match app.subscription().await {
+        Ok(told) => told?,
+        Err(error) => return Some(check(what, Verdict::Fail, error)),
+    };
+    let known = told.iter().filter_map(|seen| Some(format!("{} {:.0} %", seen.window, seen.used_percent?)));
+    let known: Vec<String> = known.collect();
+    Some(if known.is_empty() {
+        let says =
+            "limit unknown: name `tidegate statusline` as statusLine.command in Claude Code's settings, and it is kept";
+        check(what, Verdict::Warn, says)
+    } else {
+        check(what, Verdict::Pass, format!("as Claude Code last said: {}", known.join(", ")))
+    })
 }
 
 /// What can't be read is not in force, and calls cost what the rest says.

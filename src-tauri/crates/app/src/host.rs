@@ -16,6 +16,7 @@ use crate::demo::{self, Demo};
 use crate::folder::{self, Folder, FolderError, Instance};
 use crate::keychain::{KeyError, Secret};
 use crate::mount::{Hash, Tidegate};
+use crate::process;
 use crate::settings::{self, Settings, SettingsError, UpstreamKind};
 use crate::view::StatusView;
 
@@ -80,6 +81,7 @@ const RESTART: Duration = Duration::from_secs(5);
 impl Host {
     /// Takes the folder and opens the books; nothing listens yet.
     pub async fn open(options: HostOptions) -> Result<Arc<Host>, HostError> {
+        process::outlive_file_size_limit();
         let folder = folder::hold(&options.data_dir)?;
         let settings = match options.demo {
             true => demo::settings(&settings::load(&options.settings, &data::schemes()?)?)?,

@@ -1,13 +1,13 @@
 //! Claude Code's logs into the ledger.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ledger::{ImportReport, Progress, Terms};
 use serde::{Deserialize, Serialize};
 
 use crate::App;
 use crate::api::ApiError;
-use crate::attribute::project_of;
 
 /// What an import found, as a shell shows it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct ImportView {
     pub revised: u64,
     /// Calls that another source or copy stands for.
     pub superseded: u64,
+    /// Times that a subscription's window was spent.
+    pub limits_reached: u64,
     pub skipped: SkippedView,
     /// The first of what was skipped: where, and why.
     pub named: Vec<String>,
@@ -36,6 +38,52 @@ pub struct SkippedView {
     pub torn_lines: u64,
     pub links: u64,
     pub files: u64,
+    /// Lines from before the time that the ledger keeps.
+    #[serde(default)]
+    pub too_old: u64,
+}
+
+/// How far an import is, for whoever asked another process for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ProgressView {
+    pub bytes: u64,
+    pub bytes_total: u64,
+    pub calls: u64,
+}
+
+/// The import that runs, if one does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Importing(Arc<Mutex<Option<ProgressView>>>);
+
+impl Importing {
+    fn begin(&self) -> Running {
+        self.set(Some(ProgressView::default()));
+        Running(self.clone())
+    }
+
+    fn now(&self) -> Option<ProgressView> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, progress: Option<ProgressView>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+}
+
+/// An import until it ends or is given up.
+struct Running(Importing);
+
+impl Running {
+    fn is(&self, now: Progress) {
+        let Progress { bytes, bytes_total, calls } = now;
+        self.0.set(Some(ProgressView { bytes, bytes_total, calls }));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
 }
 
 impl App {
@@ -43,11 +91,21 @@ impl App {
     pub async fn import_claude_code(
         &self,
         paths: &[PathBuf],
-        progress: impl FnMut(Progress) + Send,
+        mut progress: impl FnMut(Progress) + Send,
     ) -> Result<ImportView, ApiError> {
         let paths = if paths.is_empty() { folders()? } else { existing(paths)? };
-        let report = self.ledger.import_claude_code(&paths, &self.terms(), self.now(), progress).await;
+        let running = self.importing.begin();
+        let both = |now| {
+            running.is(now);
+            progress(now);
+        };
+        let report = self.ledger.import_claude_code(&paths, &self.terms(), self.now(), both).await;
         report.map(|report| shown(&report)).map_err(ApiError::machine)
+    }
+
+    /// How far the import is that runs now; the latest, where there are several.
+    pub fn import_progress(&self) -> Option<ProgressView> {
+        self.importing.now()
     }
 
     /// Takes in what Claude Code's logs tell as they grow, while a gateway runs, or stops doing so.
@@ -62,8 +120,7 @@ impl App {
 
     /// How calls that others wrote down are priced and attributed.
     pub(crate) fn terms(&self) -> Terms {
-        let rules = self.settings().attributes.clone();
-        Terms { catalog: self.prices.in_force(), project_of: std::sync::Arc::new(move |of| project_of(&rules, of)) }
+        Terms { catalog: self.prices.in_force(), rules: self.settings().attributes.clone() }
     }
 }
 
@@ -76,7 +133,7 @@ fn existing(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ApiError> {
 }
 
 /// Where Claude Code keeps its logs: `CLAUDE_CONFIG_DIR`, which may name several folders, else its two usual places.
-fn folders() -> Result<Vec<PathBuf>, ApiError> {
+pub(crate) fn folders() -> Result<Vec<PathBuf>, ApiError> {
     let named = std::env::var("CLAUDE_CONFIG_DIR").ok().filter(|named| !named.trim().is_empty());
     let candidates: Vec<PathBuf> = match named {
         Some(named) => named.split(',').map(|folder| PathBuf::from(folder.trim())).collect(),
@@ -110,6 +167,7 @@ fn shown(report: &ImportReport) -> ImportView {
         calls: entered.calls,
         revised: entered.revised,
         superseded: entered.superseded,
+        limits_reached: report.limits_reached,
         skipped: SkippedView {
             unreadable_lines: skipped.unreadable,
             too_long_lines: skipped.too_long,
@@ -117,7 +175,24 @@ fn shown(report: &ImportReport) -> ImportView {
             torn_lines: skipped.torn,
             links: skipped.links,
             files: skipped.files,
+            too_old: entered.too_old,
         },
         named: report.named.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_tells_how_far_it_is_until_it_ends_or_is_given_up() {
+        let importing = Importing::default();
+        assert_eq!(importing.now(), None);
+        let running = importing.begin();
+        running.is(Progress { bytes: 5, bytes_total: 9, calls: 1 });
+        assert_eq!(importing.now(), Some(ProgressView { bytes: 5, bytes_total: 9, calls: 1 }));
+        drop(running);
+        assert_eq!(importing.now(), None);
     }
 }

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::counting::Counted;
 use crate::keychain::Keychain;
 use crate::learned::Keeper;
+use crate::retention::Retention;
 use crate::settings::{BaseUrl, KeyRef};
 
 /// How much of what was learned a crash may take.
@@ -52,6 +53,10 @@ impl Keeping {
         for account in of {
             self.tasks.spawn(ask_for_limits(self.gateway.clone(), account, keychain.clone(), proxy.clone()));
         }
+    }
+
+    pub(crate) fn delete_old_entries(&mut self, retention: Retention) {
+        self.tasks.spawn(retention.run());
     }
 
     /// What is known now is in the file when this returns.

@@ -7,7 +7,6 @@
 mod account;
 pub mod api;
 mod app;
-mod attribute;
 mod books;
 pub mod bundle;
 pub mod clients;
@@ -32,9 +31,11 @@ pub mod places;
 pub mod port;
 pub mod prices;
 pub mod process;
+mod provenance;
 mod queue;
 mod range;
 pub mod reconcile;
+mod retention;
 pub mod settings;
 mod show;
 pub mod simulate;
@@ -43,7 +44,6 @@ pub mod view;
 mod watch;
 
 pub use app::App;
-pub use attribute::{AttributeRule, When};
 pub use host::{Host, HostError, HostOptions};
-pub use import::{ImportView, SkippedView};
+pub use import::{ImportView, ProgressView, SkippedView};
 pub use ledger::Progress;

@@ -150,6 +150,7 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(
             Answer::Token(_)
             | Answer::Import(_)
+            | Answer::ImportProgress(_)
             | Answer::Reconcile(_)
             | Answer::Bundle(_)
             | Answer::Bundles(_)

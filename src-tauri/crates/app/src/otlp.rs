@@ -254,6 +254,7 @@ fn event(record: LogRecord, user_agent: Option<&str>, latest: Timestamp) -> Opti
         session: about.text("session.id").unwrap_or_default().to_owned(),
         agent: about.text("agent.name").unwrap_or_default().to_owned(),
         user_agent: user_agent.unwrap_or_default().to_owned(),
+        account: about.text("organization.id").or(about.text("user.account_uuid")).unwrap_or_default().to_owned(),
     })
 }
 
@@ -313,6 +314,8 @@ mod tests {
           {"key":"cost_usd","value":{"doubleValue":123.0}},{"key":"duration_ms","value":{"intValue":"2000"}},
           {"key":"input_tokens","value":{"intValue":"7"}},{"key":"output_tokens","value":{"stringValue":"11"}},
           {"key":"cache_read_tokens","value":{"doubleValue":13.0}},{"key":"cache_creation_tokens","value":{"intValue":17}},
+          {"key":"user.account_uuid","value":{"stringValue":"a person"}},
+          {"key":"organization.id","value":{"stringValue":"an organisation"}},
           {"key":"speed","value":{"stringValue":"fast"}}]},
         {"timeUnixNano":"1793491200000000000","body":{"stringValue":"claude_code.api_request"},"attributes":[
           {"key":"model","value":{"stringValue":"claude-opus-5"}},{"key":"output_tokens","value":{"intValue":"11"}}]}
@@ -352,7 +355,7 @@ mod tests {
                 calendar: domain::time::Calendar::UTC,
             };
             let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("a ledger").0);
-            let terms = Terms { catalog: Default::default(), project_of: Arc::new(|_| None) };
+            let terms = Terms { catalog: Default::default(), rules: Arc::default() };
             let inlet = Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms };
             let receiver = Receiver::bind(([127, 0, 0, 1], 0).into(), inlet).await.expect("a port");
             let url = format!("http://{}", receiver.address());
@@ -388,6 +391,7 @@ mod tests {
         assert_eq!((entry.usage.tokens, entry.usage.fast, entry.total_ms), (tokens, true, 2_000));
         assert_eq!((entry.source, entry.estimated), (domain::call::Source::Otel, true));
         assert_eq!(entry.call.who.session.as_deref(), Some("s-1"));
+        assert_eq!(entry.account.as_deref(), Some("an organisation"));
         assert!(!format!("{entry:?}").contains("secret"));
     }
 

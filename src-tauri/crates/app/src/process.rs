@@ -35,6 +35,19 @@ pub fn raise_file_limit() {
     }
 }
 
+/// Where a file meets the limit of its size (`ulimit -f`), the write fails and says so; without this the process would end.
+/// Wants a runtime.
+pub(crate) fn outlive_file_size_limit() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        if let Err(error) = signal(too_large) {
+            tracing::warn!("a limit on the size of files would end this process: {error}");
+        }
+    }
+}
+
 /// Asks another process of ours to end, as the one who stops us would.
 pub fn ask_to_end(pid: u32) {
     #[cfg(unix)]

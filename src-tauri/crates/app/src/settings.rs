@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::attribution::AttributeRule;
 use domain::config::{BackgroundGuard, Budget, Pacing};
 use domain::tier::Scheme;
 use domain::time::Calendar;
 use gateway::{ProxyUse, Timeouts};
 
-use crate::AttributeRule;
 use crate::folder;
 
 mod grammar;
@@ -37,8 +37,10 @@ pub struct Settings {
     /// From here on only critical calls spend a week's window. In thousandths of it.
     pub week_reserve_permille: u32,
     pub durability: Durability,
-    /// Which calls belong to which project, by where they come from.
-    pub attributes: Vec<AttributeRule>,
+    /// How long entries are kept; their sums are kept for ever.
+    pub retention: Duration,
+    /// Whose calls are whose, by where they come from.
+    pub attributes: Arc<[AttributeRule]>,
     /// Where Claude Code's telemetry is taken in.
     pub otlp: Option<SocketAddr>,
     /// Sections that are legal and change nothing in this version.

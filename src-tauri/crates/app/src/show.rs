@@ -12,14 +12,15 @@ use domain::config::{Client, Scope};
 use domain::money::Usd;
 use domain::time::{Now, Timestamp};
 use gateway::{Gateway, LiveCall, LiveState};
-use ledger::{PriceChange, Spend, Totals, UsageRow};
+use ledger::{Observation, PriceChange, Provenance, Spend, Totals, UsageRow};
 
 use crate::prices::{Explained, explained};
+use crate::provenance::sources;
 use crate::range::Range;
 use crate::view::{
     AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, LimitView, LiveCallView,
-    OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView, UsageView, WaitingView, WhyView,
-    WindowView,
+    ObservedView, OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView, UsageView,
+    WaitingView, WhyView, WindowView,
 };
 
 pub(crate) fn call(entry: &Entry) -> CallView {
@@ -71,9 +72,19 @@ pub(crate) fn ended(entry: &Entry) -> LiveCallView {
     }
 }
 
-pub(crate) fn why(entry: &Entry, changes: &[PriceChange], catalog: &Catalog) -> WhyView {
+pub(crate) fn why(entry: &Entry, provenance: &Provenance, changes: &[PriceChange], catalog: &Catalog) -> WhyView {
     let Explained { price, terms, pricing } = explained(entry, changes, catalog);
-    WhyView { call: call(entry), attempts: entry.attempts.iter().map(attempt).collect(), price, terms, pricing }
+    WhyView {
+        call: call(entry),
+        attempts: entry.attempts.iter().map(attempt).collect(),
+        price,
+        terms,
+        pricing,
+        sources: sources(entry, provenance, catalog),
+        superseded: provenance.superseded.is_some(),
+        superseded_by: provenance.superseded.flatten().map(|call| call.to_string()),
+        supersedes: provenance.supersedes.iter().map(ToString::to_string).collect(),
+    }
 }
 
 fn attempt(attempt: &domain::call::Attempt) -> AttemptView {
@@ -95,8 +106,20 @@ pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals)
         timezone: zone.to_owned(),
         rows: rows.iter().map(|row| sums(&row.key, &row.totals)).collect(),
         total: sums("total", total),
+        subscription: None,
         reconciled_to: None,
     }
+}
+
+pub(crate) fn subscription(seen: Option<Vec<Observation>>, now: Timestamp) -> Option<Vec<ObservedView>> {
+    let observed = |seen: Observation| ObservedView {
+        used_percent: seen.resets_at.is_none_or(|at| at > now).then(|| f64::from(seen.used) / 100.0),
+        resets_at: seen.resets_at.map(|at| at.to_string()),
+        observed_at: seen.at.to_string(),
+        age_s: now.since(seen.at).as_secs(),
+        window: seen.window,
+    };
+    Some(seen?.into_iter().map(observed).collect())
 }
 
 fn sums(key: &str, totals: &Totals) -> UsageRowView {

@@ -16,6 +16,9 @@ use crate::folder;
 
 const FILE: &str = "observations.jsonl";
 
+/// The last of each window that the ledger has taken in.
+const LAST_FILE: &str = "observations.last.json";
+
 /// Nobody has taken it in for long: no more is added.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -67,12 +70,18 @@ impl Status {
         self.0.pointer(pointer)?.as_f64().filter(|number| number.is_finite() && *number >= 0.0)
     }
 
-    /// Model, what the session cost by Claude Code's own count, and the windows with their resets.
-    pub fn line(&self, now: Timestamp, calendar: Option<Calendar>) -> String {
+    /// Model, what the session cost by Claude Code's own count, and the windows with their resets; those of which it says
+    /// nothing now as they were last seen.
+    pub fn line(&self, dir: &Path, now: Timestamp, calendar: Option<Calendar>) -> String {
         let model = self.text("/model/display_name").or_else(|| self.text("/model/id"));
         let cost = self.number("/cost/total_cost_usd").map(|usd| format!("${usd:.2}"));
         let context = self.number("/context_window/used_percentage").map(|used| format!("context {used:.0} %"));
-        let windows = self.seen(now).into_iter().map(|seen| window(&seen, now, calendar));
+        let seen = self.seen(now);
+        let earlier = last_seen(dir).into_iter().filter(|last| seen.iter().all(|seen| seen.window != last.window));
+        // What has begun anew since then is not known any more.
+        let earlier = earlier.filter(|last| last.resets_at.is_some_and(|at| at > now.as_millis()));
+        let earlier = earlier.map(|last| format!("{} ({})", window(&last, now, calendar), ago(&last, now)));
+        let windows = seen.iter().map(|seen| window(seen, now, calendar)).chain(earlier);
         let parts: Vec<String> =
             model.map(str::to_owned).into_iter().chain(cost).chain(context).chain(windows).collect();
         if parts.is_empty() { "Claude Code says nothing of its state".to_owned() } else { parts.join(" · ") }
@@ -102,6 +111,30 @@ impl Status {
         }
         // One write: lines of several sessions don't mix.
         file.write_all(text.as_bytes())
+    }
+}
+
+/// The last of each window: of what waits for the ledger, else of what it has taken in.
+fn last_seen(dir: &Path) -> Vec<Seen> {
+    let mut last: Vec<Seen> = folder::read_json(&dir.join(LAST_FILE)).unwrap_or_default();
+    let waiting = File::open(dir.join(FILE)).and_then(|mut file| last_lines(&mut file)).unwrap_or_default();
+    waiting.into_iter().for_each(|seen| remember(&mut last, seen));
+    last
+}
+
+fn remember(last: &mut Vec<Seen>, seen: Seen) {
+    match last.iter_mut().find(|known| known.window == seen.window) {
+        Some(known) if known.at <= seen.at => *known = seen,
+        Some(_) => {}
+        None => last.push(seen),
+    }
+}
+
+fn ago(seen: &Seen, now: Timestamp) -> String {
+    match now.since(Timestamp::from_millis(seen.at)).as_secs() / 60 {
+        0 => "now".to_owned(),
+        minutes @ 1..120 => format!("{minutes} min ago"),
+        minutes => format!("{} h ago", minutes / 60),
     }
 }
 
@@ -164,8 +197,13 @@ pub(crate) async fn gather(dir: &Path, ledger: &Ledger) -> Result<(), ledger::Er
         return Ok(());
     }
     let Ok(text) = std::fs::read(&taken) else { return Ok(()) };
-    let seen: Vec<Observation> = lines(&text).into_iter().map(Seen::observation).collect();
-    ledger.observe(&seen).await?;
+    let seen = lines(&text);
+    let mut last: Vec<Seen> = folder::read_json(&dir.join(LAST_FILE)).unwrap_or_default();
+    seen.iter().for_each(|seen| remember(&mut last, seen.clone()));
+    let observations: Vec<Observation> = seen.into_iter().map(Seen::observation).collect();
+    ledger.observe(&observations).await?;
+    // Without it a status line shows less.
+    let _ = folder::write_json(&dir.join(LAST_FILE), &last);
     // If it stays it is taken again, and counts once.
     let _ = std::fs::remove_file(&taken);
     Ok(())
@@ -201,15 +239,18 @@ mod tests {
 
     #[test]
     fn the_line_shows_model_cost_context_and_windows() {
-        let line = Status::parse(STATUS).expect("a status").line(at(1_789_990_000_000), Some(Calendar::UTC));
+        let dir = tempfile::tempdir().expect("a folder");
+        let line =
+            Status::parse(STATUS).expect("a status").line(dir.path(), at(1_789_990_000_000), Some(Calendar::UTC));
         assert_eq!(line, "Opus 5 · $1.23 · context 38 % · 5 h 23 %, resets 14:13 · week 41 %");
     }
 
     #[test]
     fn what_is_missing_or_makes_no_sense_is_left_out() {
+        let dir = tempfile::tempdir().expect("a folder");
         for status in ["{}", "[]", "7", r#"{"model":3,"rate_limits":[1],"cost":{"total_cost_usd":"x"}}"#] {
             let status = Status::parse(status.as_bytes()).expect("JSON");
-            assert_eq!(status.line(at(0), Some(Calendar::UTC)), "Claude Code says nothing of its state");
+            assert_eq!(status.line(dir.path(), at(0), Some(Calendar::UTC)), "Claude Code says nothing of its state");
         }
         let odd = br#"{"rate_limits":{"a":{"used_percentage":-1},"b":{"used_percentage":1e300},"c":{"used_percentage":5,"resets_at":1e30}}}"#;
         let odd = Status::parse(odd).expect("JSON").seen(at(0));
@@ -231,6 +272,27 @@ mod tests {
         let kept: Vec<_> = kept(dir.path()).into_iter().map(|seen| (seen.at, seen.window, seen.used)).collect();
         let five = |at, used| (at, "five_hour".to_owned(), used);
         assert_eq!(kept, [five(1, 2_346), (1, "seven_day".to_owned(), 4_100), five(3, 2_350)]);
+    }
+
+    #[tokio::test]
+    async fn a_window_that_is_not_told_of_now_is_shown_as_it_was_last_seen_until_it_begins_anew() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let seen = at(1_789_990_000_000);
+        Status::parse(STATUS).expect("a status").keep(dir.path(), seen).expect("kept");
+        let quiet = Status::parse(br#"{"model":{"id":"m"}}"#).expect("a status");
+        let line =
+            |after_s| quiet.line(dir.path(), seen.after(std::time::Duration::from_secs(after_s)), Some(Calendar::UTC));
+        let expected = "m \u{b7} 5 h 23 %, resets 14:13 (5 min ago)";
+        assert_eq!(line(300), expected);
+        let options = ledger::Options {
+            durability: ledger::Durability::Process,
+            catalog: Default::default(),
+            calendar: domain::time::Calendar::UTC,
+        };
+        let (ledger, _) = Ledger::open(dir.path(), options).await.expect("a ledger");
+        gather(dir.path(), &ledger).await.expect("gathered");
+        assert_eq!(line(300), expected, "the ledger has taken it in");
+        assert_eq!(line(10_001), "m", "its reset has passed");
     }
 
     #[tokio::test]

@@ -24,6 +24,8 @@ pub struct StatusView {
     pub estimates: Vec<EstimateView>,
     pub cache: CacheView,
     pub success: SuccessView,
+    /// What Claude Code last said of its subscription's windows; empty where it said nothing, null where it has no calls here.
+    pub subscription: Option<Vec<ObservedView>>,
     /// Calls that run now, then the latest that ended; newest first, at most 50.
     pub live: Vec<LiveCallView>,
 }
@@ -81,6 +83,19 @@ pub struct WindowView {
     pub resets_at: Option<String>,
     /// A running stream is cut at the limit.
     pub hard: bool,
+}
+
+/// How full a window of a subscription was when Claude Code last said so.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ObservedView {
+    /// `five_hour`, `seven_day`, …
+    pub window: String,
+    /// Null since the window began anew: nobody has said anything since.
+    pub used_percent: Option<f64>,
+    pub resets_at: Option<String>,
+    pub observed_at: String,
+    pub age_s: u64,
 }
 
 /// Dollars are a decimal string, tokens an integer, percent a number.
@@ -281,6 +296,8 @@ pub struct UsageView {
     pub timezone: String,
     pub rows: Vec<UsageRowView>,
     pub total: UsageRowView,
+    /// What Claude Code last said of its subscription's windows; empty where it said nothing, null where it has no calls here.
+    pub subscription: Option<Vec<ObservedView>>,
     /// The day (UTC) up to which the upstreams' reports agree, or differ in what is explained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
@@ -348,6 +365,43 @@ pub struct WhyView {
     /// What the cost is made of, before any multiplier.
     pub terms: Vec<TermView>,
     pub pricing: PricingView,
+    /// Who told of it; the one that counts first.
+    pub sources: Vec<SourceView>,
+    /// It counts nowhere, because another entry has its place.
+    pub superseded: bool,
+    /// That entry, where it is known.
+    pub superseded_by: Option<String>,
+    /// Entries whose place it has taken.
+    pub supersedes: Vec<String>,
+}
+
+/// What one source says of a call.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SourceView {
+    /// `gateway`, `otel`, `log`.
+    pub source: String,
+    /// The ledger's sums go by what it says.
+    pub counts: bool,
+    /// Why, or why not.
+    pub reason: String,
+    pub call_id: Option<String>,
+    pub message_id: Option<String>,
+    pub request_id: Option<String>,
+    /// The log it stands in.
+    pub file: Option<String>,
+    pub at: String,
+    pub model: String,
+    pub input_tokens: u64,
+    pub cache_write_5m_tokens: u64,
+    pub cache_write_1h_tokens: u64,
+    pub cache_read_tokens: u64,
+    pub output_tokens: u64,
+    pub web_searches: u64,
+    /// At the price of its day; null where that is unknown.
+    pub cost_usd: Option<String>,
+    /// What it says otherwise than this entry: `output_tokens 8, not 7`.
+    pub differs: Vec<String>,
 }
 
 /// How a call came to its price, and how sure that is.

@@ -258,7 +258,7 @@ pub(crate) enum Key {
 
 #[derive(Debug, Args)]
 pub(crate) struct Usage {
-    /// day, hour, model, client, person, project, tenant, session, upstream, device or tag:KEY
+    /// day, hour, model, client, person, project, tenant, session, account, upstream, device or tag:KEY
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<String>,
     #[command(flatten)]

@@ -12,6 +12,7 @@ use app::control::inspect;
 use app::view::{CallView, PricingView, UsageRowView, UsageView, WhyView};
 
 use crate::args::{Calls, Export, Exported, Shape, Usage, Why};
+use crate::status::shown_subscription;
 use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
 use crate::{Place, bundle, print, print_json, tell, unexpected};
 
@@ -44,7 +45,7 @@ fn shown_usage(usage: &UsageView, by: &str) -> String {
     let heads = [by, "calls", "input", "cache write", "cache read", "output", "cost", "unpriced"];
     let span = format!("\nin tokens, from {} to {}, days of {}\n", usage.from, usage.to, usage.timezone);
     let reconciled = usage.reconciled_to.as_deref().map_or_else(String::new, |to| format!("reconciled to {to}\n"));
-    table(&heads, &rows) + &span + &reconciled
+    table(&heads, &rows) + &span + &reconciled + &shown_subscription(usage.subscription.as_deref())
 }
 
 fn usage_csv(usage: &UsageView) -> String {
@@ -143,7 +144,37 @@ fn shown_why(why: &WhyView) -> String {
     let first_byte = call.first_byte_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {}", time(ms)));
     text += &format!("waited {}  first byte {first_byte}  total {}\n", time(call.waited_ms), time(call.total_ms));
     text += &shown_attempts(why);
-    text + &shown_cost(why)
+    text += &shown_cost(why);
+    text + &shown_sources(why)
+}
+
+fn shown_sources(why: &WhyView) -> String {
+    let row = |source: &app::view::SourceView| {
+        let prompt = source.input_tokens
+            + source.cache_write_5m_tokens
+            + source.cache_write_1h_tokens
+            + source.cache_read_tokens;
+        vec![
+            words(&source.source),
+            words(if source.counts { "counts" } else { "" }),
+            number(count(prompt)),
+            number(count(source.output_tokens)),
+            number(dollars(source.cost_usd.as_deref())),
+            words(&source.reason),
+            words(source.differs.join(", ")),
+        ]
+    };
+    let heads = ["told by", "", "prompt", "output", "cost", "because", "says otherwise"];
+    let mut text = format!("\n{}", table(&heads, &why.sources.iter().map(row).collect::<Vec<_>>()));
+    text += &match (&why.superseded_by, why.superseded) {
+        (Some(by), _) => format!("this entry counts nowhere: {by} has its place\n"),
+        (None, true) => "this entry counts nowhere: another copy of its message has its place\n".to_owned(),
+        (None, false) => String::new(),
+    };
+    if !why.supersedes.is_empty() {
+        text += &format!("it has the place of {}, which knew less\n", why.supersedes.join(", "));
+    }
+    text
 }
 
 fn shown_attempts(why: &WhyView) -> String {

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write, stderr};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,10 @@ async fn claude_code(place: &Place, question: ImportClaudeCode) -> anyhow::Resul
         tell("Logs are not watched any more.\n");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut import = taken_in(&desk, paths.clone()).await;
+    let mut import = tokio::select! {
+        import = taken_in(&desk, paths.clone()) => import,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("stopped: what was taken in stays, and the next import goes on from there")),
+    };
     if question.watch && import.is_ok() {
         let watched = desk.ask(Command::WatchClaudeCode { paths, on: true }).await;
         import = watched.map_err(Into::into).and(import);
@@ -54,9 +58,27 @@ async fn taken_in(desk: &Desk, paths: Vec<PathBuf>) -> anyhow::Result<ImportView
     if let Desk::Here { app, .. } = desk {
         return Ok(app.import_claude_code(&paths, progress()).await?);
     }
-    let Answer::Import(import) = desk.ask(Command::ImportClaudeCode { paths }).await? else { return Err(unexpected()) };
-    Ok(import)
+    let mut import = pin!(desk.ask(Command::ImportClaudeCode { paths }));
+    let mut draw = progress();
+    loop {
+        tokio::select! {
+            answer = &mut import => {
+                draw(Progress::default());
+                let Answer::Import(import) = answer? else { return Err(unexpected()) };
+                return Ok(import);
+            }
+            () = tokio::time::sleep(ASK_EVERY) => {
+                // An app of another version doesn't tell; its import goes on all the same.
+                if let Ok(Answer::ImportProgress(Some(now))) = desk.ask(Command::ImportProgress).await {
+                    draw(Progress { bytes: now.bytes, bytes_total: now.bytes_total, calls: now.calls });
+                }
+            }
+        }
+    }
 }
+
+/// How often the running app is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// How often the line on the terminal is drawn anew.
 const DRAW_EVERY: Duration = Duration::from_millis(100);
@@ -106,6 +128,10 @@ fn shown(import: &ImportView) -> String {
         count(import.files_read),
         count(import.files)
     );
+    if import.limits_reached > 0 {
+        let times = if import.limits_reached == 1 { "time" } else { "times" };
+        text += &format!("a subscription's window was spent {} {times}\n", count(import.limits_reached));
+    }
     let skipped = import.skipped;
     let reasons = [
         (skipped.unreadable_lines, "unreadable lines"),
@@ -114,6 +140,7 @@ fn shown(import: &ImportView) -> String {
         (skipped.torn_lines, "unfinished last lines"),
         (skipped.links, "links"),
         (skipped.files, "files that can't be read"),
+        (skipped.too_old, "lines from before what the ledger keeps ([ledger] retention)"),
     ];
     let passed: Vec<String> =
         reasons.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use app::api::{Answer, Command};
 use app::view::{
-    AmountView, ClassQueueView, EstimateView, LimitView, OutsideView, ReservationView, StatusView, WindowView,
+    AmountView, ClassQueueView, EstimateView, LimitView, ObservedView, OutsideView, ReservationView, StatusView,
+    WindowView,
 };
 
 use crate::args::Shape;
@@ -43,6 +44,7 @@ fn shown_status(status: &StatusView) -> String {
     text += &shown_queue(status);
     text += &shown_limits(&status.limits);
     text += &shown_windows(&status.windows);
+    text += &shown_subscription(status.subscription.as_deref());
     text += &shown_reservations(&status.reservations);
     text += &shown_outside(&status.outside);
     text + &shown_estimates(&status.estimates)
@@ -95,6 +97,33 @@ fn shown_windows(windows: &[WindowView]) -> String {
         ]
     };
     section(&["upstream", "window", "used", "held", "limit", "resets", ""], windows.iter().map(row).collect())
+}
+
+/// As Claude Code last said it: nothing is guessed where it said nothing.
+pub(crate) fn shown_subscription(observed: Option<&[ObservedView]>) -> String {
+    let Some(observed) = observed else { return String::new() };
+    if observed.is_empty() {
+        return "\nsubscription: limit unknown; Claude Code tells it to its status line: name `tidegate statusline` there\n".to_owned();
+    }
+    let row = |seen: &ObservedView| {
+        let used = seen.used_percent.map_or_else(|| "unknown since its reset".to_owned(), |used| percent(used / 100.0));
+        vec![
+            words(&seen.window),
+            number(used),
+            words(format!("{} ago", age(seen.age_s))),
+            words(seen.resets_at.as_deref().unwrap_or("unknown")),
+        ]
+    };
+    section(&["subscription", "used", "seen", "resets"], observed.iter().map(row).collect())
+}
+
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        172_800.. => format!("{} days", seconds / 86_400),
+    }
 }
 
 fn amount(amount: &AmountView) -> String {

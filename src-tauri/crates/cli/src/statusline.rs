@@ -25,6 +25,6 @@ pub(crate) fn statusline(place: &Place) -> anyhow::Result<ExitCode> {
     if let Err(error) = status.keep(&place.data_dir, now) {
         tell(&format!("the windows' state is not kept: {error}\n"));
     }
-    print(&(clean(&status.line(now, calendar)) + "\n"))?;
+    print(&(clean(&status.line(&place.data_dir, now, calendar)) + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }

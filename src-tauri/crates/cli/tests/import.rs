@@ -1,7 +1,8 @@
 //! What other programs wrote down, by the binary: alone, through the app that runs, and as it comes.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -67,23 +68,27 @@ impl Home {
 }
 
 /// Killed when dropped.
-struct Server(Child);
+struct Server {
+    child: Child,
+    address: String,
+}
 
 impl Server {
     fn start(home: &Home) -> Server {
         let mut child = home.command("serve").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().expect("piped")).read_line(&mut line).expect("a line");
-        assert!(line.starts_with("listening on "), "{line:?}");
-        Server(child)
+        let address =
+            line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("first line: {line:?}"));
+        Server { address: address.to_owned(), child }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -145,4 +150,132 @@ fn the_status_line_is_one_line_and_needs_nothing_that_runs() {
         String::from_utf8_lossy(&said.stderr).starts_with("tidegate: stdin is no status of Claude Code"),
         "{said:?}"
     );
+}
+
+/// Status line, headers and body of one call through the gateway.
+fn message(address: &str, token: &str, headers: &str) -> String {
+    let body = r#"{"model":"claude-sonnet-4-5","max_tokens":16,"messages":[{"role":"user","content":"Name a tide."}],"metadata":{"user_id":"user_d_account__session_s-1"}}"#;
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let head = format!(
+        "POST /v1/messages?beta=true HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         user-agent: claude-cli/2.1.331 (external, cli)\r\nanthropic-version: 2023-06-01\r\ncontent-length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    stream.write_all((head + body).as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer
+}
+
+fn header<'a>(answer: &'a str, name: &str) -> &'a str {
+    let line = answer.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    line.unwrap_or_else(|| panic!("no {name} in {answer}"))
+}
+
+#[test]
+fn a_call_through_the_gateway_and_its_line_in_claude_code_s_log_count_once() {
+    let home = Home::new();
+    let settings = SETTINGS.to_owned()
+        + "\n[[attribute]]\nwhen = \"user_agent:claude-cli/*\"\ntags = { tool = \"claude\" }\n\n[[upstream]]\nname = \"sim\"\nkind = \"simulator\"\n";
+    fs::write(home.path("settings.toml"), settings).expect("written");
+    let token = String::from_utf8(home.run("client add laptop").stdout).expect("text");
+    let server = Server::start(&home);
+    let answer =
+        message(&server.address, token.trim(), "x-claude-code-session-id: s-1\r\nx-claude-code-agent-id: a-1\r\n");
+    let (request, call) = (header(&answer, "request-id"), header(&answer, "x-tidegate-call"));
+    let whole = answer.split_once("\r\n\r\n").expect("a body").1;
+    let body: Value =
+        serde_json::from_str(&whole[whole.find('{').expect("JSON")..=whole.rfind('}').expect("JSON")]).expect("JSON");
+    let now = home.json("calls --last 1 --json")[0]["started_at"].take();
+    let line = serde_json::json!({
+        "type": "assistant", "uuid": "u", "requestId": request, "sessionId": "s-1", "cwd": "/home/u/shop", "isSidechain": false,
+        "timestamp": now, "version": "2.1.331",
+        "message": {"id": body["id"], "role": "assistant", "model": body["model"], "content": body["content"], "usage": body["usage"]}
+    });
+    fs::write(home.path(".claude/projects/p/s-1.jsonl"), format!("{line}\n")).expect("written");
+    let import = home.json("import claude-code --json");
+    assert_eq!((&import["calls"], &import["lines"]), (&0.into(), &1.into()), "{import}");
+    let usage = home.json("usage --by session --json");
+    assert_eq!((&usage["total"]["calls"], &usage["rows"][0]["key"]), (&1.into(), &"s-1".into()), "{usage}");
+    let why = home.json(&format!("why {call} --json"));
+    assert_eq!(why["call"]["tenant"], "d", "a device, and not a session");
+    let sources: Vec<(&str, bool)> = why["sources"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|source| (source["source"].as_str().expect("text"), source["counts"].as_bool().expect("yes or no")))
+        .collect();
+    assert_eq!(sources, [("gateway", true), ("log", false)], "{why}");
+    assert_eq!(why["sources"][1]["differs"], serde_json::json!([]), "both say the same: {why}");
+    assert_eq!(home.json("usage --by tag:tool --json")["rows"][0]["key"], "claude");
+    drop(server);
+    assert_eq!(home.json("usage --json")["total"]["calls"], 1);
+}
+
+/// A log of so many calls that taking it in takes its time.
+fn long_log(home: &Home, calls: u32) {
+    let lines: String = (0..calls)
+        .map(|number| {
+            format!(
+                "{{\"requestId\":\"req_{number}\",\"sessionId\":\"s\",\"cwd\":\"/x\",\"timestamp\":\"2026-11-01T10:00:00Z\",\"message\":{{\"id\":\"m_{number}\",\"model\":\"claude-sonnet-4-5\",\"usage\":{{\"output_tokens\":1}}}}}}\n"
+            )
+        })
+        .collect();
+    fs::write(home.path(".claude/projects/p/long.jsonl"), lines).expect("written");
+}
+
+/// Interrupted once something has been taken in, as Ctrl-C does it.
+fn interrupted(home: &Home) -> Output {
+    let mut command = home.command("import claude-code");
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let written = || fs::metadata(home.path("data/ledger.db-wal")).map_or(0, |wal| wal.len());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while written() < 1 << 20 {
+        assert!(Instant::now() < deadline, "nothing is taken in");
+        std::thread::yield_now();
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn an_import_that_is_interrupted_ends_at_once_and_the_next_one_takes_in_the_rest() {
+    const CALLS: u32 = 12_000;
+    for is_running in [false, true] {
+        let home = Home::new();
+        long_log(&home, CALLS);
+        let server = is_running.then(|| Server::start(&home));
+        let said = interrupted(&home);
+        let stderr = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(1), "app runs: {is_running}, {said:?}");
+        assert_eq!(
+            stderr.trim(),
+            "tidegate: stopped: what was taken in stays, and the next import goes on from there",
+            "app runs: {is_running}"
+        );
+        home.json("import claude-code --json");
+        let usage = home.json("usage --from 2026-11-01 --to 2026-11-01 --json");
+        assert_eq!(usage["total"]["calls"], CALLS, "app runs: {is_running}");
+        drop(server);
+        assert!(home.run("verify").status.success());
+    }
+}
+
+#[test]
+fn what_the_status_line_said_is_shown_with_its_age_and_nothing_is_guessed() {
+    let home = Home::new();
+    home.log(0);
+    home.json("import claude-code --json");
+    let usage = String::from_utf8(home.run("usage").stdout).expect("text");
+    assert!(usage.contains("subscription: limit unknown"), "{usage}");
+    let status = r#"{"rate_limits":{"five_hour":{"used_percentage":23.5,"resets_at":4000000000},"seven_day":{"used_percentage":41,"resets_at":1700000000}}}"#;
+    assert!(home.statusline(status).status.success());
+    let seen = home.json("status --json")["subscription"].take();
+    let told: Vec<_> =
+        seen.as_array().expect("a list").iter().map(|seen| (&seen["window"], &seen["used_percent"])).collect();
+    assert_eq!(told, [(&"five_hour".into(), &23.5.into()), (&"seven_day".into(), &Value::Null)], "{seen}");
+    let status = String::from_utf8(home.run("status").stdout).expect("text");
+    assert!(status.contains("23.5 %") && status.contains("unknown since its reset"), "{status}");
 }

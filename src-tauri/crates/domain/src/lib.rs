@@ -4,6 +4,7 @@
 //! are arguments; formats (JSON, SQL, TOML, HTTP) belong to the crates around.
 
 pub mod admission;
+pub mod attribution;
 pub mod call;
 pub mod catalog;
 pub mod config;

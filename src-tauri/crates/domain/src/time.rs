@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use chrono::Weekday;
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeZone, Timelike, Utc};
 pub use chrono_tz::Tz;
 
 /// A point on a clock that only goes forward and goes on while the machine sleeps.
@@ -81,7 +81,28 @@ impl Timestamp {
 /// RFC 3339 in UTC with milliseconds: `2026-11-24T22:40:08.123Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.utc().format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+        let utc = self.utc();
+        let Ok(year @ 0..=9_999) = u32::try_from(utc.year()) else {
+            return write!(f, "{}", utc.format("%Y-%m-%dT%H:%M:%S%.3fZ"));
+        };
+        // An export writes millions of them.
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put(&mut text[..4], year);
+        put(&mut text[5..7], utc.month());
+        put(&mut text[8..10], utc.day());
+        put(&mut text[11..13], utc.hour());
+        put(&mut text[14..16], utc.minute());
+        put(&mut text[17..19], utc.second());
+        put(&mut text[20..23], utc.timestamp_subsec_millis());
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// Fills the place with a number's last digits.
+fn put(place: &mut [u8], mut number: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 

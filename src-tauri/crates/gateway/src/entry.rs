@@ -20,6 +20,7 @@ use crate::headers;
 use crate::live::{Progress, millis};
 use crate::pipeline::Pipeline;
 use crate::returning::{Fate, Place, Sameness, Seat, Taken};
+use crate::user::User;
 use crate::wire::anthropic::{Peek, Tally};
 use crate::{BooksClosed, BoxFuture};
 
@@ -99,7 +100,7 @@ impl OpenEntry {
             id: CallId::new(now.timestamp, pipeline.chance()),
             started_at: now.timestamp,
             class: headers::class(headers, client.class),
-            who: headers::attribution(headers, client),
+            who: headers::attribution(headers, client, &pipeline.attributes),
             model: "".into(),
             max_tokens: None,
             stream: false,
@@ -194,9 +195,13 @@ impl OpenEntry {
         self.call.stream = peek.stream;
         self.call.body_bytes = body_bytes as u64;
         self.prompt = Prompt::of(peek);
-        let Attribution { tenant, .. } = &mut self.call.who;
+        let Attribution { tenant, session, .. } = &mut self.call.who;
+        let user = peek.user_id.as_deref().map(User::of).unwrap_or_default();
         if tenant.is_none() {
-            *tenant = peek.user_id.as_deref().map(headers::short);
+            *tenant = user.tenant.as_deref().map(headers::short);
+        }
+        if session.is_none() {
+            *session = user.session.as_deref().map(headers::short);
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::ReservationId;
+use domain::attribution::{AttributeRule, Circumstances, add_tags, labels};
 use domain::call::{Attribution, Class};
 use domain::config::Client;
 use http::HeaderMap;
@@ -18,15 +19,24 @@ pub(crate) fn class(headers: &HeaderMap, client: Class) -> Class {
     asked.map_or(client, |asked| asked.max(client))
 }
 
-pub(crate) fn attribution(headers: &HeaderMap, client: &Client) -> Attribution {
+/// What the call says of itself stands before what the rules say, and that before what is set for the client.
+pub(crate) fn attribution(headers: &HeaderMap, client: &Client, rules: &[AttributeRule]) -> Attribution {
+    let session = text(headers, "x-claude-code-session-id");
+    let user_agent = text(headers, "user-agent");
+    let or_none = |text: &Option<Arc<str>>| text.clone().unwrap_or_default();
+    let (user_agent, of_session) = (or_none(&user_agent), or_none(&session));
+    let circumstances = Circumstances { user_agent: &user_agent, session: &of_session, ..Circumstances::default() };
+    let ruled = labels(rules, &circumstances);
+    let mut tags = tags(headers);
+    add_tags(&mut tags, &ruled.tags);
     Attribution {
         client: client.name.clone(),
-        person: client.person.clone(),
-        project: text(headers, "x-tidegate-project").or_else(|| client.project.clone()),
-        tenant: text(headers, "x-tidegate-tenant"),
-        session: text(headers, "x-claude-code-session-id"),
-        agent: text(headers, "x-claude-code-agent-id"),
-        tags: tags(headers),
+        person: ruled.person.or_else(|| client.person.clone()),
+        project: text(headers, "x-tidegate-project").or(ruled.project).or_else(|| client.project.clone()),
+        tenant: text(headers, "x-tidegate-tenant").or(ruled.tenant),
+        session,
+        agent: text(headers, "x-claude-code-agent-id").or(ruled.agent),
+        tags,
     }
 }
 
@@ -87,6 +97,7 @@ fn seconds(value: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::attribution::{Labels, When};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -156,10 +167,55 @@ mod tests {
                 ("x-claude-code-session-id", "s1"),
             ]),
             &client,
+            &[],
         );
         let pair = |key: &str, value: &str| (Arc::from(key), Arc::from(value));
         assert_eq!(who.tags, [pair("team", "küche"), pair("pr", "7=8")]);
         assert_eq!((who.project.as_deref(), who.session.as_deref()), (Some("shop"), Some("s1")));
         assert_eq!(who.tenant.map(|tenant| tenant.len()), Some(256));
+    }
+
+    #[test]
+    fn what_a_call_says_of_itself_stands_before_the_rules_and_they_before_the_client() {
+        let client = Client {
+            name: "ci".into(),
+            class: Class::Normal,
+            weight: 1,
+            person: Some("ann".into()),
+            project: Some("shop".into()),
+            daily: None,
+            weekly: None,
+            monthly: None,
+            max_share: None,
+        };
+        let rule = |when: &str, labels: Labels| {
+            let (when, pattern) = when.split_once(':').expect("a kind and a pattern");
+            AttributeRule { when: When::named(when).expect("a kind"), pattern: pattern.into(), labels }
+        };
+        let some = |text: &str| Some(Arc::from(text));
+        let says = Labels {
+            client: some("never"),
+            person: some("bob"),
+            project: some("bots"),
+            tenant: some("t"),
+            agent: some("nightly"),
+            tags: vec![("team".into(), "night".into()), ("kind".into(), "bot".into())],
+        };
+        let of_session = Labels { project: some("one"), ..Labels::default() };
+        let rules = [rule("session:s-1", of_session), rule("user_agent:bot/*", says), rule("cwd:*", Labels::default())];
+        let said = |pairs: &[(&'static str, &str)]| {
+            let who = attribution(&headers(pairs), &client, &rules);
+            let names = [Some(who.client), who.person, who.project, who.tenant, who.agent];
+            let tags = who.tags.iter().map(|(key, value)| format!("{key}={value}"));
+            let names = names.into_iter().map(|name| name.map_or_else(|| "-".to_owned(), |name| name.to_string()));
+            names.chain(tags).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(said(&[("user-agent", "curl/8")]), "ci ann shop - -");
+        assert_eq!(said(&[("user-agent", "bot/1")]), "ci bob bots t nightly team=night kind=bot");
+        let told = [("x-tidegate-project", "p"), ("x-tidegate-tenant", "u"), ("x-claude-code-agent-id", "a")];
+        let told = [&told[..], &[("user-agent", "bot/1"), ("x-tidegate-tag", "team=day")]].concat();
+        assert_eq!(said(&told), "ci bob p u a team=day kind=bot");
+        let of_session = [("user-agent", "bot/1"), ("x-claude-code-session-id", "s-1")];
+        assert_eq!(said(&of_session), "ci bob one t nightly team=night kind=bot");
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::attribution::AttributeRule;
 use domain::call::{Call, CallId, Entry, Opening};
 use domain::catalog::InForce;
 use domain::config::{Budget, Pacing, Rules};
@@ -46,6 +47,7 @@ mod seldom;
 mod server;
 mod silence;
 mod upstream;
+mod user;
 mod wire;
 mod words;
 
@@ -79,6 +81,8 @@ pub struct Config {
     /// Those of the settings; clients bring their own.
     pub budgets: Vec<Budget>,
     pub catalog: InForce,
+    /// Whose calls are whose, by the programs and sessions they come from.
+    pub attributes: Arc<[AttributeRule]>,
 }
 
 /// Three clocks; a stream is never cut for its length.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::admission::Demand;
+use domain::attribution::AttributeRule;
 use domain::call::{CacheUse, Outcome};
 use domain::catalog::InForce;
 use domain::config::Client;
@@ -40,6 +41,7 @@ pub(crate) struct Pipeline {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) answers: Arc<dyn AnswerStore>,
     pub(crate) catalog: InForce,
+    pub(crate) attributes: Arc<[AttributeRule]>,
     pub(crate) door: Arc<Door>,
     pub(crate) bodies: Bodies,
     pub(crate) live: Live,

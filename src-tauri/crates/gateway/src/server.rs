@@ -201,6 +201,7 @@ fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
         clock: ports.clock,
         answers: ports.answers,
         catalog: config.catalog.clone(),
+        attributes: config.attributes.clone(),
         door,
         bodies: Bodies::new(config.body_budget),
         live: Live::default(),

@@ -75,7 +75,7 @@ pub(crate) struct EntryRow {
     pub(crate) chain: Vec<u8>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct AttemptRow {
     #[serde(skip)]
     pub(crate) call_id: String,
@@ -93,6 +93,13 @@ pub(crate) struct AttemptRow {
 pub(crate) struct Settled<'a> {
     pub(crate) entry: &'a EntryRow,
     pub(crate) attempts: &'a [AttemptRow],
+}
+
+/// The same record, read back.
+#[derive(Deserialize)]
+pub(crate) struct SettledRow {
+    pub(crate) entry: EntryRow,
+    pub(crate) attempts: Vec<AttemptRow>,
 }
 
 /// The record of an attempt that is about to leave.
@@ -201,6 +208,58 @@ impl EntryRow {
         }
     }
 
+    /// In the order of the columns, in groups, with the link of the chain in hexadecimal digits.
+    pub(crate) fn cells<'a>(&'a self, link: &'a str) -> impl Serialize + 'a {
+        let row = self;
+        let who = (
+            &row.call_id,
+            row.started_at,
+            row.ended_at,
+            &row.client,
+            &row.person,
+            &row.project,
+            &row.tenant,
+            &row.session,
+            &row.agent,
+            &row.tags,
+            &row.class,
+            &row.model,
+            row.max_tokens,
+        );
+        let sent = (
+            row.stream,
+            row.body_bytes,
+            &row.upstream,
+            &row.request_id,
+            row.attempts,
+            row.status,
+            &row.outcome,
+            row.input_tokens,
+            row.cache_write_5m_tokens,
+            row.cache_write_1h_tokens,
+            row.cache_read_tokens,
+            row.output_tokens,
+            row.web_searches,
+        );
+        let told = (
+            row.batch,
+            row.fast,
+            row.us_only,
+            row.cost_nanos,
+            &row.price_id,
+            row.estimated,
+            &row.source,
+            row.waited_ms,
+            row.first_byte_ms,
+            row.total_ms,
+            &row.cache,
+            &row.error,
+            &row.account,
+            link,
+        );
+        (who, sent, told)
+    }
+
     pub(crate) fn into_entry(self, attempts: Vec<Attempt>) -> Result<Entry, Unreadable> {
         let row = self;
         let usage = Usage {
@@ -265,6 +324,12 @@ impl AttemptRow {
             error: none_as_empty(&attempt.error),
             maybe_billed: attempt.maybe_billed.into(),
         }
+    }
+
+    /// In the order of the columns.
+    pub(crate) fn cells<'a>(&'a self, call: &'a str) -> impl Serialize + 'a {
+        let AttemptRow { number, upstream, opened_at, status, request_id, error, maybe_billed, .. } = self;
+        (call, number, upstream, opened_at, status, request_id, error, maybe_billed)
     }
 
     pub(crate) fn into_attempt(self) -> Result<Attempt, Unreadable> {

@@ -8,7 +8,10 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, SqliteExecutor, SqlitePool};
 
+use crate::journal::SEQ_MAX;
 use crate::{Error, backup, disk};
+
+mod ours;
 
 const FILE: &str = "ledger.db";
 
@@ -65,10 +68,27 @@ impl Db {
 
     /// Brought to the present schema, and never touched where it is not ours to write.
     pub(crate) async fn open(&self) -> Result<SqliteConnection, Error> {
+        self.check_whose().await?;
         let mut conn = self.writer().await?;
         self.check_version(&mut conn).await?;
         self.migrate(&mut conn, &MIGRATIONS).await?;
         Ok(conn)
+    }
+
+    async fn check_whose(&self) -> Result<(), Error> {
+        match self.check_by(self.looked_at().await).await {
+            // What was left half done when it was made has to be taken back first, which wants to write.
+            Err(Error::Unwritable { .. }) => self.check_by(self.writer().await).await,
+            checked => checked,
+        }
+    }
+
+    async fn check_by(&self, conn: Result<SqliteConnection, Error>) -> Result<(), Error> {
+        let mut conn = conn?;
+        let checked = ours::check(self, &mut conn).await;
+        // Nothing was written, so nothing can be lost.
+        let _ = conn.close().await;
+        checked
     }
 
     /// All steps in one transaction, and before them a copy beside the database: `ledger.db.schema-1` of schema 1.
@@ -77,6 +97,10 @@ impl Db {
         if (1..newest(steps)).contains(&found) {
             backup::copy(self, conn, &self.path.with_extension(format!("db.schema-{found}"))).await?;
         }
+        self.take(conn, steps).await
+    }
+
+    pub(crate) async fn take(&self, conn: &mut SqliteConnection, steps: &Migrator) -> Result<(), Error> {
         let mut all = conn.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(&error))?;
         // `run` makes a future that may not cross threads.
         steps.run_direct(None, &mut *all, false).await.map_err(|error| self.migration_error(error))?;
@@ -114,14 +138,16 @@ impl Db {
         pool.idle_timeout(READER_IDLE).test_before_acquire(false).connect_lazy_with(self.options())
     }
 
+    fn plain(&self) -> SqliteConnectOptions {
+        let options = SqliteConnectOptions::new().filename(&self.path).busy_timeout(BUSY);
+        if let Some(vfs) = self.vfs { options.vfs(vfs) } else { options }
+    }
+
     fn options(&self) -> SqliteConnectOptions {
-        let options = SqliteConnectOptions::new().filename(&self.path);
-        let options = if let Some(vfs) = self.vfs { options.vfs(vfs) } else { options };
-        options
+        self.plain()
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
-            .busy_timeout(BUSY)
             .pragma("cache_size", CACHE)
             .pragma("journal_size_limit", WAL_BYTES_KEPT)
             // An upsert keeps a journal of its own; without this it is a temporary file, made anew for each.
@@ -144,15 +170,24 @@ impl Db {
         version.map_err(|error| self.error(&error))
     }
 
+    /// Says why it is no ledger of ours.
+    pub(crate) async fn strange(&self, conn: &mut SqliteConnection) -> Result<Option<String>, Error> {
+        match ours::check(self, conn).await {
+            Err(Error::Damaged { reason, .. }) => Ok(Some(reason)),
+            checked => checked.map(|()| None),
+        }
+    }
+
     /// For a look at a file that may be damaged: nothing is written, nothing is made.
     pub(crate) async fn looked_at(&self) -> Result<SqliteConnection, Error> {
-        let options = SqliteConnectOptions::new().filename(&self.path).read_only(true).disable_statement_logging();
+        let options = self.plain().read_only(true).disable_statement_logging();
         SqliteConnection::connect_with(&options).await.map_err(|error| self.error(&error))
     }
 
     pub(crate) async fn folded_seq(&self, conn: &mut SqliteConnection) -> Result<u64, Error> {
         let seq = sqlx::query_scalar!("SELECT folded_seq FROM meta").fetch_one(conn).await;
-        seq.map(i64::cast_unsigned).map_err(|error| self.error(&error))
+        let seq = seq.map_err(|error| self.error(&error))?.cast_unsigned();
+        if seq < SEQ_MAX { Ok(seq) } else { Err(self.unreadable("how far the journal is folded in")) }
     }
 
     /// A row that no Tidegate has written.

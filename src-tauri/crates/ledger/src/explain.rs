@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::catalog::Catalog;
+use domain::catalog::{Catalog, PRIORITY};
 use domain::money::Usd;
 use domain::price::Price;
 use domain::time::Timestamp;
@@ -31,6 +31,9 @@ const CHUNK: u32 = 4_000;
 
 /// Models that are told apart; a client may make names up.
 const MODELS_MAX: usize = 256;
+
+/// Prices that are kept at hand.
+const PRICES_MAX: usize = 4_096;
 
 /// What some calls came to together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -96,6 +99,7 @@ struct Row {
     session: String,
     agent: String,
     project: String,
+    upstream: String,
     model: String,
     input: u64,
     cache_write_5m: u64,
@@ -163,7 +167,7 @@ impl Ledger {
         // The index is entered where the last answer ended, not where the first began.
         let (from, (after_time, after_seq)) = (from.max(after.0), after);
         let rows = sqlx::query_scalar!(
-            r#"SELECT json_group_array(json_array(seq, started_at, client, session, agent, project, model, input_tokens,
+            r#"SELECT json_group_array(json_array(seq, started_at, client, session, agent, project, upstream, model, input_tokens,
                  cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, batch, fast,
                  us_only, cost_nanos, price_id)) AS "rows!: String"
              FROM (SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND outcome <> 'refused'
@@ -182,8 +186,10 @@ impl Ledger {
 }
 
 /// Sums in the making.
-struct Summing {
-    prices: BTreeMap<Arc<str>, Arc<Price>>,
+struct Summing<'a> {
+    catalog: &'a Catalog,
+    /// By id, as far as rows were met.
+    prices: BTreeMap<String, Option<Arc<Price>>>,
     caches: Caches,
     whole: Sums,
     /// Those that are told of, from the dearest.
@@ -197,10 +203,11 @@ struct SessionSums {
     sums: Sums,
 }
 
-impl Summing {
-    fn new(catalog: &Catalog, sessions: Vec<SessionName>) -> Summing {
+impl<'a> Summing<'a> {
+    fn new(catalog: &'a Catalog, sessions: Vec<SessionName>) -> Summing<'a> {
         Summing {
-            prices: catalog.prices().map(|price| (price.id.clone(), price.clone())).collect(),
+            catalog,
+            prices: BTreeMap::new(),
             caches: Caches::default(),
             whole: Sums::default(),
             sessions: sessions.into_iter().map(|name| (name, None)).collect(),
@@ -213,7 +220,8 @@ impl Summing {
             self.caches.rewritten(&[&row.client, &row.session, &row.agent, &row.model], row.started_at, &usage);
         // Without a session nobody knows which calls belong together.
         let rewritten = if row.session.is_empty() { 0 } else { rewritten };
-        let price = self.prices.get(row.price_id.as_str()).map(Arc::as_ref);
+        let price = self.price(row);
+        let price = price.as_deref();
         let cost = row.cost.map(Usd::from_nanos);
         let paid = cost.map(|cost| (cost, parts(price, &usage, rewritten, cost)));
         self.whole.add(row, paid.as_ref(), rewritten);
@@ -233,6 +241,19 @@ impl Summing {
         }
     }
 
+    /// The price that a call was charged at. Of several models' work the ledger doesn't know each part.
+    fn price(&mut self, row: &Row) -> Option<Arc<Price>> {
+        if let Some(known) = self.prices.get(&row.price_id) {
+            return known.clone();
+        }
+        if self.prices.len() >= PRICES_MAX {
+            self.prices.clear();
+        }
+        let price = priced(self.catalog, row);
+        self.prices.insert(row.price_id.clone(), price.clone());
+        price
+    }
+
     fn explained(self) -> Explanation {
         let sessions = self.sessions.into_iter().filter_map(|(name, session)| {
             let SessionSums { project, from, to, sums } = session?;
@@ -241,6 +262,16 @@ impl Summing {
         });
         Explanation { sessions: sessions.collect(), bill: self.whole.bill() }
     }
+}
+
+fn priced(catalog: &Catalog, row: &Row) -> Option<Arc<Price>> {
+    let id = row.price_id.strip_prefix(PRIORITY).unwrap_or(&row.price_id);
+    if let Some(listed) = catalog.prices().find(|price| *price.id == *id) {
+        return Some(listed.clone());
+    }
+    let model = catalog.model_of(id)?;
+    let quote = catalog.quote(&row.upstream, &model, Timestamp::from_millis(row.started_at))?;
+    (*quote.price.id == *id).then_some(quote.price)
 }
 
 #[derive(Default)]

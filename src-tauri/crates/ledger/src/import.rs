@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use domain::attribution::AttributeRule;
 use domain::catalog::InForce;
 use domain::time::Timestamp;
 use sqlx::SqliteConnection;
@@ -15,6 +16,7 @@ use crate::db::Db;
 use crate::{Error, Ledger};
 
 pub(crate) mod entering;
+mod limit;
 mod line;
 mod observing;
 mod reading;
@@ -24,16 +26,14 @@ mod tree;
 
 pub use entering::Entered;
 pub use observing::Observation;
-pub use told::{Circumstances, Event, Told};
-
-/// Names the project of a call by where it came from.
-pub type ProjectOf = dyn Fn(&Circumstances<'_>) -> Option<Arc<str>> + Send + Sync;
+pub(crate) use told::Facts;
+pub use told::{Event, Told};
 
 /// By what an entry from a log or an event is priced and attributed.
 #[derive(Clone)]
 pub struct Terms {
     pub catalog: InForce,
-    pub project_of: Arc<ProjectOf>,
+    pub rules: Arc<[AttributeRule]>,
 }
 
 /// How far an import is.
@@ -53,6 +53,8 @@ pub struct ImportReport {
     pub bytes: u64,
     pub lines: u64,
     pub entered: Entered,
+    /// Lines that say that a subscription's window is spent.
+    pub limits_reached: u64,
     pub skipped: Skipped,
     /// The first of what was skipped: where, and why.
     pub named: Vec<String>,
@@ -105,6 +107,7 @@ impl Ledger {
         let mut done = Progress::default();
         while let Some(page) = read.recv().await {
             done = Progress { calls: done.calls, ..page.progress };
+            self.observe(&page.seen).await?;
             entered += self.enter(&mut conn, page.told, &page.files, terms).await?;
             done.calls = entered.calls;
             progress(done);

@@ -49,6 +49,9 @@ const BATCH_BYTES: usize = 2 << 20;
 /// No page holds as many records: a start leaves this gap in the sequence.
 const SEQ_GAP: u64 = 1 << 24;
 
+/// No journal comes so far.
+pub(crate) const SEQ_MAX: u64 = 1 << 62;
+
 /// An opening is on the disk after this, without anyone waiting for it.
 const OPEN_SYNC_WITHIN: Duration = Duration::from_millis(5);
 

@@ -35,9 +35,11 @@ mod import;
 mod journal;
 mod like_calls;
 mod pricing;
+mod provenance;
 mod recovery;
 mod retention;
 mod rollup;
+mod settling;
 mod span;
 mod spending;
 mod summing;
@@ -50,9 +52,10 @@ pub use daily::{Span, SumColumns};
 pub use dashboard::DashboardRow;
 pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
 pub use export::{Columns, UnknownColumn};
-pub use import::{Circumstances, Entered, Event, ImportReport, Observation, Progress, ProjectOf, Skipped, Terms, Told};
+pub use import::{Entered, Event, ImportReport, Observation, Progress, Skipped, Terms, Told};
 pub use like_calls::LikeCalls;
 pub use pricing::{Changed, PriceChange, Repriced, Repricing};
+pub use provenance::{Provenance, Telling};
 pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
@@ -171,6 +174,8 @@ impl Ledger {
         let mut conn = db.open().await?;
         rollup::keep_days_of(&mut conn, options.calendar).await.map_err(|error| db.error(&error))?;
         let folded_seq = db.folded_seq(&mut conn).await?;
+        // A row that can't be read is told before anything is written.
+        recovery::interrupted(&db, &mut conn, &options.catalog).await?;
         let (journal, Found { records, lost }) = Journal::open(pages, page_bytes, options.durability, folded_seq)?;
         if lost > 0 {
             tracing::warn!(

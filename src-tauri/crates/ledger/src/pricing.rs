@@ -14,7 +14,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::call::COST_MAX;
 use crate::rollup;
-use crate::writer::{Link, hex, link};
+use crate::settling::{Link, hex, link};
 use crate::{Error, Ledger};
 
 /// Calls that are repriced in one transaction: it must not keep those waiting that come in.

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
 
 use domain::time::{Calendar, Timestamp, Tz};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::{Connection, SqliteConnection};
+
+use crate::call::EntryRow;
 
 /// Milliseconds of a quarter: every zone's days and hours are whole quarters.
 pub(crate) const QUARTER_MS: i64 = 900_000;
@@ -15,26 +17,17 @@ pub(crate) const QUARTER_MS: i64 = 900_000;
 const QUARTERS_OF_A_DAY_MAX: i64 = 120;
 
 /// What the sums want to know of an entry.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Counted<'a> {
     pub(crate) started_at: i64,
-    #[serde(borrow)]
     pub(crate) client: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) person: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) project: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) tenant: Cow<'a, str>,
-    #[serde(borrow, default)]
     pub(crate) account: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) upstream: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) model: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) source: Cow<'a, str>,
-    #[serde(borrow)]
     pub(crate) outcome: Cow<'a, str>,
     pub(crate) input_tokens: i64,
     pub(crate) cache_write_5m_tokens: i64,
@@ -70,21 +63,6 @@ pub(crate) struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    /// Of entries as they stand in the journal, with their attempts.
-    pub(crate) fn of_settled(settled: impl Iterator<Item = &'a str>) -> sqlx::Result<Change<'a>> {
-        #[derive(Deserialize)]
-        struct Settled<'a> {
-            #[serde(borrow)]
-            entry: Counted<'a>,
-        }
-        let mut change = Change::default();
-        for json in settled {
-            let Settled { entry } = serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()))?;
-            change.enter(entry);
-        }
-        Ok(change)
-    }
-
     pub(crate) fn enter(&mut self, entry: Counted<'a>) {
         let sum = Sum::of(&entry);
         self.add(entry, sum);
@@ -128,6 +106,30 @@ impl<'a> Change<'a> {
             forget_empty(conn, &rows(&quarters)?, &rows(&days)?).await?;
         }
         Ok(())
+    }
+}
+
+impl<'a> Counted<'a> {
+    pub(crate) fn of(entry: &'a EntryRow) -> Counted<'a> {
+        Counted {
+            started_at: entry.started_at,
+            client: Cow::Borrowed(&entry.client),
+            person: Cow::Borrowed(&entry.person),
+            project: Cow::Borrowed(&entry.project),
+            tenant: Cow::Borrowed(&entry.tenant),
+            account: Cow::Borrowed(&entry.account),
+            upstream: Cow::Borrowed(&entry.upstream),
+            model: Cow::Borrowed(&entry.model),
+            source: Cow::Borrowed(&entry.source),
+            outcome: Cow::Borrowed(&entry.outcome),
+            input_tokens: entry.input_tokens,
+            cache_write_5m_tokens: entry.cache_write_5m_tokens,
+            cache_write_1h_tokens: entry.cache_write_1h_tokens,
+            cache_read_tokens: entry.cache_read_tokens,
+            output_tokens: entry.output_tokens,
+            web_searches: entry.web_searches,
+            cost_nanos: entry.cost_nanos,
+        }
     }
 }
 

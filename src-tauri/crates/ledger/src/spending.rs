@@ -211,40 +211,6 @@ impl Ledger {
         Ok(self.with_attempts(row.into_iter().collect()).await?.pop())
     }
 
-    /// At most `limit` rows with their numbers, in the order of their start, after the place where the last answer ended.
-    /// They come as one text: a value of its own for each of forty columns costs more than reading that.
-    pub(crate) async fn rows_after(
-        &self,
-        filter: &Filter,
-        after: (i64, i64),
-        limit: u32,
-    ) -> Result<Vec<(i64, EntryRow)>, Error> {
-        let (from, to, client) = filter.bounds();
-        let (after_time, after_seq) = after;
-        // The index is entered where the last answer ended, not where the first began.
-        let from = from.max(after_time);
-        let rows = sqlx::query_scalar!(
-            r#"SELECT json_group_array(json_array(seq, json_array(
-                 call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class,
-                 model, max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome,
-                 input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens,
-                 web_searches, batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms,
-                 first_byte_ms, total_ms, cache, error, account))) AS "rows!: String"
-             FROM (SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
-                 AND (started_at, seq) > (?4, ?5) ORDER BY started_at, seq LIMIT ?6)"#,
-            from,
-            to,
-            client,
-            after_time,
-            after_seq,
-            limit
-        )
-        .fetch_one(&self.readers)
-        .await
-        .map_err(|error| self.db.error(&error))?;
-        serde_json::from_str(&rows).map_err(|_| self.db.unreadable("an entry"))
-    }
-
     async fn with_attempts(&self, rows: Vec<EntryRow>) -> Result<Vec<Entry>, Error> {
         let ids: Vec<&str> = rows.iter().map(|row| row.call_id.as_str()).collect();
         let mut attempts = self.attempts_of(&ids).await?;
@@ -297,7 +263,7 @@ impl Ledger {
 }
 
 impl Filter {
-    fn bounds(&self) -> (i64, i64, Option<&str>) {
+    pub(crate) fn bounds(&self) -> (i64, i64, Option<&str>) {
         let from = self.from.map_or(i64::MIN, Timestamp::as_millis);
         let to = self.to.map_or(i64::MAX, Timestamp::as_millis);
         (from, to, self.client.as_deref())

@@ -26,6 +26,7 @@ mod csv;
 mod daily;
 mod explaining;
 mod faults;
+mod hostile;
 mod importing;
 mod machine;
 mod migrations;
@@ -122,7 +123,13 @@ fn options(durability: Durability) -> Options {
 }
 
 async fn open(dir: &Path) -> (Ledger, Recovered) {
-    Ledger::open_with(dir, options(Durability::Process), 64 << 10).await.expect("a ledger")
+    open_in(dir, Calendar::UTC).await
+}
+
+/// With sums by day of another zone.
+async fn open_in(dir: &Path, calendar: Calendar) -> (Ledger, Recovered) {
+    let options = Options { calendar, ..options(Durability::Process) };
+    Ledger::open_with(dir, options, 64 << 10).await.expect("a ledger")
 }
 
 async fn reopened(dir: &Path) -> (Ledger, Recovered) {

@@ -10,7 +10,7 @@ use sqlx::SqliteExecutor;
 
 use crate::call::{EntryRow, Settled};
 use crate::db::Db;
-use crate::writer::{Link, link};
+use crate::settling::{Link, link};
 use crate::{Error, Ledger};
 
 mod sums;
@@ -100,7 +100,10 @@ impl Ledger {
     pub async fn inspect(dir: &Path) -> Result<Vec<Finding>, Error> {
         let db = Db::at(dir);
         let mut conn = db.looked_at().await?;
-        structure(&mut conn).await.map_err(|error| db.error(&error))
+        let mut findings = structure(&mut conn).await.map_err(|error| db.error(&error))?;
+        let strange = db.strange(&mut conn).await?;
+        findings.extend(strange.map(|report| Finding::Structure { report }));
+        Ok(findings)
     }
 
     /// The first break only: behind it nothing can be said.

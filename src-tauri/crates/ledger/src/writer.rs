@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::call::CallId;
-use sha2::{Digest, Sha256};
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinHandle};
@@ -15,22 +14,20 @@ use tokio::time;
 
 use crate::Error;
 use crate::db::Db;
-use crate::import::entering::give_way;
 use crate::journal::{Journal, Kind, Record};
-use crate::rollup;
+use crate::settling;
 
 /// How long a record may wait for company. Nobody waits for it: the journal is durable, and who asks has it folded at once.
 const FOLD_WITHIN: Duration = Duration::from_secs(1);
 
-const BATCH_MAX: usize = 512;
+/// Of which half are settled calls where all go by at once.
+const BATCH_MAX: usize = 2_048;
 
 /// After a fold that failed, and after a journal that did.
 const RETRY_AFTER: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_secs(1) };
 
 /// The log hears of the first failure and of every so many more: once a minute at most.
 const FAILURES_PER_WARNING: u32 = 60;
-
-pub(crate) type Link = [u8; 32];
 
 /// Asks for everything written so far to be folded.
 pub(crate) type Flush = oneshot::Sender<Result<(), Error>>;
@@ -98,7 +95,7 @@ impl Writer {
 
     fn succeeded(&mut self) {
         if self.failures > 0 {
-            tracing::info!("the journal is folded into the ledger again");
+            tracing::warn!("the journal is folded into the ledger again");
         }
         self.failures = 0;
     }
@@ -171,7 +168,7 @@ async fn mend(journal: Arc<Journal>) {
         let journal_itself = journal.clone();
         let mended = task::spawn_blocking(move || journal_itself.mend()).await;
         if !journal.has_failed() {
-            tracing::info!("the journal is written again");
+            tracing::warn!("the journal is written again");
         } else if let Ok(Ok(())) = mended {
             // Not everything on it is safe yet: the next fold brings that.
             return;
@@ -217,7 +214,7 @@ async fn fold(conn: &mut SqliteConnection, records: &[Record], power_safe: bool)
     let batch = Batch::of(records);
     insert_opened(&mut tx, &batch).await?;
     update_used(&mut tx, &batch).await?;
-    insert_settled(&mut tx, &batch).await?;
+    settling::settle(&mut tx, &batch.settled).await?;
     note_folded(&mut tx, through).await?;
     tx.commit().await?;
     if power_safe {
@@ -297,128 +294,6 @@ async fn update_used(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx::Re
         "UPDATE open_call SET usage = json(used.value -> '$.usage'), used_at = used.value ->> '$.used_at'
          FROM jsonb_each(?1) AS used WHERE open_call.call_id = used.value ->> '$.call_id'",
         used
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn insert_settled(conn: &mut SqliteConnection, batch: &Batch<'_>) -> sqlx::Result<()> {
-    if batch.settled.is_empty() {
-        return Ok(());
-    }
-    let settled = without_doubles(conn, &batch.settled).await?;
-    let entries = insert_new(conn, settled.iter().map(|record| &*record.json)).await?;
-    insert_attempts(conn, &entries).await?;
-    close_open_calls(conn, &entries).await?;
-    give_way(conn, &entries).await
-}
-
-/// Entries that are not there yet, at the end of the chain and in the sums.
-pub(crate) async fn insert_new<'a>(
-    conn: &mut SqliteConnection,
-    settled: impl Iterator<Item = &'a str> + Clone,
-) -> sqlx::Result<Vec<u8>> {
-    let sums = rollup::Change::of_settled(settled.clone())?;
-    let (links, head) = chain(head_of_chain(conn).await?, settled);
-    let entries = read_once(conn, &array(links.iter().map(String::as_str))).await?;
-    insert_entries(conn, &entries).await?;
-    sums.apply(conn).await?;
-    let head = head.as_slice();
-    sqlx::query!("UPDATE meta SET chain = ?1", head).execute(conn).await?;
-    Ok(entries)
-}
-
-/// Parsed here for all statements that take from it.
-async fn read_once(conn: &mut SqliteConnection, entries: &str) -> sqlx::Result<Vec<u8>> {
-    sqlx::query_scalar!(r#"SELECT jsonb(?1) AS "entries!: Vec<u8>""#, entries).fetch_one(conn).await
-}
-
-/// A call is entered once, whatever happens.
-async fn without_doubles<'a>(conn: &mut SqliteConnection, settled: &[&'a Record]) -> sqlx::Result<Vec<&'a Record>> {
-    let ids = array(
-        settled.iter().map(|record| format!("\"{}\"", record.call)).collect::<Vec<_>>().iter().map(String::as_str),
-    );
-    let doubles =
-        sqlx::query_scalar!("SELECT call_id FROM entry WHERE call_id IN (SELECT value FROM json_each(?1))", ids)
-            .fetch_all(conn)
-            .await?;
-    let mut seen: HashSet<CallId> = doubles.iter().filter_map(|id| id.parse().ok()).collect();
-    Ok(settled.iter().copied().filter(|record| seen.insert(record.call)).collect())
-}
-
-async fn head_of_chain(conn: &mut SqliteConnection) -> sqlx::Result<Link> {
-    let head = sqlx::query_scalar!("SELECT chain FROM meta").fetch_one(conn).await?;
-    head.try_into().map_err(|_| sqlx::Error::Decode("the head of the chain has a wrong length".into()))
-}
-
-pub(crate) fn link(previous: &Link, entry: &str) -> Link {
-    Sha256::new().chain_update(previous).chain_update(entry).finalize().into()
-}
-
-/// Each entry with its link, and the new head.
-fn chain<'a>(head: Link, entries: impl Iterator<Item = &'a str>) -> (Vec<String>, Link) {
-    let mut head = head;
-    let links = entries
-        .map(|entry| {
-            head = link(&head, entry);
-            format!(r#"{{"chain":"{}",{}"#, hex(&head), &entry[1..])
-        })
-        .collect();
-    (links, head)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-async fn insert_entries(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO entry (call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model,
-             max_tokens, stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens,
-             cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, batch, fast,
-             us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error, chain, account)
-         SELECT value ->> '$.entry.call_id', value ->> '$.entry.started_at', value ->> '$.entry.ended_at',
-             value ->> '$.entry.client', value ->> '$.entry.person', value ->> '$.entry.project', value ->> '$.entry.tenant',
-             value ->> '$.entry.session', value ->> '$.entry.agent', value ->> '$.entry.tags', value ->> '$.entry.class',
-             value ->> '$.entry.model', value ->> '$.entry.max_tokens', value ->> '$.entry.stream',
-             value ->> '$.entry.body_bytes', value ->> '$.entry.upstream', value ->> '$.entry.request_id',
-             value ->> '$.entry.attempts', value ->> '$.entry.status', value ->> '$.entry.outcome',
-             value ->> '$.entry.input_tokens', value ->> '$.entry.cache_write_5m_tokens',
-             value ->> '$.entry.cache_write_1h_tokens', value ->> '$.entry.cache_read_tokens',
-             value ->> '$.entry.output_tokens', value ->> '$.entry.web_searches', value ->> '$.entry.batch',
-             value ->> '$.entry.fast', value ->> '$.entry.us_only', value ->> '$.entry.cost_nanos',
-             value ->> '$.entry.price_id', value ->> '$.entry.estimated', value ->> '$.entry.source',
-             value ->> '$.entry.waited_ms', value ->> '$.entry.first_byte_ms', value ->> '$.entry.total_ms',
-             value ->> '$.entry.cache', value ->> '$.entry.error', unhex(value ->> '$.chain'),
-             coalesce(value ->> '$.entry.account', '')
-         FROM jsonb_each(?1)",
-        entries
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn insert_attempts(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO attempt (call_id, number, upstream, opened_at, status, request_id, error, maybe_billed)
-         SELECT settled.value ->> '$.entry.call_id', sent.value ->> '$.number', sent.value ->> '$.upstream',
-             sent.value ->> '$.opened_at', sent.value ->> '$.status', sent.value ->> '$.request_id',
-             sent.value ->> '$.error', sent.value ->> '$.maybe_billed'
-         FROM jsonb_each(?1) AS settled, jsonb_each(settled.value, '$.attempts') AS sent WHERE true
-         ON CONFLICT DO NOTHING",
-        entries
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn close_open_calls(conn: &mut SqliteConnection, entries: &[u8]) -> sqlx::Result<()> {
-    sqlx::query!(
-        "DELETE FROM open_call WHERE call_id IN (SELECT value ->> '$.entry.call_id' FROM jsonb_each(?1))",
-        entries
     )
     .execute(conn)
     .await?;

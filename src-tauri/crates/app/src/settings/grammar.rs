@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::attribution::{AttributeRule, Labels};
 use domain::config::{Amount, BackgroundGuard, Budget, Pacing, Period, Rules, Span, Window, WrittenLimits};
 use domain::tier::{MinuteLimits, Scheme};
 use domain::time::{BusinessHours, Calendar, Tz};
 use gateway::{ProxyUse, Timeouts};
-use toml::de::DeTable;
-
-use crate::AttributeRule;
+use toml::de::{DeTable, DeValue};
 
 use super::kinds::*;
 use super::reader::{Page, Section, Wrong, nearest};
@@ -42,6 +41,7 @@ const LATER: [&str; 10] =
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
     let (week_reserve_permille, is_emergency_idle) = emergency(top.table("emergency"));
+    let (durability, retention) = books(top.table("ledger"));
     let settings = Settings {
         background: background(top, gateway.calendar),
         gateway,
@@ -49,7 +49,8 @@ fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
         week_reserve_permille,
         timeouts: timeouts(top.table("timeouts")),
         upstreams: upstreams(top.tables("upstream", "[[upstream]]"), schemes),
-        durability: durability(top.table("ledger")),
+        durability,
+        retention,
         attributes: top.tables("attribute", "[[attribute]]").into_iter().filter_map(attribute).collect(),
         otlp: otlp(top.table("otlp")),
         without_effect: without_effect(top, is_emergency_idle),
@@ -204,7 +205,9 @@ fn limits(section: Section<'_, '_>) -> Option<WrittenLimits> {
     Some(WrittenLimits { models, per_minute, concurrency })
 }
 
-fn durability(section: Section<'_, '_>) -> Durability {
+const DEFAULT_RETENTION: Duration = seconds(400 * 86_400);
+
+fn books(section: Section<'_, '_>) -> (Durability, Duration) {
     let durability = match section.get("durability", &TEXT).as_deref() {
         None | Some("power") => Durability::Power,
         Some("process") => Durability::Process,
@@ -213,11 +216,12 @@ fn durability(section: Section<'_, '_>) -> Durability {
             Durability::Power
         }
     };
-    if section.get("retention", &TIMEOUT).is_some_and(|retention| retention < seconds(31 * 86_400)) {
-        section.wrong("retention", "must be at least \"31d\": the month's sums are made of it");
+    let retention = section.get("retention", &TIMEOUT).unwrap_or(DEFAULT_RETENTION);
+    if retention < seconds(31 * 86_400) {
+        section.wrong("retention", "must be at least \"31d\": the budgets of a month may ask for its first hour");
     }
     section.end();
-    durability
+    (durability, retention)
 }
 
 fn windows(sections: Vec<Section<'_, '_>>) -> Vec<Window> {
@@ -361,10 +365,38 @@ fn otlp(section: Section<'_, '_>) -> Option<SocketAddr> {
 
 fn attribute(section: Section<'_, '_>) -> Option<AttributeRule> {
     let when = section.need("when", &WHEN);
-    let project = section.need("project", &TEXT);
+    let label = |key| section.get(key, &LABEL).map(Arc::from);
+    let labels = Labels {
+        client: label("client"),
+        person: label("person"),
+        project: label("project"),
+        tenant: label("tenant"),
+        agent: label("agent"),
+        tags: tags(&section),
+    };
     section.end();
+    if LABELS.into_iter().all(|key| !section.has(key)) {
+        section.wrong_here(&format!("[[attribute]] says nothing of a call: give it one of {}", LABELS.join(", ")));
+    }
     let (when, pattern) = when?;
-    Some(AttributeRule { when, pattern: pattern.into(), project: project?.into() })
+    Some(AttributeRule { when, pattern: pattern.into(), labels })
+}
+
+const LABELS: [&str; 6] = ["client", "person", "project", "tenant", "agent", "tags"];
+
+fn tags(section: &Section<'_, '_>) -> Vec<(Arc<str>, Arc<str>)> {
+    let written = section.free("tags");
+    if section.has("tags") && written.is_empty() {
+        section.wrong("tags", "must be keys and values, for example tags = { team = \"gate\" }");
+    }
+    let tag = |(at, key, value): (_, &str, &DeValue<'_>)| match (LABEL.read)(value) {
+        Ok(value) => Some((key.into(), value.into())),
+        Err(rule) => {
+            section.note(&at, format!("tag {key} in [[attribute]] {rule}, for example {key} = {}", LABEL.example));
+            None
+        }
+    };
+    written.into_iter().filter_map(tag).collect()
 }
 
 fn check_fallback(section: Section<'_, '_>) {

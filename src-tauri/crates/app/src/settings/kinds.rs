@@ -14,7 +14,7 @@ use super::reader::Kind;
 use super::{BaseUrl, KeyRef, UpstreamKind};
 use gateway::ProxyUse;
 
-use crate::When;
+use domain::attribution::When;
 
 fn text<'v>(value: &'v DeValue<'_>) -> Result<&'v str, String> {
     value.as_str().ok_or_else(|| "must be text in quotes".to_owned())
@@ -382,6 +382,16 @@ pub(super) const WHEN: Kind<(When, String)> = Kind {
         let rule = text(value)?.split_once(':').filter(|(_, pattern)| !pattern.is_empty());
         let rule = rule.and_then(|(when, pattern)| Some((When::named(when)?, pattern.to_owned())));
         rule.ok_or_else(|| "must be cwd:, branch:, user_agent: or session: with a pattern".to_owned())
+    },
+};
+
+/// A name that stands in reports: short, and nothing in it that moves a terminal.
+pub(super) const LABEL: Kind<String> = Kind {
+    example: "\"shop\"",
+    read: |value| {
+        let label = text(value)?.trim();
+        let is_label = (1..=256).contains(&label.chars().count()) && !label.chars().any(char::is_control);
+        if is_label { Ok(label.to_owned()) } else { Err("must be a name of 1 to 256 characters".to_owned()) }
     },
 };
 

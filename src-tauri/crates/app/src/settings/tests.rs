@@ -46,7 +46,8 @@ fn usd(text: &str) -> domain::money::Usd {
 #[test]
 fn an_empty_file_means_the_documented_defaults() {
     let (empty, documented) = (read("").expect("empty"), read(CONTRACT).expect("the documented file"));
-    let unwritten = Settings { upstreams: vec![], budgets: vec![], background: None, attributes: vec![], ..documented };
+    let unwritten =
+        Settings { upstreams: vec![], budgets: vec![], background: None, attributes: Arc::default(), ..documented };
     assert_eq!(Settings { without_effect: vec![], ..unwritten }, empty);
     assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
 }
@@ -119,6 +120,11 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
         ("[[budget]]\nscope = \"machine\"\nmonthly_usd = 1e99", 3, "monthly_usd in [[budget]] must be an amount"),
         ("[[budget]]\nscope = \"client:\"\ndaily_usd = 1", 2, "scope in [[budget]] must be client:"),
         ("[[attribute]]\nwhen = \"host:a\"\nproject = \"p\"", 2, "when in [[attribute]] must be cwd:"),
+        ("[[attribute]]\nwhen = \"cwd:/a\"", 1, "[[attribute]] says nothing of a call: give it one of client, person,"),
+        ("[[attribute]]\nwhen = \"cwd:/a\"\nperson = \"\"", 3, "person in [[attribute]] must be a name of 1 to 256"),
+        ("[[attribute]]\nwhen = \"cwd:/a\"\ntags = \"x\"", 3, "tags in [[attribute]] must be keys and values"),
+        ("[[attribute]]\nwhen = \"cwd:/a\"\ntags = { team = 3 }", 3, "tag team in [[attribute]] must be"),
+        ("[[attribute]]\nwhen = \"cwd:/a\"\nprojet = \"p\"", 1, "[[attribute]] says nothing of a call"),
         ("[[channel]]\nname = \"a\"\nkind = \"irc\"", 3, "kind in [[channel]] must be one of desktop, slack"),
         ("[[channel]]\nname = \"a\"\nkind = \"slack\"\nurl = \"x\"", 4, "url in [[channel]] must be keychain:NAME"),
         (

@@ -635,3 +635,19 @@ async fn pages_of_allowed_origins_get_cors_answers() {
     assert_eq!(answer.header("access-control-allow-credentials"), None);
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
 }
+
+#[tokio::test]
+async fn calls_of_claude_code_belong_to_their_session_and_all_sessions_of_an_account_to_one_tenant() {
+    let world = World::new().await;
+    for (headers, session) in [("x-claude-code-session-id: s1\r\nx-claude-code-agent-id: a1\r\n", "s1"), ("", "s2")] {
+        let ask = format!(r#"{{"model":"m","metadata":{{"user_id":"user_d_account_acc_session_{session}"}}}}"#);
+        let mut peer = world.call(headers, &ask).await;
+        world.upstream.asked().await.answer(200, JSON, MESSAGE).await;
+        peer.answer().await;
+    }
+    world.books.until(|books| books.entries().len() == 2).await;
+    let who = world.books.entries().into_iter().map(|entry| entry.call.who);
+    let who: Vec<_> =
+        who.map(|who| [who.session, who.agent, who.tenant].map(|name| name.unwrap_or_default())).collect();
+    assert_eq!(who, [["s1", "a1", "acc"], ["s2", "", "acc"]].map(|names| names.map(std::sync::Arc::from)));
+}

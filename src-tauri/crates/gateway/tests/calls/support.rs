@@ -245,6 +245,7 @@ impl World {
             }],
             budgets: Vec::new(),
             catalog: InForce::default(),
+            attributes: Arc::default(),
         };
         change(&mut config);
         let (books, secrets) = (Arc::new(FakeBooks::default()), Arc::new(FakeSecrets::default()));

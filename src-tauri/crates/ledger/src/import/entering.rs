@@ -14,7 +14,7 @@ use super::told::{Facts, Key, Standing, Told};
 use crate::Error;
 use crate::call::Settled;
 use crate::db::Db;
-use crate::writer;
+use crate::settling::{self, Settlement};
 
 /// What became of what was told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -54,6 +54,9 @@ struct Row {
 /// Facts of a telling whose entry was deleted.
 const FORGOTTEN: &str = "{}";
 
+/// Rows that SQLite takes at once; the next ones are made ready meanwhile.
+const AT_ONCE: usize = 500;
+
 /// All tellings that may be of the same calls.
 type Rows = BTreeMap<Key, Row>;
 
@@ -70,8 +73,8 @@ pub(super) async fn enter(
     leave_forgotten(&mut rows, &mut new, forgotten, &mut entered);
     add(&mut rows, new);
     let heard = of_gateway(&mut tx, &rows).await?;
-    let changes = changes(&rows, &heard, terms);
-    apply(&mut tx, &mut rows, changes, &mut entered).await?;
+    let done = apply(&mut tx, changes(&rows, &heard, terms)).await?;
+    note(&mut rows, done, &mut entered);
     keep_rows(&mut tx, &rows).await?;
     keep_files(&mut tx, files).await?;
     tx.commit().await?;
@@ -152,6 +155,9 @@ async fn related(
         let (known, gone) = told_of(conn, &messages, &requests).await?;
         rows.extend(known);
         forgotten.extend(gone);
+        if rows.is_empty() {
+            break;
+        }
         asked.extend(messages.into_iter().map(|message| format!("m{message}")));
         asked.extend(requests.into_iter().map(|request| format!("r{request}")));
         messages = named(rows.keys().map(|key| &key.message_id));
@@ -217,33 +223,37 @@ async fn of_gateway(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<Ha
 /// What has to happen to a telling.
 enum Change {
     /// A new entry stands for it.
-    Enter { hash: [u8; 16], json: String, call_id: String },
+    Enter { hash: [u8; 16], settlement: Box<Settlement<'static>> },
     /// Its entry gives way to this call, or to a copy of the same message.
     GiveWay { to: String },
 }
 
-fn changes(rows: &Rows, heard: &HashMap<String, String>, terms: &Terms) -> Vec<(Key, Change)> {
+fn changes<'a>(
+    rows: &'a Rows,
+    heard: &'a HashMap<String, String>,
+    terms: &'a Terms,
+) -> impl Iterator<Item = (&'a Key, &'a Row, Change)> {
     let standing = standing(rows, heard);
-    let mut changes = Vec::new();
-    for (key, row) in rows {
-        match standing.get(key) {
-            Some(by) => {
-                let standing = Standing::of(key, &row.facts, by.map(|by| &rows[by].facts), terms);
-                let hash = standing.hash();
-                if row.call_id.is_empty() || row.entered != hash {
-                    let entry = standing.row(hash, row.revision + 1, terms);
-                    let json = serde_json::to_string(&Settled { entry: &entry, attempts: &[] }).unwrap_or_default();
-                    changes.push((key.clone(), Change::Enter { hash, json, call_id: entry.call_id }));
-                }
-            }
-            None if row.call_id.is_empty() => {}
-            None => {
-                let to = heard.get(&key.request_id).cloned().unwrap_or_default();
-                changes.push((key.clone(), Change::GiveWay { to }));
-            }
-        }
+    rows.iter().filter_map(move |(key, row)| {
+        let change = match standing.get(key) {
+            Some(by) => enters(key, row, by.map(|by| &rows[by].facts), terms)?,
+            None if row.call_id.is_empty() => return None,
+            None => Change::GiveWay { to: heard.get(&key.request_id).cloned().unwrap_or_default() },
+        };
+        Some((key, row, change))
+    })
+}
+
+/// `None` where what stands for it stands already.
+fn enters(key: &Key, row: &Row, by: Option<&Facts>, terms: &Terms) -> Option<Change> {
+    let standing = Standing::of(key, &row.facts, by, terms);
+    let hash = standing.hash();
+    if !row.call_id.is_empty() && row.entered == hash {
+        return None;
     }
-    changes
+    let entry = standing.row(hash, row.revision + 1, terms);
+    let json = serde_json::to_string(&Settled { entry: &entry, attempts: &[] }).unwrap_or_default();
+    Some(Change::Enter { hash, settlement: Box::new(Settlement { json: json.into(), entry, attempts: vec![] }) })
 }
 
 /// Which tellings stand for a call of their own, each with the lesser one that completes it.
@@ -297,63 +307,104 @@ fn by_message(rows: &Rows) -> BTreeMap<&str, Vec<(&Key, &Row)>> {
     messages
 }
 
-async fn apply(
+/// What became of a telling.
+enum Done {
+    Entered { hash: [u8; 16], call_id: String },
+    GaveWay,
+}
+
+async fn apply<'a>(
     conn: &mut SqliteConnection,
-    rows: &mut Rows,
-    changes: Vec<(Key, Change)>,
-    entered: &mut Entered,
-) -> sqlx::Result<()> {
-    let (mut gone, mut new) = (Vec::new(), Vec::new());
-    for (key, change) in changes {
+    mut changes: impl Iterator<Item = (&'a Key, &'a Row, Change)>,
+) -> sqlx::Result<Vec<(Key, Done)>> {
+    let mut done = Vec::new();
+    let mut made = some(&mut changes).await;
+    while !made.is_empty() {
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        for (key, row, change) in made {
+            let (to, became) = match change {
+                Change::Enter { hash, settlement } => {
+                    let call_id = settlement.entry.call_id.clone();
+                    new.push(*settlement);
+                    (call_id.clone(), Done::Entered { hash, call_id })
+                }
+                Change::GiveWay { to } => (to, Done::GaveWay),
+            };
+            if !row.call_id.is_empty() {
+                gone.push((row.call_id.clone(), to));
+            }
+            done.push((key.clone(), became));
+        }
+        let write = async {
+            supersede(conn, &gone).await?;
+            if new.is_empty() { Ok(()) } else { settling::insert_new(conn, &new).await }
+        };
+        let (written, next) = tokio::join!(write, some(&mut changes));
+        written?;
+        made = next;
+    }
+    Ok(done)
+}
+
+/// The next ones, made one by one while SQLite is at work: between two of them its answer is heard.
+async fn some<T>(items: &mut impl Iterator<Item = T>) -> Vec<T> {
+    let mut some = Vec::with_capacity(AT_ONCE);
+    while some.len() < AT_ONCE
+        && let Some(item) = items.next()
+    {
+        some.push(item);
+        tokio::task::yield_now().await;
+    }
+    some
+}
+
+fn note(rows: &mut Rows, done: Vec<(Key, Done)>, entered: &mut Entered) {
+    for (key, became) in done {
         let Some(row) = rows.get_mut(&key) else { continue };
         row.changed = true;
-        let before = std::mem::take(&mut row.call_id);
-        match change {
-            Change::Enter { hash, json, call_id } => {
+        match became {
+            Done::Entered { hash, call_id } => {
                 row.revision += 1;
                 row.entered = hash;
-                row.call_id.clone_from(&call_id);
-                new.push(json);
-                if before.is_empty() {
+                if std::mem::replace(&mut row.call_id, call_id).is_empty() {
                     entered.calls += 1;
                 } else {
                     entered.revised += 1;
-                    gone.push((before, call_id));
                 }
             }
-            Change::GiveWay { to } => {
+            Done::GaveWay => {
+                row.call_id.clear();
                 entered.superseded += 1;
-                gone.push((before, to));
             }
         }
     }
-    supersede(conn, &gone).await?;
-    if !new.is_empty() {
-        writer::insert_new(conn, new.iter().map(String::as_str)).await?;
+}
+
+async fn keep_rows(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<()> {
+    let mut changed = rows.iter().filter(|(_, row)| row.changed).map(|(key, row)| {
+        let facts = serde_json::to_string(&row.facts).unwrap_or_default();
+        let (message, request, source) = (&key.message_id, &key.request_id, key.source.name());
+        (message, request, source, facts, &row.call_id, row.revision, settling::hex(&row.entered))
+    });
+    let mut made = some(&mut changed).await;
+    while !made.is_empty() {
+        let told = json(&made)?;
+        let (kept, next) = tokio::join!(keep(conn, &told), some(&mut changed));
+        kept?;
+        made = next;
     }
     Ok(())
 }
 
-async fn keep_rows(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<()> {
-    let changed = rows.iter().filter(|(_, row)| row.changed);
-    let changed: Vec<_> = changed
-        .map(|(key, row)| {
-            let facts = serde_json::to_string(&row.facts).unwrap_or_default();
-            let (message, request, source) = (&key.message_id, &key.request_id, key.source.name());
-            (message, request, source, facts, &row.call_id, row.revision, writer::hex(&row.entered))
-        })
-        .collect();
-    if changed.is_empty() {
-        return Ok(());
-    }
-    let changed = json(&changed)?;
+async fn keep(conn: &mut SqliteConnection, told: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO told (message_id, request_id, source, facts, call_id, revision, entered)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, unhex(value ->> 6)
+         SELECT value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]', value ->> '$[5]',
+             unhex(value ->> '$[6]')
          FROM jsonb_each(?1) WHERE true
-         ON CONFLICT DO UPDATE SET facts = excluded.facts, call_id = excluded.call_id, revision = excluded.revision,
-             entered = excluded.entered",
-        changed
+         ON CONFLICT (message_id, request_id, source) DO UPDATE SET facts = excluded.facts,
+             call_id = excluded.call_id, revision = excluded.revision, entered = excluded.entered",
+        told
     )
     .execute(conn)
     .await?;
@@ -389,13 +440,16 @@ pub(super) async fn log_files(db: &Db, conn: &mut SqliteConnection) -> Result<Ha
 }
 
 /// What logs and events told of calls that now came through the gateway gives way to them, copies of their messages too.
-/// `settled` is as the writer has it.
-pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sqlx::Result<()> {
+/// `heard` are requests with their calls.
+pub(crate) async fn give_way(conn: &mut SqliteConnection, heard: &[(&str, &str)]) -> sqlx::Result<()> {
+    if heard.is_empty() {
+        return Ok(());
+    }
+    let heard = json(&heard)?;
     let gone = sqlx::query!(
         r#"WITH same AS (
-             SELECT told.*, value ->> '$.entry.call_id' AS by_call
-             FROM jsonb_each(?1) JOIN told ON told.request_id = value ->> '$.entry.request_id'
-             WHERE told.request_id <> '' AND value ->> '$.entry.source' = 'gateway')
+             SELECT told.*, value ->> 1 AS by_call
+             FROM json_each(?1) JOIN told ON told.request_id = value ->> 0 WHERE told.request_id <> '')
          SELECT message_id AS "message_id!: String", request_id AS "request_id!: String", source AS "source!: String",
              call_id AS "call_id!: String", by_call AS "by_call!: String" FROM same WHERE call_id <> ''
          UNION
@@ -403,7 +457,7 @@ pub(crate) async fn give_way(conn: &mut SqliteConnection, settled: &[u8]) -> sql
          FROM same JOIN told ON told.message_id = same.message_id
          WHERE told.message_id <> '' AND told.call_id <> ''
              AND (told.request_id = '' OR told.facts ->> '$.origin.sidechain')"#,
-        settled
+        heard
     )
     .fetch_all(&mut *conn)
     .await?;

@@ -1,16 +1,20 @@
 //! One line of a Claude Code log: what it tells of a call, if it tells of one.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::LazyLock;
 
 use domain::call::Source;
 use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use memchr::memmem::Finder;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
-use super::told::{Facts, Key, Origin, Said, Told};
+use super::limit;
+use super::observing::Observation;
+use super::told::{Beside, Facts, Key, Origin, Said, Told};
 
 /// No call uses more of anything; a larger count is nonsense.
 const TOKENS_MAX: u64 = 1_000_000_000;
@@ -21,6 +25,8 @@ const NO_MODEL: &str = "<synthetic>";
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Read {
     Call(Box<Told>),
+    /// A subscription's window is spent.
+    LimitReached(Observation),
     /// It tells of something else.
     NoCall,
     FromTheFuture,
@@ -53,7 +59,45 @@ struct Message<'a> {
     #[serde(borrow)]
     id: Option<Text<'a>>,
     model: Option<Text<'a>>,
+    stop_reason: Option<Text<'a>>,
+    content: Option<Content>,
     usage: Option<UsageOfLine<'a>>,
+}
+
+/// Whether there is any; what it is nobody wants to know.
+struct Content(bool);
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Content, D::Error> {
+        deserializer.deserialize_any(AnyContent)
+    }
+}
+
+struct AnyContent;
+
+impl<'de> Visitor<'de> for AnyContent {
+    type Value = Content;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("content")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Content, E> {
+        Ok(Content(!text.is_empty()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut blocks: A) -> Result<Content, A::Error> {
+        let mut any = false;
+        while blocks.next_element::<IgnoredAny>()?.is_some() {
+            any = true;
+        }
+        Ok(Content(any))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut blocks: A) -> Result<Content, A::Error> {
+        while blocks.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Content(true))
+    }
 }
 
 #[derive(Deserialize)]
@@ -68,6 +112,20 @@ struct UsageOfLine<'a> {
     service_tier: Option<Text<'a>>,
     inference_geo: Option<Text<'a>>,
     speed: Option<Text<'a>>,
+    iterations: Option<Vec<Iteration<'a>>>,
+}
+
+/// A step of an answer.
+#[derive(Deserialize)]
+struct Iteration<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    model: Option<Text<'a>>,
+    input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cache_creation: Option<CacheCreation>,
 }
 
 #[derive(Deserialize)]
@@ -103,7 +161,8 @@ pub(super) fn read(line: &[u8], place: &Place<'_>, latest: Timestamp) -> Read {
     let Some(message) = &parsed.message else { return Read::NoCall };
     let Some(usage) = &message.usage else { return Read::NoCall };
     if parsed.is_api_error_message == Some(true) || text(&message.model) == NO_MODEL {
-        return Read::NoCall;
+        return limit::reached(line, text(&parsed.timestamp), text(&parsed.session_id), latest)
+            .map_or(Read::NoCall, Read::LimitReached);
     }
     let Some(at) = Timestamp::parse(text(&parsed.timestamp)).filter(|at| at.as_millis() >= 0) else {
         return Read::Unreadable("it has no time".to_owned());
@@ -111,15 +170,17 @@ pub(super) fn read(line: &[u8], place: &Place<'_>, latest: Timestamp) -> Read {
     if at > latest {
         return Read::FromTheFuture;
     }
-    let Some(usage) = usage.usage() else {
+    let Some(said) = usage.said(at, text(&message.model)) else {
         return Read::Unreadable("its counts are beyond reason".to_owned());
     };
+    let declined = text(&message.stop_reason) == "refusal";
     Read::Call(Box::new(Told {
         key: parsed.key(line),
         facts: Facts {
             first_at: at.as_millis(),
-            said: Said::of(&usage, at, text(&message.model).to_owned()),
+            said: Said { declined, ..said },
             origin: parsed.origin(place),
+            spoke: message.content.as_ref().is_some_and(|content| content.0),
         },
     }))
 }
@@ -161,35 +222,103 @@ impl Line<'_> {
             cwd: text(&self.cwd).to_owned(),
             branch: text(&self.git_branch).to_owned(),
             user_agent: if version.is_empty() { "claude-cli".to_owned() } else { format!("claude-cli/{version}") },
+            account: config_folder(place.file).to_owned(),
         }
     }
 }
 
+/// `/home/u/.claude` of `/home/u/.claude/projects/p/s.jsonl`: who has several accounts has a folder for each.
+fn config_folder(file: &str) -> &str {
+    ["/projects/", "\\projects\\"].iter().filter_map(|part| file.rfind(part)).max().map_or("", |end| &file[..end])
+}
+
 impl UsageOfLine<'_> {
     /// `None` where a count is beyond reason.
-    fn usage(&self) -> Option<Usage> {
-        let count = |value: Option<u64>| value.unwrap_or(0);
-        let split = self.cache_creation.as_ref();
-        let written = count(self.cache_creation_input_tokens);
-        let write_5m = count(split.and_then(|split| split.ephemeral_5m_input_tokens));
-        let write_1h = count(split.and_then(|split| split.ephemeral_1h_input_tokens));
+    fn said(&self, at: Timestamp, model: &str) -> Option<Said> {
         let web_searches = count(self.server_tool_use.as_ref().and_then(|used| used.web_search_requests));
-        let tokens = Tokens {
-            input: count(self.input_tokens),
-            // Without a split all of it counts as written for five minutes.
-            cache_write_5m: written.saturating_sub(write_1h).max(write_5m),
-            cache_write_1h: write_1h,
-            cache_read: count(self.cache_read_input_tokens),
-            output: count(self.output_tokens),
-        };
-        let counts = [tokens.prompt(), tokens.output, web_searches];
+        let mut answer = Answer { model, tokens: self.tokens(), beside: vec![] };
+        if let Some(iterations) = &self.iterations {
+            answer.divide(iterations);
+        }
         let usage = Usage {
-            tokens,
+            tokens: answer.tokens,
             web_searches,
             batch: text(&self.service_tier) == "batch",
             fast: text(&self.speed) == "fast",
             us_only: text(&self.inference_geo) == "us",
         };
-        counts.iter().all(|count| *count <= TOKENS_MAX).then_some(usage)
+        let beside = answer.beside.iter().map(|(_, tokens)| tokens);
+        let counts = beside.chain([&answer.tokens]).flat_map(|tokens| [tokens.prompt(), tokens.output]);
+        if counts.chain([web_searches]).any(|count| count > TOKENS_MAX) {
+            return None;
+        }
+        let beside = answer.beside.iter().map(|(model, tokens)| Beside::of((*model).to_owned(), tokens)).collect();
+        let priority = text(&self.service_tier) == "priority";
+        Some(Said { beside, priority, ..Said::of(&usage, at, answer.model.to_owned()) })
+    }
+
+    fn tokens(&self) -> Tokens {
+        let written = (self.cache_creation_input_tokens, self.cache_creation.as_ref());
+        tokens(self.input_tokens, written, self.cache_read_input_tokens, self.output_tokens)
+    }
+}
+
+impl Iteration<'_> {
+    fn tokens(&self) -> Tokens {
+        let written = (self.cache_creation_input_tokens, self.cache_creation.as_ref());
+        tokens(self.input_tokens, written, self.cache_read_input_tokens, self.output_tokens)
+    }
+}
+
+fn count(value: Option<u64>) -> u64 {
+    value.unwrap_or(0)
+}
+
+fn tokens(
+    input: Option<u64>,
+    (written, split): (Option<u64>, Option<&CacheCreation>),
+    read: Option<u64>,
+    output: Option<u64>,
+) -> Tokens {
+    let write_5m = count(split.and_then(|split| split.ephemeral_5m_input_tokens));
+    let write_1h = count(split.and_then(|split| split.ephemeral_1h_input_tokens));
+    Tokens {
+        input: count(input),
+        // Without a split all of it counts as written for five minutes.
+        cache_write_5m: count(written).saturating_sub(write_1h).max(write_5m),
+        cache_write_1h: write_1h,
+        cache_read: count(read),
+        output: count(output),
+    }
+}
+
+/// Who answered and what that used, apart from what ran beside it.
+struct Answer<'a> {
+    model: &'a str,
+    tokens: Tokens,
+    /// '' is the model that answers.
+    beside: Vec<(&'a str, Tokens)>,
+}
+
+impl<'a> Answer<'a> {
+    /// The counts of a whole answer are those of its messages, not of compactions and advisors; where another model took
+    /// over, each has its own part.
+    fn divide(&mut self, steps: &'a [Iteration<'_>]) {
+        let is_beside = |step: &&Iteration<'_>| matches!(text(&step.kind), "compaction" | "advisor_message");
+        self.beside = steps.iter().filter(is_beside).map(|step| (text(&step.model), step.tokens())).collect();
+        let is_fallback = |step: &&Iteration<'_>| text(&step.kind) == "fallback_message";
+        let Some(last) = steps.iter().rfind(is_fallback) else { return };
+        if !text(&last.model).is_empty() {
+            self.model = text(&last.model);
+        }
+        self.tokens = Tokens::default();
+        for step in steps.iter().filter(|step| matches!(text(&step.kind), "message" | "fallback_message")) {
+            match (text(&step.model), step.tokens()) {
+                (model, tokens) if model.is_empty() || model == self.model => self.tokens += tokens,
+                (model, tokens) if tokens.output > 0 => self.beside.push((model, tokens)),
+                // Who declined before the first word is not paid.
+                (_, _) => {}
+            }
+        }
     }
 }

@@ -4,6 +4,9 @@ use domain::time::Timestamp;
 
 use crate::{Error, Ledger};
 
+/// A window that is spent.
+pub(crate) const FULL: u32 = 10_000;
+
 /// How full a window was at a moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Observation {
@@ -58,5 +61,25 @@ impl Ledger {
             session: row.session,
         });
         Ok(seen.collect())
+    }
+
+    /// The last of each window; `None` where nothing of Claude Code's own calls is known at all.
+    pub async fn subscription(&self) -> Result<Option<Vec<Observation>>, Error> {
+        let failed = |error: sqlx::Error| self.db.error(&error);
+        let rows = sqlx::query!(
+            "SELECT * FROM observation
+             WHERE (window, observed_at) IN (SELECT window, max(observed_at) FROM observation GROUP BY window) ORDER BY window"
+        );
+        let rows = rows.fetch_all(&self.readers).await.map_err(failed)?;
+        let told = sqlx::query_scalar!(r#"SELECT EXISTS(SELECT 1 FROM told) AS "told!: bool""#);
+        let is_known = !rows.is_empty() || told.fetch_one(&self.readers).await.map_err(failed)?;
+        let seen = rows.into_iter().map(|row| Observation {
+            at: Timestamp::from_millis(row.observed_at),
+            window: row.window,
+            used: u32::try_from(row.used).unwrap_or(u32::MAX),
+            resets_at: row.resets_at.map(Timestamp::from_millis),
+            session: row.session,
+        });
+        Ok(is_known.then(|| seen.collect()))
     }
 }

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::line::{self, Place};
+use super::observing::Observation;
 use super::told::Told;
 use super::tree::{self, Log};
 use super::{ImportReport, Progress};
@@ -34,6 +35,7 @@ const TAIL_BYTES: u64 = 256;
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) told: Vec<Told>,
+    pub(super) seen: Vec<Observation>,
     pub(super) files: Vec<FileRead>,
     pub(super) progress: Progress,
 }
@@ -153,6 +155,10 @@ impl Reader<'_> {
         match line::read(bytes, place, self.latest) {
             line::Read::Call(told) => self.page.told.push(*told),
             line::Read::NoCall => {}
+            line::Read::LimitReached(seen) => {
+                self.report.limits_reached += 1;
+                self.page.seen.push(seen);
+            }
             line::Read::Unreadable(_) if is_torn => self.report.skipped.torn += 1,
             line::Read::FromTheFuture => {
                 self.report.skipped.from_the_future += 1;

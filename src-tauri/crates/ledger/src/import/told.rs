@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::attribution::{Circumstances, Labels, add_tags, labels};
 use domain::call::{Attribution, CacheUse, Call, CallId, Class, Entry, Outcome, Source};
+use domain::catalog::Charge;
 use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use serde::{Deserialize, Serialize};
@@ -35,6 +37,9 @@ pub(crate) struct Facts {
     pub(crate) first_at: i64,
     pub(crate) said: Said,
     pub(crate) origin: Origin,
+    /// Some line of it holds a part of the answer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) spoke: bool,
 }
 
 /// What was used, as the telling that knows most has it. The order is that of knowing more.
@@ -55,6 +60,49 @@ pub(crate) struct Said {
     pub(crate) split: bool,
     pub(crate) at: i64,
     pub(crate) model: String,
+    /// What other work in the same call used; not in the counts above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) beside: Vec<Beside>,
+    /// The model declined to answer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) declined: bool,
+    /// Priority Tier served it: paid for by a commitment.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) priority: bool,
+}
+
+/// A compaction, an advisor's answer, or what a model said before another took over: billed beside the answer itself.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub(crate) struct Beside {
+    /// '' is the model that answers.
+    pub(crate) model: String,
+    pub(crate) input: u64,
+    pub(crate) write_5m: u64,
+    pub(crate) write_1h: u64,
+    pub(crate) read: u64,
+    pub(crate) output: u64,
+}
+
+impl Beside {
+    pub(crate) fn of(model: String, tokens: &Tokens) -> Beside {
+        let Tokens { input, cache_write_5m, cache_write_1h, cache_read, output } = *tokens;
+        Beside { model, input, write_5m: cache_write_5m, write_1h: cache_write_1h, read: cache_read, output }
+    }
+
+    fn tokens(&self) -> Tokens {
+        Tokens {
+            input: self.input,
+            cache_write_5m: self.write_5m,
+            cache_write_1h: self.write_1h,
+            cache_read: self.read,
+            output: self.output,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Where it was told. The order is that of preference: the call's own line before its copies, a session before its
@@ -69,15 +117,9 @@ pub(crate) struct Origin {
     pub(crate) cwd: String,
     pub(crate) branch: String,
     pub(crate) user_agent: String,
-}
-
-/// What rules of attribution may look at; '' where it isn't known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Circumstances<'a> {
-    pub cwd: &'a str,
-    pub branch: &'a str,
-    pub user_agent: &'a str,
-    pub session: &'a str,
+    /// Left out where it isn't known: tellings from before it was stay the same.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) account: String,
 }
 
 /// An event of Claude Code's telemetry, as far as the ledger wants it.
@@ -97,6 +139,8 @@ pub struct Event {
     pub session: String,
     pub agent: String,
     pub user_agent: String,
+    /// The organisation, or else the person's own account.
+    pub account: String,
 }
 
 impl Told {
@@ -106,19 +150,21 @@ impl Told {
             return None;
         }
         let Event { request_id, at, took, model, input, output, cache_read, cache_write, .. } = event;
-        let Event { fast, session, agent, user_agent, .. } = event;
+        let Event { fast, session, agent, user_agent, account, .. } = event;
         let tokens = Tokens { input, cache_write_5m: cache_write, cache_write_1h: 0, cache_read, output };
         let usage = Usage { tokens, fast, ..Usage::default() };
         let said = Said { split: cache_write == 0, ..Said::of(&usage, at, model) };
-        let origin = Origin { session, agent, user_agent, ..Origin::default() };
+        let origin = Origin { session, agent, user_agent, account, ..Origin::default() };
         let key = Key { message_id: String::new(), request_id, source: Source::Otel };
-        Some(Told { key, facts: Facts { first_at: at.before(took).as_millis().max(0), said, origin } })
+        let first_at = at.before(took).as_millis().max(0);
+        Some(Told { key, facts: Facts { first_at, said, origin, spoke: false } })
     }
 }
 
 impl Facts {
     pub(crate) fn merge(&mut self, other: Facts) {
         self.first_at = self.first_at.min(other.first_at);
+        self.spoke |= other.spoke;
         if other.said > self.said {
             self.said = other.said;
         }
@@ -145,6 +191,9 @@ impl Said {
             split: true,
             at: at.as_millis(),
             model,
+            beside: vec![],
+            declined: false,
+            priority: false,
         }
     }
 
@@ -164,6 +213,13 @@ impl Said {
         }
     }
 
+    /// With all that ran beside the answer.
+    pub(crate) fn whole_usage(&self) -> Usage {
+        let usage = self.usage();
+        let tokens = self.beside.iter().fold(usage.tokens, |sum, beside| sum + beside.tokens());
+        Usage { tokens, ..usage }
+    }
+
     /// Telemetry tells neither how long a cache was written for nor searches nor the place: a log of the same call does.
     fn completed(&self, by: &Said) -> Said {
         let mut said = self.clone();
@@ -173,6 +229,11 @@ impl Said {
         said.searches = said.searches.max(by.searches);
         said.us |= by.us;
         said.batch |= by.batch;
+        said.declined |= by.declined;
+        said.priority |= by.priority;
+        if said.beside.is_empty() {
+            said.beside.clone_from(&by.beside);
+        }
         said
     }
 }
@@ -185,10 +246,26 @@ pub(crate) struct Standing<'a> {
     source: &'static str,
     first_at: i64,
     said: Said,
+    #[serde(skip_serializing_if = "is_false")]
+    spoke: bool,
     origin: &'a Origin,
     cwd: &'a str,
     branch: &'a str,
+    /// A configuration folder names the account that a log doesn't.
+    #[serde(skip)]
+    account: &'a str,
     project: Option<Arc<str>>,
+    /// These are left out where no rule names them: what stood before there were such rules stands as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    person: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    named_agent: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl<'a> Standing<'a> {
@@ -199,15 +276,24 @@ impl<'a> Standing<'a> {
         let (cwd, branch) = (or(&facts.origin.cwd, &by_origin.cwd), or(&facts.origin.branch, &by_origin.branch));
         let circumstances =
             Circumstances { cwd, branch, user_agent: &facts.origin.user_agent, session: &facts.origin.session };
+        let Labels { client, person, project, tenant, agent, tags } = labels(&terms.rules, &circumstances);
         Standing {
             key,
             source: key.source.name(),
             first_at: by.map_or(facts.first_at, |by| facts.first_at.min(by.first_at)),
             said: by.map_or_else(|| facts.said.clone(), |by| facts.said.completed(&by.said)),
+            // Where nothing was declined it changes nothing.
+            spoke: facts.said.declined && facts.spoke || by.is_some_and(|by| by.said.declined && by.spoke),
             origin: &facts.origin,
             cwd,
             branch,
-            project: (terms.project_of)(&circumstances).or_else(|| folder_name(cwd)),
+            account: or(&facts.origin.account, &by_origin.account),
+            project: project.or_else(|| folder_name(cwd)),
+            client,
+            person,
+            tenant,
+            named_agent: agent,
+            tags,
         }
     }
 
@@ -226,8 +312,7 @@ impl<'a> Standing<'a> {
     fn entry(&self, hash: [u8; 16], revision: i64, terms: &Terms) -> Entry {
         let started_at = Timestamp::from_millis(self.first_at);
         let ended_at = Timestamp::from_millis(self.said.at.max(self.first_at));
-        let usage = self.said.usage();
-        let charge = terms.catalog.get().charge("", &self.said.model, &usage, started_at);
+        let charge = self.charge(&self.said.usage(), started_at, terms);
         let call = Call {
             id: self.call_id(hash, revision, started_at),
             started_at,
@@ -244,7 +329,7 @@ impl<'a> Standing<'a> {
             attempts: vec![],
             status: 200,
             outcome: Outcome::Completed,
-            usage,
+            usage: self.said.whole_usage(),
             cost: charge.cost,
             price_id: charge.price_id,
             estimated: !self.said.split || charge.estimated,
@@ -254,8 +339,28 @@ impl<'a> Standing<'a> {
             total_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
             cache: CacheUse::Off,
             error: None,
-            account: None,
+            account: some(self.account),
         }
+    }
+
+    /// The answer at its model's price, and what ran beside it at its own. A refusal before the first word is not billed,
+    /// though its usage shows tokens.
+    fn charge(&self, usage: &Usage, at: Timestamp, terms: &Terms) -> Charge {
+        let Said { model, beside, declined, priority, .. } = &self.said;
+        let catalog = terms.catalog.get();
+        let price = |model: &str, usage: &Usage| catalog.charge("", model, usage, at);
+        let charge = price(model, usage);
+        if *declined && !self.spoke {
+            return charge.for_nothing();
+        }
+        let charge = if beside.is_empty() { charge } else { charge.of_model(model) };
+        let charge = beside.iter().fold(charge, |charge, other| {
+            let name = if other.model.is_empty() { model } else { &other.model };
+            // It ran in the same place and at the same speed.
+            let beside = Usage { tokens: other.tokens(), web_searches: 0, ..*usage };
+            charge.and(price(name, &beside).of_model(name))
+        });
+        if *priority { charge.of_priority() } else { charge }
     }
 
     /// The same telling gives the same id, on every machine.
@@ -273,18 +378,22 @@ impl<'a> Standing<'a> {
     }
 
     fn attribution(&self) -> Attribution {
-        let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
-        let branch = some(self.branch).map(|branch| (Arc::from("branch"), branch));
+        let mut tags = self.tags.clone();
+        add_tags(&mut tags, some(self.branch).map(|branch| (Arc::from("branch"), branch)).as_slice());
         Attribution {
-            client: CLIENT.into(),
-            person: None,
+            client: self.client.clone().unwrap_or_else(|| CLIENT.into()),
+            person: self.person.clone(),
             project: self.project.clone(),
-            tenant: None,
+            tenant: self.tenant.clone(),
             session: some(&self.origin.session),
-            agent: some(&self.origin.agent),
-            tags: branch.into_iter().collect(),
+            agent: some(&self.origin.agent).or_else(|| self.named_agent.clone()),
+            tags,
         }
     }
+}
+
+fn some(text: &str) -> Option<Arc<str>> {
+    (!text.is_empty()).then(|| text.into())
 }
 
 /// The last part of a path, as either system writes it.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::mem;
 use std::sync::Arc;
 
-use super::{Kind, Record, SEQ_GAP};
+use super::{Kind, Record, SEQ_GAP, SEQ_MAX};
 use crate::Error;
 use crate::disk::Disk;
 
@@ -100,7 +100,7 @@ fn read_line(line: &[u8]) -> Option<Record> {
     }
     let mut parts = std::str::from_utf8(rest).ok()?.splitn(4, ' ');
     Some(Record {
-        seq: parts.next()?.parse().ok()?,
+        seq: parts.next()?.parse().ok().filter(|seq| *seq < SEQ_MAX)?,
         kind: Kind::named(parts.next()?)?,
         call: parts.next()?.parse().ok()?,
         json: parts.next()?.into(),

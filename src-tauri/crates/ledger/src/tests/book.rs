@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Spender;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -10,8 +11,12 @@ enum Step {
     /// Opens a call that never ends.
     Open(Call),
     Flush,
-    Crash,
+    /// The next start is in this zone.
+    Crash(Tz),
 }
+
+/// Days of theirs begin at other quarters, and some have 23 or 25 hours.
+const ZONES: [Tz; 4] = [Tz::UTC, Tz::Europe__Berlin, Tz::Asia__Kathmandu, Tz::America__St_Johns];
 
 fn text() -> impl Strategy<Value = Arc<str>> {
     prop_oneof!["[a-c]", "\\PC{0,6}", ".{0,4}"].prop_map(Arc::from)
@@ -128,7 +133,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => any_entry().prop_map(Box::new).prop_map(Step::Settle),
         2 => any_call().prop_map(Step::Open),
         1 => Just(Step::Flush),
-        1 => Just(Step::Crash),
+        1 => proptest::sample::select(&ZONES[..]).prop_map(Step::Crash),
     ]
 }
 
@@ -190,10 +195,67 @@ async fn compare(ledger: &Ledger, book: &[Entry]) {
             }
         }
     }
+    compare_dashboard(ledger, book).await;
+    compare_used(ledger, book).await;
     for entry in book {
         assert_eq!(ledger.call(entry.call.id).await.expect("an answer").as_ref(), Some(entry));
     }
     assert_eq!(count(ledger).await, book.len());
+}
+
+/// Every call is in one row, in whatever zone it is asked for.
+async fn compare_dashboard(ledger: &Ledger, book: &[Entry]) {
+    let (from, to) = (at("2026-03-29T01:07:31Z"), at("2026-10-25T02:00:00Z"));
+    for calendar in ZONES.map(Calendar::in_zone) {
+        let rows = ledger.dashboard(from, to, calendar).await.expect("rows");
+        let mut calls = 0;
+        for row in rows {
+            let of_row = book.iter().filter(|entry| {
+                from <= entry.call.started_at
+                    && entry.call.started_at < to
+                    && calendar.day(entry.call.started_at).to_string() == row.day
+                    && (&*entry.call.model, &*entry.call.who.client) == (&row.model, &row.client)
+            });
+            assert_eq!(row.totals, summed(of_row), "{} {:?} {:?}", row.day, row.model, row.client);
+            calls += row.totals.calls;
+        }
+        let inside = |entry: &&Entry| from <= entry.call.started_at && entry.call.started_at < to;
+        assert_eq!(calls, summed(book.iter().filter(inside)).calls);
+    }
+}
+
+/// What budgets ask for: exact to the token and the nano-dollar, and what has no price apart.
+async fn compare_used(ledger: &Ledger, book: &[Entry]) {
+    let (from, to) = (at("2026-03-28T23:00:00Z"), at("2026-10-25T23:00:00Z"));
+    let spenders: [(Spender, Key); 5] = [
+        (Spender::Client, |entry| entry.call.who.client.to_string()),
+        (Spender::Person, |entry| none_is_empty(&entry.call.who.person)),
+        (Spender::Project, |entry| none_is_empty(&entry.call.who.project)),
+        (Spender::Tenant, |entry| none_is_empty(&entry.call.who.tenant)),
+        (Spender::Upstream, |entry| entry.attempts.last().map_or(String::new(), |last| last.upstream.to_string())),
+    ];
+    for (spender, key) in spenders {
+        let mut used: BTreeMap<String, (Tokens, Tokens, Usd)> = BTreeMap::new();
+        for part in ledger.used(spender, from, to).await.expect("sums") {
+            let sum = used.entry(part.name.to_string()).or_default();
+            *sum = (sum.0 + part.tokens, sum.1 + part.unpriced, sum.2 + part.known_cost);
+        }
+        let mut expected: BTreeMap<String, (Tokens, Tokens, Usd)> = BTreeMap::new();
+        for entry in book.iter().filter(|entry| counts(entry, from, to)) {
+            let unpriced = if entry.cost.is_none() { entry.usage.tokens } else { Tokens::default() };
+            let sum = expected.entry(key(entry)).or_default();
+            *sum = (sum.0 + entry.usage.tokens, sum.1 + unpriced, sum.2 + entry.cost.unwrap_or_default());
+        }
+        assert_eq!(used, expected, "by {spender:?}");
+    }
+}
+
+/// A call that began in the hour before counts where it ended.
+fn counts(entry: &Entry, from: Timestamp, to: Timestamp) -> bool {
+    let started = entry.call.started_at;
+    let has_begun = started >= from || started >= from.before(Duration::from_secs(3_600)) && entry.ended_at >= from;
+    let is_counted = entry.outcome != Outcome::Refused && entry.source == Source::Gateway;
+    is_counted && has_begun && started < to
 }
 
 async fn run(steps: Vec<Step>) {
@@ -211,9 +273,9 @@ async fn run(steps: Vec<Step>) {
                 running.push(call);
             }
             Step::Flush => ledger.flush().await.expect("folded"),
-            Step::Crash => {
+            Step::Crash(zone) => {
                 dir = copy(dir.path());
-                ledger = open(dir.path()).await.0;
+                ledger = open_in(dir.path(), Calendar::in_zone(zone)).await.0;
                 keep_interrupted(&ledger, &mut running, &mut book).await;
             }
         }

@@ -38,7 +38,7 @@ fn told(number: u128, minute: u64, session: &str, agent: &str, model: &str, usag
     let mut call = call(number, started_at);
     let some = |text: &str| (!text.is_empty()).then(|| Arc::from(text));
     (call.who.session, call.who.agent, call.model) = (some(session), some(agent), model.into());
-    let charge = prices().charge(model, &usage, started_at);
+    let charge = prices().charge("", model, &usage, started_at);
     Entry { usage, cost: charge.cost, price_id: charge.price_id, ..entry(call) }
 }
 

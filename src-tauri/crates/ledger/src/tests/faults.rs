@@ -142,7 +142,7 @@ async fn where_journal_and_database_fail_nobody_is_told_that_a_call_is_settled_u
 async fn a_full_disk_refuses_new_calls_and_goes_on_by_itself_when_there_is_space_again() {
     let desk = desk().await;
     desk.ledger.flush().await.expect("folded");
-    desk.machine.set_fault(Some(Fault::Full));
+    desk.machine.set_fault(Some(Fault::Full { after: 0 }));
     let running: Vec<Call> = (0..)
         .map(|number| call(number, noon()))
         .take_while(|call| desk.ledger.opened(call, &opening(call, 1)).is_ok())

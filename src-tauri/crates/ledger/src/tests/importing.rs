@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use domain::attribution::{AttributeRule, Labels, When};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use super::*;
 use crate::{Event, ImportReport, Terms, Told};
 
 fn terms() -> Terms {
-    Terms { catalog: Arc::new(catalog()).into(), project_of: Arc::new(|_| None) }
+    Terms { catalog: Arc::new(catalog()).into(), rules: Arc::default() }
 }
 
 async fn import(ledger: &Ledger, path: &Path) -> ImportReport {
@@ -137,8 +138,12 @@ fn through_gateway(request: &str) -> Entry {
 }
 
 fn event(request: &str, output: u64) -> Told {
+    Told::of_event(told_event(request, output)).expect("an id")
+}
+
+fn told_event(request: &str, output: u64) -> Event {
     let at = at("2026-11-24T10:00:01Z");
-    let event = Event {
+    Event {
         request_id: request.into(),
         at,
         model: MODEL.into(),
@@ -147,8 +152,7 @@ fn event(request: &str, output: u64) -> Told {
         cache_read: 500,
         cache_write: 30,
         ..Event::default()
-    };
-    Told::of_event(event).expect("an id")
+    }
 }
 
 #[tokio::test]
@@ -196,6 +200,215 @@ async fn an_event_stands_before_a_log_and_takes_from_it_what_it_does_not_know() 
 }
 
 #[tokio::test]
+async fn who_told_of_a_call_what_each_said_and_which_counts_is_known() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    tree.write("p/s.jsonl", log(&[line("m", "req_1", 7, false), line("m", "req_copy", 7, true)]));
+    import(&ledger, tree.path()).await;
+    let logged = ledger.calls(&Filter::default(), 9).await.expect("calls").remove(0).call.id;
+    ledger.tell(vec![event("req_1", 8)], &terms()).await.expect("told");
+    let heard = ledger.calls(&Filter::default(), 9).await.expect("calls").remove(0).call.id;
+    let told = ledger.provenance(heard).await.expect("known");
+    let said = told.tellings.iter().map(|told| (told.source, told.usage.tokens.output, told.call, told.is_copy));
+    let expected = [(Source::Otel, 8, Some(heard), false), (Source::Log, 7, None, false), (Source::Log, 7, None, true)];
+    assert_eq!(said.collect::<Vec<_>>(), expected);
+    assert_eq!((told.superseded, told.supersedes, told.through_gateway), (None, vec![], None));
+    let gateway = through_gateway("req_1");
+    settle(&ledger, &gateway).await;
+    let told = ledger.provenance(gateway.call.id).await.expect("known");
+    assert_eq!((told.tellings.len(), told.superseded, told.supersedes), (3, None, vec![heard]));
+    assert!(told.tellings.iter().all(|told| told.call.is_none()), "nothing but the gateway counts");
+    let told = ledger.provenance(heard).await.expect("known");
+    assert_eq!((told.superseded, told.through_gateway), (Some(Some(gateway.call.id)), Some(gateway.call.id)));
+    let told = ledger.provenance(logged).await.expect("known");
+    assert_eq!(told.superseded, Some(None), "it gave way to telemetry's entry of the same call");
+}
+
+#[tokio::test]
+async fn rules_name_whose_a_logged_call_is() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    tree.write("p/s.jsonl", log(&[line("m", "r", 7, false)]));
+    let some = |text: &str| Some(Arc::from(text));
+    let tags = vec![("team".into(), "gate".into()), ("branch".into(), "any".into())];
+    let labels = Labels {
+        client: some("laptop"),
+        person: some("ada"),
+        project: some("p"),
+        tenant: some("t"),
+        agent: some("main"),
+        tags: tags.clone(),
+    };
+    let rule = AttributeRule { when: When::Cwd, pattern: "/home/*/shop".into(), labels };
+    let terms = Terms { rules: [rule].into(), ..terms() };
+    let paths = [tree.path().to_owned()];
+    ledger.import_claude_code(&paths, &terms, at("2026-11-25T00:00:00Z"), |_| {}).await.expect("imported");
+    let who = ledger.calls(&Filter::default(), 9).await.expect("calls").remove(0).call.who;
+    assert_eq!((&*who.client, who.person.as_deref(), who.project.as_deref()), ("laptop", Some("ada"), Some("p")));
+    assert_eq!(
+        (who.tenant.as_deref(), who.agent.as_deref(), who.session.as_deref()),
+        (Some("t"), Some("main"), Some("s-1"))
+    );
+    assert_eq!(who.tags.iter().collect::<BTreeSet<_>>(), tags.iter().collect());
+}
+
+#[tokio::test]
+async fn a_configuration_folder_is_an_account_and_telemetry_names_it_better() {
+    let (_dir, ledger) = empty().await;
+    let (one, other) = (Tree::new(), Tree::new());
+    one.write("p/s.jsonl", log(&[line("m1", "r1", 7, false), line("m3", "r3", 7, false)]));
+    other.write("p/s.jsonl", log(&[line("m2", "r2", 7, false)]));
+    import(&ledger, one.path()).await;
+    import(&ledger, other.path()).await;
+    let named = Event { account: "org".into(), ..told_event("r3", 7) };
+    ledger.tell(vec![Told::of_event(named).expect("an id")], &terms()).await.expect("told");
+    let accounts = ledger.calls(&Filter::default(), 9).await.expect("calls").into_iter().map(|entry| entry.account);
+    let accounts: BTreeSet<_> = accounts.map(|account| account.expect("an account").to_string()).collect();
+    let folder = |tree: &Tree| tree.path().canonicalize().expect("there").to_string_lossy().into_owned();
+    assert_eq!(accounts, [folder(&one), folder(&other), "org".to_owned()].into_iter().collect());
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_first_word_is_free_and_one_after_it_is_not() {
+    for (contents, cost) in [
+        (vec![json!([])], 0),
+        (vec![json!([{"type": "text", "text": "I"}]), json!([])], 3 + 7 * 5),
+        (vec![json!([{"type": "text", "text": "I can"}])], 3 + 7 * 5),
+    ] {
+        let (_dir, ledger) = empty().await;
+        let tree = Tree::new();
+        let lines: Vec<Value> = contents
+            .into_iter()
+            .map(|content| {
+                let mut line = line("m", "r", 7, false);
+                (line["message"]["stop_reason"], line["message"]["content"]) = ("refusal".into(), content);
+                line
+            })
+            .collect();
+        tree.write("p/s.jsonl", log(&lines));
+        import(&ledger, tree.path()).await;
+        let entry = ledger.calls(&Filter::default(), 9).await.expect("calls").remove(0);
+        assert_eq!(entry.cost, Some(Usd::from_nanos(cost)), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_ran_beside_an_answer_is_billed_too() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let step = |kind: &str, model: &str, input: u64, output: u64| json!({"type": kind, "model": model, "input_tokens": input, "output_tokens": output});
+    let mut advised = line("m1", "r1", 7, false);
+    advised["message"]["usage"]["iterations"] = json!([
+        step("message", MODEL, 3, 7),
+        step("compaction", MODEL, 100, 10),
+        step("advisor_message", "unheard-of", 1, 1)
+    ]);
+    let mut compacted = line("m2", "r2", 7, false);
+    compacted["message"]["usage"]["iterations"] =
+        json!([{"type": "compaction", "input_tokens": 100, "output_tokens": 10}]);
+    let mut taken_over = line("m3", "r3", 9, false);
+    taken_over["message"]["usage"]["iterations"] = json!([
+        step("message", "unheard-of", 50, 0),
+        step("message", "claude-other", 30, 4),
+        step("fallback_message", MODEL, 3, 5)
+    ]);
+    tree.write("p/s.jsonl", log(&[advised, compacted, taken_over]));
+    import(&ledger, tree.path()).await;
+    let told = ledger.calls(&Filter::default(), 9).await.expect("calls").into_iter().map(|entry| {
+        let tokens = entry.usage.tokens;
+        let request = entry.call.model;
+        (request.to_string(), tokens.input, tokens.output, entry.cost.map(Usd::as_nanos))
+    });
+    let told: BTreeSet<_> = told.collect();
+    let expected = [
+        (MODEL.to_owned(), 3 + 100 + 1, 7 + 10 + 1, None),
+        (MODEL.to_owned(), 3 + 100, 7 + 10, Some(3 + 7 * 5 + 100 + 10 * 5)),
+        (MODEL.to_owned(), 3 + 30, 5 + 4, None),
+    ];
+    assert_eq!(told, expected.into_iter().collect());
+}
+
+#[tokio::test]
+async fn a_spent_window_is_kept_as_an_observation_and_is_no_call() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let mut spent = line("m", "", 0, false);
+    spent["isApiErrorMessage"] = true.into();
+    spent["message"]["model"] = "<synthetic>".into();
+    spent["message"]["content"] = json!([{"type": "text", "text": "Claude AI usage limit reached|1795600000"}]);
+    let mut error = spent.clone();
+    error["message"]["content"] = json!([{"type": "text", "text": "API Error: 529 overloaded_error"}]);
+    tree.write("p/s.jsonl", log(&[spent, error]));
+    let report = import(&ledger, tree.path()).await;
+    assert_eq!((report.entered.calls, report.limits_reached, report.named), (0, 1, vec![]));
+    tree.write("p/again.jsonl", fs::read(tree.path().join("projects/p/s.jsonl")).expect("read"));
+    import(&ledger, tree.path()).await;
+    let seen = ledger.observations(Timestamp::default()).await.expect("observations");
+    let expected = crate::Observation {
+        at: at("2026-11-24T10:00:00Z"),
+        window: "usage_limit".into(),
+        used: 10_000,
+        resets_at: Some(Timestamp::from_millis(1_795_600_000_000)),
+        session: "s-1".into(),
+    };
+    assert_eq!((seen, totals(&ledger).await.calls), (vec![expected], 0));
+}
+
+#[tokio::test]
+async fn a_log_of_a_version_nobody_knows_is_read_for_what_it_tells() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let mut new = line("m1", "r1", 7, false);
+    new["version"] = "99.0.0-next".into();
+    new["message"]["usage"]["new_tokens"] = json!({"of": ["another", "kind"]});
+    new["message"]["content"] = json!({"blocks": 3});
+    new["another"] = json!([1, 2]);
+    let mut odd = line("m2", "r2", 7, false);
+    odd["message"]["usage"]["output_tokens"] = "seven".into();
+    tree.write("p/s.jsonl", log(&[new, odd]));
+    let report = import(&ledger, tree.path()).await;
+    assert_eq!((report.entered.calls, report.skipped.unreadable), (1, 1), "{:?}", report.named);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn names_with_newlines_and_colours_are_read_and_shown_harmless() {
+    use std::os::unix::ffi::OsStrExt;
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let bad = log(&[line("m", "r", 7, false)]) + "{\"usage\": nonsense}\n";
+    tree.write("p/two\nlines\u{1b}[31m.jsonl", bad);
+    let not_text = std::ffi::OsStr::from_bytes(b"\xff\xfe.jsonl");
+    fs::write(tree.path().join("projects/p").join(not_text), log(&[line("m2", "r2", 7, false)])).expect("written");
+    let report = import(&ledger, tree.path()).await;
+    assert_eq!((report.files, report.entered.calls, report.skipped.unreadable), (2, 2, 1));
+    assert!(report.named[0].contains("two\nlines"), "as it is: who shows it makes it harmless");
+}
+
+#[tokio::test]
+async fn a_log_that_is_replaced_while_it_is_read_counts_nothing_twice() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let lines = |from: u64| {
+        (from..from + 9_000).map(|n| line(&format!("m{n}"), &format!("r{n}"), 1, false)).collect::<Vec<_>>()
+    };
+    let path = tree.write("p/s.jsonl", log(&lines(0)));
+    let paths = [tree.path().to_owned()];
+    let mut replaced = false;
+    let replace = |_| {
+        if !replaced {
+            replaced = true;
+            fs::remove_file(&path).expect("removed");
+            fs::write(&path, log(&lines(5_000))).expect("written");
+        }
+    };
+    ledger.import_claude_code(&paths, &terms(), at("2026-11-25T00:00:00Z"), replace).await.expect("imported");
+    import(&ledger, tree.path()).await;
+    import(&ledger, tree.path()).await;
+    assert_eq!(totals(&ledger).await.calls, 14_000);
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_is_counted_named_and_passed_over() {
     let (_dir, ledger) = empty().await;
     let tree = Tree::new();
@@ -230,10 +443,15 @@ async fn a_line_that_is_too_long_is_passed_over_without_being_held() {
     let (_dir, ledger) = empty().await;
     let tree = Tree::new();
     let good = log(&[line("m", "r", 7, false)]);
-    let long = format!("{{\"usage\":\"{}\"}}\n", "x".repeat(17 << 20));
-    tree.write("p/long.jsonl", format!("{long}{good}{long}"));
+    let long = |bytes: usize| format!("{{\"usage\":\"{}\"}}\n", "x".repeat(bytes));
+    tree.write("p/long.jsonl", format!("{}{good}{}", long(100 << 20), long(17 << 20)));
     let report = import(&ledger, tree.path()).await;
     assert_eq!((report.skipped.too_long, report.entered.calls), (2, 1));
+    assert!(
+        report.named[0].ends_with("the line at byte 0 is passed over: it is longer than 16 MiB"),
+        "{:?}",
+        report.named
+    );
 }
 
 #[tokio::test]
@@ -398,7 +616,7 @@ async fn play(steps: &[Step]) -> (u64, u64) {
             Step::Restart => {
                 ledger.close().await.expect("closed");
                 drop(ledger);
-                ledger = open(dir.path()).await.0;
+                ledger = open_in(dir.path(), Calendar::in_zone(Tz::Asia__Kathmandu)).await.0;
             }
         }
     }

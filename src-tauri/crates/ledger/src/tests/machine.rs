@@ -34,8 +34,8 @@ pub(super) enum Fault {
     JournalFails { times: u32 },
     /// The journal's syncs alone.
     JournalSyncsFail { times: u32 },
-    /// No file grows.
-    Full,
+    /// After so many writes no file grows.
+    Full { after: u32 },
 }
 
 impl Fault {
@@ -45,7 +45,7 @@ impl Fault {
             Fault::DatabaseSyncsFail { times } => (times, false, true),
             Fault::JournalFails { times } => (times, true, false),
             Fault::JournalSyncsFail { times } => (times, true, true),
-            Fault::Full => return false,
+            Fault::Full { .. } => return false,
         };
         let meets = *times > 0 && name.starts_with("journal/") == is_journal && (syncs || !syncs_alone);
         *times -= u32::from(meets);
@@ -104,6 +104,12 @@ type Done = Result<(), Trouble>;
 impl Machine {
     pub(super) fn new(seed: u64, planted: Planted) -> Arc<Machine> {
         Machine::with(BTreeMap::new(), Promised::default(), Rng::with_seed(seed), planted)
+    }
+
+    /// With one file on its disk.
+    pub(super) fn holding(name: &str, bytes: Vec<u8>, seed: u64) -> Arc<Machine> {
+        let files = BTreeMap::from([(name.to_owned(), bytes)]);
+        Machine::with(files, Promised::default(), Rng::with_seed(seed), Planted::Nothing)
     }
 
     fn with(files: BTreeMap<String, Vec<u8>>, promised: Promised, chance: Rng, planted: Planted) -> Arc<Machine> {
@@ -273,8 +279,10 @@ impl State {
             return Err(Trouble::Failed);
         }
         let grows = self.files.get(name).is_none_or(|file| file.bytes.len() < end);
-        if grows && self.fault == Some(Fault::Full) {
-            return Err(Trouble::Full);
+        match &mut self.fault {
+            Some(Fault::Full { after: 0 }) if grows => return Err(Trouble::Full),
+            Some(Fault::Full { after }) => *after = after.saturating_sub(1),
+            _ => {}
         }
         self.meet_fault(name, false)
     }

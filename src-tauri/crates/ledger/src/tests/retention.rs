@@ -8,7 +8,7 @@ use crate::{Spender, Terms};
 const BERLIN: Calendar = Calendar::in_zone(Tz::Europe__Berlin);
 
 fn terms() -> Terms {
-    Terms { catalog: Arc::new(catalog()), project_of: Arc::new(|_| None) }
+    Terms { catalog: Arc::new(catalog()).into(), rules: Arc::default() }
 }
 
 /// A call every seven hours over thirty days, of three clients and two tenants.
