@@ -136,10 +136,9 @@ impl Maker {
         self.book.cache_read += usage.cache_read;
         self.book.output += usage.output;
         let model = MODELS[self.chance.usize(..MODELS.len())];
-        // Requests are numbered by time, messages by chance.
+        // Numbered by chance.
         let message = format!("msg_01{}", self.id(22));
-        let id = self.id(8);
-        let request = format!("req_011C{:012}{id}", self.book.calls);
+        let request = self.request();
         Turn { message, request, model, usage, is_side }
     }
 
@@ -177,8 +176,7 @@ impl Maker {
 
     /// A message again, under another request: it was called once.
     fn aside(&mut self, log: &mut Vec<u8>, session: &Session, turn: &Turn) {
-        let id = self.id(8);
-        let request = format!("req_011C{:012}{id}", self.book.calls);
+        let request = self.request();
         let again = Turn { message: turn.message.clone(), request, is_side: true, ..*turn };
         let content = format!(r#"{{"type":"text","text":"{}"}}"#, self.said(40, 900));
         self.chunk(log, session, &again, turn.usage.output, &content);
@@ -239,6 +237,12 @@ impl Maker {
         format!(
             r#""parentUuid":"{parent}","isSidechain":{is_side},"userType":"external","cwd":"/home/me/{project}","sessionId":"{id}","version":"2.1.97","gitBranch":"main""#
         )
+    }
+
+    /// Numbered by time.
+    fn request(&mut self) -> String {
+        let id = self.id(8);
+        format!("req_011C{:012}{id}", self.book.calls)
     }
 
     fn id(&mut self, length: usize) -> String {

@@ -65,7 +65,7 @@ async fn write(db: &Db, conn: &mut SqliteConnection, draft: &Path, file: &Path) 
 
 /// A copy that doesn't read back is none.
 async fn check(db: &Db, draft: &Path) -> Result<(), Error> {
-    let copy = Db { path: draft.to_owned(), vfs: db.vfs };
+    let copy = Db::on(draft.to_owned(), db.vfs);
     let mut conn = copy.looked_at().await?;
     let report: String =
         sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut conn).await.map_err(|error| copy.error(&error))?;

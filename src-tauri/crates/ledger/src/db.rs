@@ -1,8 +1,10 @@
 //! The SQLite file: how it is opened, and what its errors mean.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{fs, io};
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -31,6 +33,11 @@ const WAL_BYTES_KEPT: &str = "8388608";
 /// In KiB, negative as SQLite wants it. The ledger's memory is part of what an idle gateway holds.
 const CACHE: &str = "-512";
 
+/// A WAL that holds so many pages is brought home.
+pub(crate) const CHECKPOINT_PAGES: i64 = 1_000;
+
+const IO_ERROR: u32 = 10;
+
 const READERS_MAX: u32 = 2;
 
 const READER_IDLE: Duration = Duration::from_secs(5);
@@ -38,13 +45,25 @@ const READER_IDLE: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(crate) struct Db {
     pub(crate) path: PathBuf,
-    /// Tests put a disk of their own under SQLite.
-    pub(crate) vfs: Option<&'static str>,
+    pub(crate) vfs: Option<Vfs>,
+    /// A write or sync has failed: what the WAL holds may not be on the disk, whatever the next sync says.
+    is_in_doubt: Arc<AtomicBool>,
+}
+
+/// Tests put a disk of their own under SQLite.
+#[derive(Clone, Copy)]
+pub(crate) struct Vfs {
+    pub(crate) name: &'static str,
+    pub(crate) write_again: fn(&Path) -> io::Result<()>,
 }
 
 impl Db {
     pub(crate) fn at(dir: &Path) -> Db {
-        Db { path: dir.join(FILE), vfs: None }
+        Db::on(dir.join(FILE), None)
+    }
+
+    pub(crate) fn on(path: PathBuf, vfs: Option<Vfs>) -> Db {
+        Db { path, vfs, is_in_doubt: Arc::default() }
     }
 
     /// Made where it is missing.
@@ -123,13 +142,47 @@ impl Db {
         SqliteConnection::connect_with(&self.options()).await.map_err(|error| self.error(&error))
     }
 
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn doubt(&self) {
+        self.is_in_doubt.store(true, Ordering::SeqCst);
+    }
+
     /// The system may have dropped what a failed sync should have brought to the disk, and the next one says nothing of it:
-    /// everything in the WAL is written once more, into the database.
+    /// the WAL is written once more as it stands, while nobody else may write to it. The database needs no such care:
+    /// what a checkpoint could not sync, the next one writes again.
     pub(crate) async fn writer_after_failure(&self) -> Result<SqliteConnection, Error> {
         let mut conn = self.writer().await?;
-        let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut conn).await;
-        let is_busy = checkpoint.and_then(|row| row.try_get::<i64, _>(0)).map_err(|error| self.error(&error))?;
-        if is_busy == 0 { Ok(conn) } else { Err(Error::Locked { path: self.path.clone() }) }
+        self.is_in_doubt.store(false, Ordering::SeqCst);
+        let written = self.write_wal_again(&mut conn).await;
+        if written.is_err() {
+            self.doubt();
+        }
+        written.map(|()| conn)
+    }
+
+    async fn write_wal_again(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+        let held = conn.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.error(&error))?;
+        let wal = self.path.with_extension("db-wal");
+        let write_again = self.vfs.map_or(disk::write_again as fn(&Path) -> io::Result<()>, |vfs| vfs.write_again);
+        let path = wal.clone();
+        let written = tokio::task::spawn_blocking(move || write_again(&path)).await;
+        held.rollback().await.map_err(|error| self.error(&error))?;
+        let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        written.map_err(|error| Error::unwritable(wal.display(), &error))
+    }
+
+    /// Brings home what has gathered in the WAL. SQLite would do it by itself, and tell nobody of a sync that failed.
+    pub(crate) async fn checkpoint(&self, conn: &mut SqliteConnection, pages: i64) -> Result<(), Error> {
+        let gathered = sqlx::query("PRAGMA wal_checkpoint(NOOP)").fetch_one(&mut *conn).await;
+        let gathered: i64 = gathered.and_then(|row| row.try_get(1)).map_err(|error| self.error(&error))?;
+        if gathered >= pages {
+            let done = sqlx::query("PRAGMA wal_checkpoint(PASSIVE)").fetch_one(conn).await;
+            done.map_err(|error| self.error(&error))?;
+        }
+        Ok(())
     }
 
     /// Opened when the first question is asked, closed soon after the last.
@@ -140,7 +193,7 @@ impl Db {
 
     fn plain(&self) -> SqliteConnectOptions {
         let options = SqliteConnectOptions::new().filename(&self.path).busy_timeout(BUSY);
-        if let Some(vfs) = self.vfs { options.vfs(vfs) } else { options }
+        if let Some(vfs) = self.vfs { options.vfs(vfs.name) } else { options }
     }
 
     fn options(&self) -> SqliteConnectOptions {
@@ -150,6 +203,8 @@ impl Db {
             .foreign_keys(true)
             .pragma("cache_size", CACHE)
             .pragma("journal_size_limit", WAL_BYTES_KEPT)
+            // `checkpoint` does it, and hears what fails.
+            .pragma("wal_autocheckpoint", "0")
             // An upsert keeps a journal of its own; without this it is a temporary file, made anew for each.
             .pragma("temp_store", "memory")
             // What F_FULLFSYNC is on macOS; nothing elsewhere.
@@ -208,10 +263,14 @@ impl Db {
     pub(crate) fn error(&self, error: &sqlx::Error) -> Error {
         let path = self.path.clone();
         let reason = error.to_string();
-        match primary_code(error) {
+        let code = primary_code(error);
+        if code == Some(IO_ERROR) {
+            self.doubt();
+        }
+        match code {
             Some(5 | 6) => Error::Locked { path },
             Some(11 | 26) => Error::Damaged { path, reason },
-            Some(8 | 10 | 13 | 14) => Error::Unwritable { what: path.display().to_string(), reason },
+            Some(8 | IO_ERROR | 13 | 14) => Error::Unwritable { what: path.display().to_string(), reason },
             _ => Error::Sqlite { path, reason },
         }
     }

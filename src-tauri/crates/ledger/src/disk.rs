@@ -154,6 +154,22 @@ pub(crate) fn starts_as(path: &Path, head: &[u8]) -> Result<bool, Error> {
     Ok(found == head)
 }
 
+/// All of it, in its place, and on the disk when this returns.
+pub(crate) fn write_again(path: &Path) -> io::Result<()> {
+    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let (mut place, mut chunk) = (0, Vec::new());
+    while Read::by_ref(&mut file).take(READ_BYTES).read_to_end(&mut chunk)? > 0 {
+        file.seek(io::SeekFrom::Start(place))?;
+        file.write_all(&chunk)?;
+        place += chunk.len() as u64;
+        chunk.clear();
+    }
+    file.sync_all()
+}
+
 /// A new file's name is on the disk when this returns.
 pub(crate) fn sync_names(dir: &Path) -> Result<(), Error> {
     #[cfg(unix)]

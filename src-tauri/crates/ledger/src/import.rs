@@ -12,7 +12,7 @@ use domain::time::Timestamp;
 use sqlx::SqliteConnection;
 use tokio::sync::mpsc;
 
-use crate::db::Db;
+use crate::db::{CHECKPOINT_PAGES, Db};
 use crate::{Error, Ledger};
 
 pub(crate) mod entering;
@@ -85,6 +85,9 @@ impl ImportReport {
     }
 }
 
+/// In the WAL; an import brings its many pages home less often.
+const PAGES_BEFORE_CHECKPOINT: i64 = 8_192;
+
 /// Pages read ahead of the database.
 const PAGES_AHEAD: usize = 2;
 
@@ -109,6 +112,7 @@ impl Ledger {
             done = Progress { calls: done.calls, ..page.progress };
             self.observe(&page.seen).await?;
             entered += self.enter(&mut conn, page.told, &page.files, terms).await?;
+            self.db.checkpoint(&mut conn, PAGES_BEFORE_CHECKPOINT).await?;
             done.calls = entered.calls;
             progress(done);
         }
@@ -120,16 +124,16 @@ impl Ledger {
     /// Many rows in no order: it keeps more pages at hand than a gateway that idles may, and brings them home less often.
     async fn importer(&self) -> Result<SqliteConnection, Error> {
         let mut conn = self.db.writer().await?;
-        for pragma in ["PRAGMA cache_size = -16384", "PRAGMA wal_autocheckpoint = 8192"] {
-            sqlx::query(pragma).execute(&mut conn).await.map_err(|error| fail(&self.db, &error))?;
-        }
+        sqlx::query("PRAGMA cache_size = -16384").execute(&mut conn).await.map_err(|error| fail(&self.db, &error))?;
         Ok(conn)
     }
 
     /// What events tell of calls.
     pub async fn tell(&self, told: Vec<Told>, terms: &Terms) -> Result<Entered, Error> {
         let mut conn = self.db.writer().await?;
-        self.enter(&mut conn, told, &[], terms).await
+        let entered = self.enter(&mut conn, told, &[], terms).await?;
+        self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
+        Ok(entered)
     }
 
     async fn enter(

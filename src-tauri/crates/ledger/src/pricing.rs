@@ -13,6 +13,7 @@ use serde::Serialize;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::call::COST_MAX;
+use crate::db::CHECKPOINT_PAGES;
 use crate::rollup;
 use crate::settling::{Link, hex, link};
 use crate::{Error, Ledger};
@@ -141,6 +142,7 @@ impl Ledger {
                 Some(last) => after = last,
                 None => return Ok(repriced),
             }
+            self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use domain::time::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 
+use crate::db::CHECKPOINT_PAGES;
 use crate::rollup::QUARTER_MS;
 use crate::{Error, Ledger};
 
@@ -84,12 +85,14 @@ impl Ledger {
                 break;
             }
             deleted.entries += entries;
+            self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
             tokio::time::sleep(PAUSE).await;
         }
         let mut place = Some(Place::default());
         while let Some(from) = place {
             let (tellings, next) = self.forget_tellings(&mut conn, from, kept_from).await?;
             deleted.tellings += tellings;
+            self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
             place = next;
             tokio::time::sleep(PAUSE).await;
         }

@@ -221,15 +221,15 @@ pub(crate) fn day_of(quarter: i64, calendar: Calendar) -> i64 {
 /// The first quarter that begins in a quarter's day.
 pub(crate) fn start_of_day(quarter: i64, calendar: Calendar) -> i64 {
     let day = day_of(quarter, calendar);
-    let first = quarter - QUARTERS_OF_A_DAY_MAX;
+    let first = quarter.saturating_sub(QUARTERS_OF_A_DAY_MAX);
     (first..quarter).rev().find(|before| day_of(*before, calendar) != day).map_or(first, |before| before + 1)
 }
 
 /// The first quarter that begins in a later day.
 pub(crate) fn end_of_day(quarter: i64, calendar: Calendar) -> i64 {
     let day = day_of(quarter, calendar);
-    let last = quarter + QUARTERS_OF_A_DAY_MAX;
-    (quarter + 1..last).find(|next| day_of(*next, calendar) != day).unwrap_or(last)
+    let last = quarter.saturating_add(QUARTERS_OF_A_DAY_MAX);
+    (quarter.saturating_add(1)..last).find(|next| day_of(*next, calendar) != day).unwrap_or(last)
 }
 
 /// Whose days the sums are of.

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::iter;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::task::{self, JoinHandle};
 use tokio::time;
 
 use crate::Error;
-use crate::db::Db;
+use crate::db::{CHECKPOINT_PAGES, Db};
 use crate::journal::{Journal, Kind, Record};
 use crate::settling;
 
@@ -111,11 +112,17 @@ impl Writer {
             tracing::warn!("the journal can't be folded into the ledger now: {error}");
         }
         self.failures += 1;
-        self.conn = None;
         if let Error::Damaged { .. } = error {
+            // The last connection to close brings the WAL home: this one stays open, for nothing is written any more.
+            self.conn.take().map(mem::forget);
             self.journal.refuse_openings(error.clone());
             self.damaged = Some(error);
         } else {
+            self.db.doubt();
+            if let Some(conn) = &mut self.conn {
+                // Takes back what it had begun.
+                let _ = conn.ping().await;
+            }
             time::sleep(RETRY_AFTER).await;
             self.awake = true;
         }
@@ -124,9 +131,9 @@ impl Writer {
     async fn fold_and_mend(&mut self) -> Result<(), Error> {
         self.fold_all().await?;
         let Some((reason, through)) = self.journal.failed() else { return Ok(()) };
+        let db = self.db.clone();
         let conn = self.conn().await?;
-        let noted = note_floor(conn, through).await;
-        noted.map_err(|error| self.db.error(&error))?;
+        note_floor(conn, through).await.map_err(|error| db.error(&error))?;
         self.journal.is_safe(through);
         if self.mending.as_ref().is_none_or(JoinHandle::is_finished) {
             tracing::warn!("no new call begins until the journal can be written again: {reason}");
@@ -136,9 +143,16 @@ impl Writer {
     }
 
     async fn conn(&mut self) -> Result<&mut SqliteConnection, Error> {
+        if self.db.is_in_doubt() {
+            let fresh = self.db.writer_after_failure().await?;
+            // Closed while the fresh one is open: the last to close would sync, and tell nobody how that went.
+            if let Some(failed) = self.conn.replace(fresh) {
+                let _ = failed.close().await;
+            }
+        }
         match &mut self.conn {
             Some(conn) => Ok(conn),
-            none => Ok(none.insert(self.db.writer_after_failure().await?)),
+            none => Ok(none.insert(self.db.writer().await?)),
         }
     }
 
@@ -155,9 +169,12 @@ impl Writer {
                 Some(record) if record.seq > last => return Ok(()),
                 Some(_) => {}
             }
+            let db = self.db.clone();
             let conn = self.conn().await?;
-            let through = fold(conn, &records, power_safe).await.map_err(|error| self.db.error(&error))?;
-            self.journal.folded(through, power_safe);
+            let through = fold(conn, &records, power_safe).await.map_err(|error| db.error(&error))?;
+            self.journal.folded(through, power_safe && !db.is_in_doubt());
+            let conn = self.conn().await?;
+            db.checkpoint(conn, CHECKPOINT_PAGES).await?;
         }
     }
 }

@@ -21,13 +21,16 @@ type Shapes = BTreeMap<String, Shape>;
 
 /// Other tables, views and indexes than ours do no harm. A trigger would change what we write.
 pub(super) async fn check(db: &Db, conn: &mut SqliteConnection) -> Result<(), Error> {
-    let found = shapes(conn).await.map_err(|error| db.error(&error))?;
+    let strange = |reason| Error::Damaged { path: db.path.clone(), reason };
+    let found = shapes(conn).await.map_err(|error| {
+        let told = db.error(&error);
+        if let Error::Sqlite { reason, .. } = told { strange(reason) } else { told }
+    })?;
     let schema = db.schema(conn).await?;
     let known = newest(&MIGRATIONS);
     if schema > known {
         return Err(Error::Newer { path: db.path.clone(), found: schema, known });
     }
-    let strange = |reason| Error::Damaged { path: db.path.clone(), reason };
     if schema == 0 {
         let is_new = found.is_empty();
         return if is_new { Ok(()) } else { Err(strange("it holds tables of another program".into())) };

@@ -2,6 +2,7 @@
 
 use domain::time::Timestamp;
 
+use crate::db::CHECKPOINT_PAGES;
 use crate::{Error, Ledger};
 
 /// A window that is spent.
@@ -43,7 +44,8 @@ impl Ledger {
         )
         .execute(&mut conn)
         .await;
-        written.map(drop).map_err(|error| self.db.error(&error))
+        written.map_err(|error| self.db.error(&error))?;
+        self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await
     }
 
     /// Those from `from` on, in their order.

@@ -16,7 +16,7 @@ struct Desk {
 async fn start(machine: Arc<Machine>) -> Result<Desk, Error> {
     machine.make("ledger.db");
     let folder = plug(&machine);
-    let db = Db { path: folder.path().join("ledger.db"), vfs: Some(folder.vfs()) };
+    let db = Db::on(folder.path().join("ledger.db"), Some(folder.vfs()));
     let pages = pages(&machine, PAGE_BYTES);
     let (ledger, _) = Ledger::open_on(db, pages, options(Durability::Power), PAGE_BYTES).await?;
     Ok(Desk { machine, folder, ledger })
@@ -124,7 +124,7 @@ async fn where_journal_and_database_fail_nobody_is_told_that_a_call_is_settled_u
     desk.ledger.flush().await.expect("folded");
     desk.machine.set_fault(Some(Fault::JournalSyncsFail { times: 1 }));
     // With the first sync; then the database takes nothing either.
-    let holder = Db { path: desk.folder.path().join("ledger.db"), vfs: Some(desk.folder.vfs()) };
+    let holder = Db::on(desk.folder.path().join("ledger.db"), Some(desk.folder.vfs()));
     let mut holder = holder.writer().await.expect("a connection");
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.expect("held");
     let held = Error::Locked { path: desk.folder.path().join("ledger.db") };
@@ -196,7 +196,7 @@ async fn calls_go_on_while_another_program_holds_the_database_for_long() {
     let desk = desk().await;
     settle_some(&desk.ledger, 0..5).await;
     desk.ledger.flush().await.expect("folded");
-    let holder = Db { path: desk.folder.path().join("ledger.db"), vfs: Some(desk.folder.vfs()) };
+    let holder = Db::on(desk.folder.path().join("ledger.db"), Some(desk.folder.vfs()));
     let mut holder = holder.writer().await.expect("a connection");
     sqlx::query("BEGIN IMMEDIATE").execute(&mut holder).await.expect("held");
     settle_some(&desk.ledger, 5..20).await;
@@ -208,4 +208,31 @@ async fn calls_go_on_while_another_program_holds_the_database_for_long() {
     sqlx::query("COMMIT").execute(&mut holder).await.expect("released");
     while desk.ledger.flush().await.is_err() {}
     assert_eq!(count(&desk.ledger).await, 20);
+}
+
+/// Pages in the WAL, and how many of them are home.
+async fn wal_of(conn: &mut SqliteConnection) -> (i64, i64) {
+    let (_, gathered, home): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(NOOP)").fetch_one(conn).await.expect("a WAL");
+    (gathered, home)
+}
+
+#[tokio::test]
+async fn a_wal_is_brought_home_when_pages_have_gathered_and_not_before_and_a_sync_that_fails_there_is_told() {
+    let machine = Machine::new(7, Planted::Nothing);
+    machine.make("ledger.db");
+    let folder = plug(&machine);
+    let db = Db::on(folder.path().join("ledger.db"), Some(folder.vfs()));
+    let mut conn = db.open().await.expect("a ledger");
+    let (gathered, home) = wal_of(&mut conn).await;
+    assert!(gathered > 10 && home == 0, "{gathered} pages, {home} are home");
+    db.checkpoint(&mut conn, gathered + 1).await.expect("nothing to do");
+    assert_eq!(wal_of(&mut conn).await, (gathered, 0));
+    machine.set_fault(Some(Fault::DatabaseSyncsFail { times: 1 }));
+    assert!(matches!(db.checkpoint(&mut conn, gathered).await, Err(Error::Unwritable { .. })));
+    assert!(db.is_in_doubt());
+    let mut conn = db.writer_after_failure().await.expect("written again");
+    assert!(!db.is_in_doubt());
+    db.checkpoint(&mut conn, gathered).await.expect("brought home");
+    assert_eq!(wal_of(&mut conn).await, (gathered, gathered));
 }

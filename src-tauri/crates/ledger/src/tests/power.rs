@@ -48,7 +48,7 @@ impl Story {
 
     async fn open(&self, folder: &Folder) -> Result<Ledger, Error> {
         self.machine.make("ledger.db");
-        let db = Db { path: folder.path().join("ledger.db"), vfs: Some(folder.vfs()) };
+        let db = Db::on(folder.path().join("ledger.db"), Some(folder.vfs()));
         let pages = pages(&self.machine, PAGE_BYTES);
         Ledger::open_on(db, pages, options(Durability::Power), PAGE_BYTES).await.map(|(ledger, _)| ledger)
     }

@@ -10,11 +10,12 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
-use std::{mem, ptr, slice};
+use std::{io, mem, ptr, slice};
 
 use libsqlite3_sys as sqlite;
 
 use super::machine::{Machine, Trouble};
+use crate::db::Vfs;
 
 const NAME: &str = "machine";
 
@@ -32,8 +33,8 @@ impl Folder {
         &self.path
     }
 
-    pub(super) fn vfs(&self) -> &'static str {
-        NAME
+    pub(super) fn vfs(&self) -> Vfs {
+        Vfs { name: NAME, write_again }
     }
 }
 
@@ -50,6 +51,17 @@ pub(super) fn plug(machine: &Arc<Machine>) -> Folder {
     let plugged = Plugged { machine: machine.clone(), shared: Mutex::default() };
     lock(&MACHINES).insert(path.clone(), Arc::new(plugged));
     Folder { path }
+}
+
+fn write_again(path: &Path) -> io::Result<()> {
+    let plugged = path.parent().and_then(|folder| lock(&MACHINES).get(folder).cloned());
+    let (Some(Plugged { machine, .. }), Some(name)) =
+        (plugged.as_deref(), path.file_name().and_then(|name| name.to_str()))
+    else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    let written = machine.write(name, 0, &machine.bytes(name)).and_then(|()| machine.sync(name));
+    written.map_err(|_| io::Error::other("input/output error"))
 }
 
 /// What ends with power: locks, and what connections share.

@@ -17,13 +17,17 @@ impl Ledger {
             while findings.len() < FINDINGS_MAX {
                 let mut tx = self.readers.begin().await?;
                 let calendar = rollup::calendar(&mut tx).await?;
-                let Some(quarter) = first_quarter(&mut tx, next).await? else {
+                // Beyond the end of time there are no more.
+                let Some(quarter) = first_quarter(&mut tx, next).await?.filter(|quarter| *quarter >= next) else {
                     findings.extend(days_without_quarters(&mut tx, &days).await?);
                     break;
                 };
                 days.insert(day_of(quarter, calendar));
                 next = end_of_day(quarter, calendar);
                 findings.extend(of_day(&mut tx, start_of_day(quarter, calendar)..next, calendar).await?);
+                if next <= quarter {
+                    break;
+                }
             }
             findings.truncate(FINDINGS_MAX);
             Ok(findings)
