@@ -175,8 +175,8 @@ impl App {
         let mut notes = vec![];
         let secrets = self.secrets_of(account, &mut notes).await;
         let keys = Keys::read(&admin, &secrets, &mut notes).await;
-        let mut lines =
-            reported::lines(&admin, days, &keys, &self.prices.in_force().get()).await.map_err(ApiError::machine)?;
+        let catalog = self.prices.in_force().get();
+        let mut lines = reported::lines(&admin, days, &keys, &catalog).await.map_err(ApiError::machine)?;
         self.add_ours(&mut lines, account, days, with_told, now).await.map_err(ApiError::machine)?;
         let people = self.people(&admin, days, &mut notes).await?;
         Ok(Compared { host: admin.host(), lines: lines.compared(), keys, people, notes })

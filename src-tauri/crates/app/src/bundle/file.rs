@@ -177,7 +177,7 @@ impl Body {
         if !is_id {
             return Err(senseless("the device's id is none"));
         }
-        check_name("its name", &self.name)?;
+        check_name("its name", &self.name).map_err(senseless)?;
         let rows: usize = self.months.iter().map(|month| month.rows.len()).sum();
         if self.months.len() > MONTHS_MAX || rows > ROWS_MAX {
             return Err(senseless(format!("{} months and {rows} rows are too many", self.months.len())));
@@ -191,12 +191,12 @@ impl Body {
     }
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), BadBundle> {
+fn check_name(what: &str, name: &str) -> Result<(), String> {
     if name.chars().any(is_dangerous) {
-        return Err(senseless(format!("{what} has control characters: {}", name.escape_default())));
+        return Err(format!("{what} has control characters: {}", name.escape_default()));
     }
     if name.chars().count() > NAME_CHARS_MAX {
-        return Err(senseless(format!("{what} is longer than {NAME_CHARS_MAX} characters")));
+        return Err(format!("{what} is longer than {NAME_CHARS_MAX} characters"));
     }
     Ok(())
 }
@@ -276,10 +276,7 @@ impl RowFile {
         }
         for name in [&self.client, &self.person, &self.project, &self.tenant, &self.upstream, &self.model, &self.source]
         {
-            check_name("a name", name).map_err(|error| match error {
-                BadBundle::Senseless(reason) => reason,
-                other => other.to_string(),
-            })?;
+            check_name("a name", name)?;
         }
         let totals = Totals { calls: self.calls, tokens, known_cost: cost, unpriced_calls: self.unpriced_calls };
         Ok(BundleRow {

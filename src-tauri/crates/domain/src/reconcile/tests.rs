@@ -28,9 +28,10 @@ fn ours(passed: u64, told: u64) -> Ours {
 fn named(reported: &Reported, ours: &Ours) -> String {
     let parts = compare(Item::Input, reported, ours);
     let said = parts.iter().map(|part| {
-        let key = match &part.cause {
-            Cause::OtherKey(origin) => format!(" {}", origin.key.as_deref().unwrap_or("-")),
-            _ => String::new(),
+        let key = if let Cause::OtherKey(origin) = &part.cause {
+            format!(" {}", origin.key.as_deref().unwrap_or("-"))
+        } else {
+            String::new()
         };
         format!("{}{key} {} {}", part.cause.name(), part.count, part.cost.as_nanos())
     });
