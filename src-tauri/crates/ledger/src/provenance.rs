@@ -81,10 +81,11 @@ impl Ledger {
         // What was told of entries that were deleted is not known any more.
         let tellings: Vec<Telling> = told.into_iter().filter_map(ToldRow::telling).collect();
         // What gave way to no gateway's call gave way to telemetry, or to another line of the message.
-        let heir = tellings.iter().find_map(|telling| telling.call);
+        let through_gateway = gateway.and_then(|id| id.parse().ok());
+        let heir = tellings.iter().find_map(|telling| telling.call).or(through_gateway);
         Ok(Provenance {
             tellings,
-            through_gateway: gateway.and_then(|id| id.parse().ok()),
+            through_gateway,
             superseded: superseded.map(|by| by.parse().ok().or(heir)),
             supersedes: supersedes.iter().filter_map(|id| id.parse().ok()).collect(),
         })

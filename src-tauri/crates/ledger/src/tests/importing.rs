@@ -243,6 +243,8 @@ async fn who_told_of_a_call_what_each_said_and_which_counts_is_known() {
     let expected = [(Source::Otel, 8, Some(heard), false), (Source::Log, 7, None, false), (Source::Log, 7, None, true)];
     assert_eq!(said.collect::<Vec<_>>(), expected);
     assert_eq!((told.superseded, told.supersedes, told.through_gateway), (None, vec![], None));
+    let told = ledger.provenance(logged).await.expect("known");
+    assert_eq!(told.superseded, Some(Some(heard)), "it gave way to telemetry's entry of the same call");
     let gateway = through_gateway("req_1");
     settle(&ledger, &gateway).await;
     let told = ledger.provenance(gateway.call.id).await.expect("known");
@@ -251,7 +253,7 @@ async fn who_told_of_a_call_what_each_said_and_which_counts_is_known() {
     let told = ledger.provenance(heard).await.expect("known");
     assert_eq!((told.superseded, told.through_gateway), (Some(Some(gateway.call.id)), Some(gateway.call.id)));
     let told = ledger.provenance(logged).await.expect("known");
-    assert_eq!(told.superseded, Some(Some(heard)), "it gave way to telemetry's entry of the same call");
+    assert_eq!(told.superseded, Some(Some(gateway.call.id)), "it gave way to telemetry, and that to the gateway");
 }
 
 #[tokio::test]
