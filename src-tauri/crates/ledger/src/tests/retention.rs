@@ -84,7 +84,8 @@ async fn the_last_entry_stays_so_that_the_chain_goes_on() {
 #[tokio::test]
 async fn what_is_changed_or_removed_behind_a_cut_is_found() {
     let first_kept = "(SELECT min(seq) FROM entry)";
-    let changes: [(String, fn(&Finding) -> bool); 5] = [
+    type Expected = fn(&Finding) -> bool;
+    let changes: [(String, Expected); 5] = [
         (format!("UPDATE entry SET output_tokens = 1 WHERE seq = {first_kept}"), |f| {
             matches!(f, Finding::ChainBroken { number: 66, .. })
         }),
