@@ -136,10 +136,9 @@ impl Maker {
         self.book.cache_read += usage.cache_read;
         self.book.output += usage.output;
         let model = MODELS[self.chance.usize(..MODELS.len())];
-        // Requests are numbered by time, messages by chance.
+        // Numbered by chance.
         let message = format!("msg_01{}", self.id(22));
-        let id = self.id(8);
-        let request = format!("req_011C{:012}{id}", self.book.calls);
+        let request = self.request();
         Turn { message, request, model, usage, is_side }
     }
 
@@ -177,8 +176,7 @@ impl Maker {
 
     /// A message again, under another request: it was called once.
     fn aside(&mut self, log: &mut Vec<u8>, session: &Session, turn: &Turn) {
-        let id = self.id(8);
-        let request = format!("req_011C{:012}{id}", self.book.calls);
+        let request = self.request();
         let again = Turn { message: turn.message.clone(), request, is_side: true, ..*turn };
         let content = format!(r#"{{"type":"text","text":"{}"}}"#, self.said(40, 900));
         self.chunk(log, session, &again, turn.usage.output, &content);
@@ -241,6 +239,12 @@ impl Maker {
         )
     }
 
+    /// Numbered by time.
+    fn request(&mut self) -> String {
+        let id = self.id(8);
+        format!("req_011C{:012}{id}", self.book.calls)
+    }
+
     fn id(&mut self, length: usize) -> String {
         (0..length).map(|_| self.chance.alphanumeric()).collect()
     }
@@ -258,10 +262,10 @@ impl Maker {
     fn said(&mut self, least: usize, most: usize) -> String {
         let share = self.chance.f64();
         let length = least + (share * share * (most - least) as f64) as usize;
-        let start = self.chance.usize(..self.words.len() - length);
-        // Never from the middle of an escape.
+        let start = self.words.floor_char_boundary(self.chance.usize(..self.words.len() - length));
+        // Never from or to the middle of an escape.
         let start = start + self.words[start..].find(' ').unwrap_or(0);
-        let end = start + self.words[start..].char_indices().nth(length).map_or(0, |(at, _)| at);
+        let end = self.words.floor_char_boundary(start + length);
         let end = start + self.words[start..end].rfind(' ').unwrap_or(0);
         self.words[start..end].to_owned()
     }

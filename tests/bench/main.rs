@@ -31,6 +31,8 @@ struct Plan {
     overload_seconds: u32,
     /// In the ledger that is asked.
     ledger_calls: u64,
+    /// How long the ledger is written to: long enough that what waits for SQLite would pile up.
+    ledger_turn: Duration,
     /// Of Claude Code's logs.
     import_mib: u64,
     only: Option<Part>,
@@ -52,6 +54,7 @@ impl Plan {
         big_calls: 20,
         overload_seconds: 20,
         ledger_calls: 10_000_000,
+        ledger_turn: Duration::from_secs(20),
         import_mib: 1_024,
         only: None,
     };
@@ -63,6 +66,7 @@ impl Plan {
         big_calls: 2,
         overload_seconds: 1,
         ledger_calls: 20_000,
+        ledger_turn: Duration::from_millis(500),
         import_mib: 8,
         only: None,
     };
@@ -129,7 +133,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
 
 /// On threads of its own, as it runs in the gateway.
 fn of_ledger(plan: &Plan) -> anyhow::Result<ledger::LedgerFigures> {
-    let (calls, turn) = (plan.ledger_calls, plan.turn * 20);
+    let (calls, turn) = (plan.ledger_calls, plan.ledger_turn);
     let measured = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(ledger::run(calls, turn))

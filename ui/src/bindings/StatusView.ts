@@ -8,6 +8,7 @@ import type { ForecastView } from "./ForecastView";
 import type { GatewayView } from "./GatewayView";
 import type { LimitView } from "./LimitView";
 import type { LiveCallView } from "./LiveCallView";
+import type { ObservedView } from "./ObservedView";
 import type { OutsideView } from "./OutsideView";
 import type { QueueView } from "./QueueView";
 import type { ReservationView } from "./ReservationView";
@@ -23,6 +24,10 @@ export type StatusView = { version: string,
  * RFC 3339, UTC: when this was read.
  */
 at: string, gateway: GatewayView, limits: Array<LimitView>, windows: Array<WindowView>, queue: QueueView, spend: SpendView, forecasts: Array<ForecastView>, breakers: Array<BreakerView>, emergency: EmergencyView, outside: Array<OutsideView>, reservations: Array<ReservationView>, alerts: Array<AlertView>, estimates: Array<EstimateView>, cache: CacheView, success: SuccessView, 
+/**
+ * What Claude Code last said of its subscription's windows; empty where it said nothing, null where it has no calls here.
+ */
+subscription: Array<ObservedView> | null, 
 /**
  * Calls that run now, then the latest that ended; newest first, at most 50.
  */

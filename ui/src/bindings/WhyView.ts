@@ -2,6 +2,7 @@
 import type { AttemptView } from "./AttemptView";
 import type { CallView } from "./CallView";
 import type { PriceView } from "./PriceView";
+import type { PricingView } from "./PricingView";
 import type { TermView } from "./TermView";
 
 /**
@@ -11,4 +12,4 @@ export type WhyView = { call: CallView, attempts: Array<AttemptView>, price: Pri
 /**
  * What the cost is made of, before any multiplier.
  */
-terms: Array<TermView>, };
+terms: Array<TermView>, pricing: PricingView, };

@@ -142,6 +142,7 @@ class World {
       breakers: [],
       emergency: { active: false, since: null, reason: null },
       outside: [],
+      subscription: null,
       reservations: [],
       alerts: [],
       estimates: [],

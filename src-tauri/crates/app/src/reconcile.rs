@@ -31,6 +31,8 @@ const DAY_MS: i64 = 86_400_000;
 /// Whole days before today, where nobody says which.
 const DAYS_USUALLY: i64 = 7;
 const DAYS_MAX: i64 = 366;
+/// Their report is asked for day by day, and may be asked for once a minute in the long run.
+const PEOPLE_DAYS_MAX: i64 = 31;
 /// A call that ended within it may be missing in a report.
 const REPORTS_LATE_BY: Duration = Duration::from_secs(3_600);
 
@@ -120,6 +122,10 @@ impl App {
         if accounts.is_empty() {
             return Err(ApiError::absent(NO_ADMIN_KEY));
         }
+        let kept_from = self.ledger.kept_from().await.map_err(ApiError::machine)?;
+        if start_of(days.from) < kept_from {
+            return Err(ApiError::asker(format!("calls before {kept_from} were deleted: reconcile later days")));
+        }
         let mut kept = Kept::read(self.dir()).map_err(ApiError::machine)?;
         let mut view =
             ReconcileView { at: now.to_string(), from: date(days.from), to: date(days.to), accounts: vec![] };
@@ -169,18 +175,31 @@ impl App {
         let mut notes = vec![];
         let secrets = self.secrets_of(account, &mut notes).await;
         let keys = Keys::read(&admin, &secrets, &mut notes).await;
-        let catalog = self.prices.in_force().get();
-        let mut lines = reported::lines(&admin, days, &keys, &catalog).await.map_err(ApiError::machine)?;
+        let mut lines =
+            reported::lines(&admin, days, &keys, &self.prices.in_force().get()).await.map_err(ApiError::machine)?;
         self.add_ours(&mut lines, account, days, with_told, now).await.map_err(ApiError::machine)?;
-        let people = match people::read(&admin, days).await {
-            Ok(people) => self.against_people(people, days).await.map_err(ApiError::machine)?,
+        let people = self.people(&admin, days, &mut notes).await?;
+        Ok(Compared { host: admin.host(), lines: lines.compared(), keys, people, notes })
+    }
+
+    async fn people(
+        &self,
+        admin: &Admin,
+        days: Days,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<ReconciledPersonView>, ApiError> {
+        if days.to - days.from >= PEOPLE_DAYS_MAX {
+            notes.push(format!("people are compared for at most {PEOPLE_DAYS_MAX} days at once"));
+            return Ok(vec![]);
+        }
+        match people::read(admin, days).await {
+            Ok(people) => self.against_people(people, days).await.map_err(ApiError::machine),
             Err(NoReport::Refused { .. }) => {
                 notes.push("there is no Claude Code report, so people are not compared".to_owned());
-                vec![]
+                Ok(vec![])
             }
-            Err(error) => return Err(ApiError::machine(error)),
-        };
-        Ok(Compared { host: admin.host(), lines: lines.compared(), keys, people, notes })
+            Err(error) => Err(ApiError::machine(error)),
+        }
     }
 
     /// The keys that calls go out with: only to find out which of the reports' keys they are.

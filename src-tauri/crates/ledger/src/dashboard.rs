@@ -1,12 +1,13 @@
 //! Months at a glance: what each client used of each model on each day, as one answer.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::ops::Range;
 
 use domain::time::{Calendar, Timestamp};
 use sqlx::SqliteConnection;
 
-use crate::rollup::day_of;
+use crate::rollup::{QUARTER_MS, day_of, end_of_day};
 use crate::summing::Sums;
 use crate::{Error, Ledger, Totals};
 
@@ -47,12 +48,17 @@ impl Ledger {
         let sums = async {
             let mut rows = Rows::new();
             let mut tx = self.readers.begin().await?;
-            add(&mut rows, cells_of_days(&mut tx, &span.days).await?, |day| day)?;
-            for quarters in span.quarters.iter().filter(|quarters| !quarters.is_empty()) {
-                add(&mut rows, cells_of_quarters(&mut tx, quarters).await?, |quarter| day_of(quarter, calendar))?;
+            for day in days_with_sums(&mut tx, &span.days).await? {
+                add(&mut rows, day, cells_of_day(&mut tx, day).await?)?;
             }
-            for moments in span.edges.iter().filter(|moments| !moments.is_empty()) {
-                add(&mut rows, cells_of_entries(&mut tx, moments).await?, |quarter| day_of(quarter, calendar))?;
+            let known = known_quarters(&mut tx).await?;
+            let quarters = span.quarters.map(|wanted| wanted.start.max(known.start)..wanted.end.min(known.end));
+            for quarters in quarters.iter().flat_map(|quarters| by_day(quarters, calendar)) {
+                add(&mut rows, day_of(quarters.start, calendar), cells_of_quarters(&mut tx, &quarters).await?)?;
+            }
+            for moments in span.edges.iter().flat_map(by_quarter) {
+                let day = day_of(moments.start.div_euclid(QUARTER_MS), calendar);
+                add(&mut rows, day, cells_of_entries(&mut tx, &moments).await?)?;
             }
             tx.commit().await?;
             Ok(rows)
@@ -61,25 +67,54 @@ impl Ledger {
     }
 }
 
-fn add(rows: &mut Rows, cells: Vec<Sums>, day_of: impl Fn(i64) -> i64) -> sqlx::Result<()> {
+/// The quarters of each day apart.
+fn by_day(quarters: &Range<i64>, calendar: Calendar) -> impl Iterator<Item = Range<i64>> {
+    let (first, end) = (quarters.start, quarters.end);
+    let starts = iter::successors(Some(first), move |start| Some(end_of_day(*start, calendar)));
+    starts.take_while(move |start| *start < end).map(move |start| start..end_of_day(start, calendar).min(end))
+}
+
+/// The moments of each quarter apart: edges are no longer than one, but where there is no whole quarter.
+fn by_quarter(moments: &Range<i64>) -> impl Iterator<Item = Range<i64>> {
+    let (first, end) = (moments.start, moments.end);
+    let next = |moment: i64| (moment.div_euclid(QUARTER_MS) + 1) * QUARTER_MS;
+    let starts = iter::successors(Some(first), move |start| Some(next(*start)));
+    starts.take_while(move |start| *start < end).map(move |start| start..next(start).min(end))
+}
+
+fn add(rows: &mut Rows, day: i64, cells: Vec<Sums>) -> sqlx::Result<()> {
     for cell in cells {
-        let (time, model, client): (i64, String, String) =
+        let (model, client): (String, String) =
             serde_json::from_str(&cell.key).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        rows.entry((day_of(time), model, client)).or_default().add(cell.totals());
+        rows.entry((day, model, client)).or_default().add(cell.totals());
     }
     Ok(())
 }
 
-async fn cells_of_days(conn: &mut SqliteConnection, days: &Range<i64>) -> sqlx::Result<Vec<Sums>> {
+async fn days_with_sums(conn: &mut SqliteConnection, days: &Range<i64>) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!("SELECT DISTINCT day FROM day_sum WHERE day >= ?1 AND day < ?2", days.start, days.end)
+        .fetch_all(conn)
+        .await
+}
+
+/// So that a question about all times asks for no more days than there are.
+async fn known_quarters(conn: &mut SqliteConnection) -> sqlx::Result<Range<i64>> {
+    let known = sqlx::query!(
+        r#"SELECT (SELECT min(quarter) FROM quarter_sum) AS "first: i64", (SELECT max(quarter) FROM quarter_sum) AS "last: i64""#
+    );
+    let known = known.fetch_one(conn).await?;
+    Ok(known.first.unwrap_or(0)..known.last.map_or(0, |last| last + 1))
+}
+
+async fn cells_of_day(conn: &mut SqliteConnection, day: i64) -> sqlx::Result<Vec<Sums>> {
     sqlx::query_as!(
         Sums,
-        r#"SELECT json_array(day, model, client) AS "key!: String", priced AS "priced!: i64", sum(calls) AS "calls!: i64",
+        r#"SELECT json_array(model, client) AS "key!: String", priced AS "priced!: i64", sum(calls) AS "calls!: i64",
              sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
              sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
              sum(output_tokens) AS "output!: i64", sum(cost_nanos) AS "cost!: i64"
-         FROM day_rollup WHERE day >= ?1 AND day < ?2 GROUP BY day, model, client, priced"#,
-        days.start,
-        days.end
+         FROM day_rollup WHERE day = ?1 GROUP BY model, client, priced"#,
+        day
     )
     .fetch_all(conn)
     .await
@@ -88,12 +123,12 @@ async fn cells_of_days(conn: &mut SqliteConnection, days: &Range<i64>) -> sqlx::
 async fn cells_of_quarters(conn: &mut SqliteConnection, quarters: &Range<i64>) -> sqlx::Result<Vec<Sums>> {
     sqlx::query_as!(
         Sums,
-        r#"SELECT json_array(quarter, model, client) AS "key!: String", priced AS "priced!: i64",
+        r#"SELECT json_array(model, client) AS "key!: String", priced AS "priced!: i64",
              sum(calls) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
              sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
              sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
              sum(cost_nanos) AS "cost!: i64"
-         FROM rollup WHERE quarter >= ?1 AND quarter < ?2 GROUP BY quarter, model, client, priced"#,
+         FROM rollup WHERE quarter >= ?1 AND quarter < ?2 GROUP BY model, client, priced"#,
         quarters.start,
         quarters.end
     )
@@ -104,13 +139,13 @@ async fn cells_of_quarters(conn: &mut SqliteConnection, quarters: &Range<i64>) -
 async fn cells_of_entries(conn: &mut SqliteConnection, moments: &Range<i64>) -> sqlx::Result<Vec<Sums>> {
     sqlx::query_as!(
         Sums,
-        r#"SELECT json_array(started_at / 900000, model, client) AS "key!: String",
+        r#"SELECT json_array(model, client) AS "key!: String",
              cost_nanos IS NOT NULL AS "priced!: i64", count(*) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
              sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
              sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
              coalesce(sum(cost_nanos), 0) AS "cost!: i64"
          FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND outcome <> 'refused'
-         GROUP BY started_at / 900000, model, client, cost_nanos IS NOT NULL"#,
+         GROUP BY model, client, cost_nanos IS NOT NULL"#,
         moments.start,
         moments.end
     )

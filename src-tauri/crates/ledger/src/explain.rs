@@ -138,13 +138,14 @@ impl Ledger {
         self.flush().await?;
         let (from, to) = (from.as_millis(), to.as_millis());
         let mut sum = Summing::new(catalog, self.dearest_sessions(from, to).await?);
-        let mut after = (i64::MIN, i64::MIN);
-        loop {
-            let rows = self.rows_of_bill(from, to, after).await?;
-            let Some(last) = rows.last() else { return Ok(sum.explained()) };
-            after = (last.started_at, last.seq);
-            rows.iter().for_each(|row| sum.add(row));
+        let mut rows = self.rows_of_bill(from, to, (i64::MIN, i64::MIN)).await?;
+        while let Some(last) = rows.last() {
+            let next = self.rows_of_bill(from, to, (last.started_at, last.seq));
+            // SQLite looks for the next ones while these are added.
+            let (next, ()) = tokio::join!(next, async { rows.iter().for_each(|row| sum.add(row)) });
+            rows = next?;
         }
+        Ok(sum.explained())
     }
 
     async fn dearest_sessions(&self, from: i64, to: i64) -> Result<Vec<SessionName>, Error> {
@@ -170,7 +171,10 @@ impl Ledger {
             r#"SELECT json_group_array(json_array(seq, started_at, client, session, agent, project, upstream, model, input_tokens,
                  cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, batch, fast,
                  us_only, cost_nanos, price_id)) AS "rows!: String"
-             FROM (SELECT * FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND outcome <> 'refused'
+             FROM (SELECT seq, started_at, client, session, agent, project, upstream, model, input_tokens,
+                     cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, batch, fast,
+                     us_only, cost_nanos, price_id
+                 FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND outcome <> 'refused'
                  AND (started_at, seq) > (?3, ?4) ORDER BY started_at, seq LIMIT ?5)"#,
             from,
             to,

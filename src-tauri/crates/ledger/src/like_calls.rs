@@ -16,6 +16,7 @@ pub struct LikeCalls {
     pub upstream: String,
     pub model: String,
     pub source: Source,
+    /// What they used: they were interrupted, or cut, or left.
     pub estimated: bool,
     /// They ended at or after the moment that was asked with.
     pub recent: bool,
@@ -68,7 +69,7 @@ impl Ledger {
         let rows = sqlx::query_as!(
             Sums,
             r#"SELECT started_at / 86400000 AS "day!: i64", ended_at / 86400000 AS "ended_day!: i64", upstream, model, source,
-                 estimated AS "estimated!: i64", ended_at >= ?4 AS "recent!: i64",
+                 estimated AND outcome <> 'completed' AS "estimated!: i64", ended_at >= ?4 AS "recent!: i64",
                  (SELECT count(*) FROM json_each(?3) WHERE value <
                      input_tokens + cache_write_5m_tokens + cache_write_1h_tokens + cache_read_tokens) AS "band!: i64",
                  batch, fast, us_only, cost_nanos IS NOT NULL AS "has_price!: i64",
@@ -78,7 +79,7 @@ impl Ledger {
                  coalesce(sum(cost_nanos), 0) AS "cost!: i64",
                  sum(max(coalesce(max_tokens, 0) - output_tokens, 0)) AS "more_output!: i64"
              FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND outcome <> 'refused'
-             GROUP BY 1, 2, upstream, model, source, estimated, 7, 8, batch, fast, us_only, 12"#,
+             GROUP BY 1, 2, upstream, model, source, 6, 7, 8, batch, fast, us_only, 12"#,
             from,
             to,
             bands,

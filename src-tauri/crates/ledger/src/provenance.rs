@@ -78,11 +78,14 @@ impl Ledger {
         )
         .fetch_all(&self.readers)
         .await?;
+        // What was told of entries that were deleted is not known any more.
+        let tellings: Vec<Telling> = told.into_iter().filter_map(ToldRow::telling).collect();
+        // What gave way to no gateway's call gave way to telemetry, or to another line of the message.
+        let heir = tellings.iter().find_map(|telling| telling.call);
         Ok(Provenance {
-            // What was told of entries that were deleted is not known any more.
-            tellings: told.into_iter().filter_map(ToldRow::telling).collect(),
+            tellings,
             through_gateway: gateway.and_then(|id| id.parse().ok()),
-            superseded: superseded.map(|by| by.parse().ok()),
+            superseded: superseded.map(|by| by.parse().ok().or(heir)),
             supersedes: supersedes.iter().filter_map(|id| id.parse().ok()).collect(),
         })
     }

@@ -46,14 +46,6 @@ struct Cut {
     chain: Vec<u8>,
 }
 
-/// Where a walk through what was told is.
-#[derive(Default)]
-struct Place {
-    message_id: String,
-    request_id: String,
-    source: String,
-}
-
 impl Ledger {
     /// Entries of calls that started before may have been deleted; the sums have them all.
     pub async fn kept_from(&self) -> Result<Timestamp, Error> {
@@ -88,12 +80,12 @@ impl Ledger {
             self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
             tokio::time::sleep(PAUSE).await;
         }
-        let mut place = Some(Place::default());
-        while let Some(from) = place {
-            let (tellings, next) = self.forget_tellings(&mut conn, from, kept_from).await?;
+        let mut after = Some(0);
+        while let Some(id) = after {
+            let (tellings, last) = self.forget_tellings(&mut conn, id, kept_from).await?;
             deleted.tellings += tellings;
+            after = last;
             self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
-            place = next;
             tokio::time::sleep(PAUSE).await;
         }
         self.forget_observations(&mut conn, kept_from).await?;
@@ -136,10 +128,10 @@ impl Ledger {
     async fn forget_tellings(
         &self,
         conn: &mut SqliteConnection,
-        from: Place,
+        after: i64,
         kept_from: i64,
-    ) -> Result<(u64, Option<Place>), Error> {
-        forget_tellings(conn, from, kept_from).await.map_err(|error| self.db.error(&error))
+    ) -> Result<(u64, Option<i64>), Error> {
+        forget_tellings(conn, after, kept_from).await.map_err(|error| self.db.error(&error))
     }
 
     async fn forget_observations(&self, conn: &mut SqliteConnection, kept_from: i64) -> Result<(), Error> {
@@ -223,40 +215,31 @@ async fn note_cut(conn: &mut SqliteConnection, cut: Cut) -> sqlx::Result<()> {
 }
 
 /// Where the call is too old, or its entry is gone. The key stays, so that the same telling is known when it comes again.
-async fn forget_tellings(
-    conn: &mut SqliteConnection,
-    from: Place,
-    kept_from: i64,
-) -> sqlx::Result<(u64, Option<Place>)> {
+/// Returns how many, and the last that was looked at.
+async fn forget_tellings(conn: &mut SqliteConnection, after: i64, kept_from: i64) -> sqlx::Result<(u64, Option<i64>)> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
     let rows = sqlx::query!(
-        r#"SELECT message_id, request_id, source,
-             facts <> '{}' AND (facts ->> '$.said.at' < ?1
+        r#"SELECT id, facts <> '{}' AND (facts ->> '$.said.at' < ?1
                  OR (call_id <> '' AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.call_id = told.call_id)))
                  AS "is_old!: bool"
-         FROM told WHERE (message_id, request_id, source) > (?2, ?3, ?4)
-         ORDER BY message_id, request_id, source LIMIT ?5"#,
+         FROM told WHERE id > ?2 ORDER BY id LIMIT ?3"#,
         kept_from,
-        from.message_id,
-        from.request_id,
-        from.source,
+        after,
         TELLINGS_AT_ONCE
     )
     .fetch_all(&mut *tx)
     .await?;
-    let old: Vec<_> = rows.iter().filter(|row| row.is_old).collect();
-    let keys = json(&old.iter().map(|row| [&row.message_id, &row.request_id, &row.source]).collect::<Vec<_>>())?;
+    let old: Vec<i64> = rows.iter().filter(|row| row.is_old).map(|row| row.id).collect();
+    let count = old.len() as u64;
+    let old = json(&old)?;
     sqlx::query!(
-        "UPDATE told SET facts = '{}', call_id = '', entered = x'' FROM json_each(?1) AS old
-         WHERE message_id = old.value ->> 0 AND request_id = old.value ->> 1 AND source = old.value ->> 2",
-        keys
+        "UPDATE told SET facts = '{}', call_id = '', entered = x'' WHERE id IN (SELECT value FROM json_each(?1))",
+        old
     )
     .execute(&mut *tx)
     .await?;
     tx.commit().await?;
-    let count = old.len() as u64;
-    let last = rows.into_iter().last();
-    Ok((count, last.map(|row| Place { message_id: row.message_id, request_id: row.request_id, source: row.source })))
+    Ok((count, rows.last().map(|row| row.id)))
 }
 
 fn json(value: &impl serde::Serialize) -> sqlx::Result<String> {

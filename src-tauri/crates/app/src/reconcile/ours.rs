@@ -28,7 +28,8 @@ impl App {
         for calls in &calls {
             let has_passed = calls.source == Source::Gateway;
             let is_its = account.upstreams.iter().any(|upstream| **upstream == *calls.upstream);
-            if if has_passed { is_its } else { with_told } {
+            let is_compared = if has_passed { is_its } else { with_told };
+            if is_compared {
                 add(lines, calls, days, &bands, &catalog);
             }
         }
@@ -87,11 +88,12 @@ fn costs_of(calls: &LikeCalls, bands: &[u64], catalog: &Catalog) -> [Usd; 6] {
     if !calls.has_price {
         return [Usd::ZERO; 6];
     }
-    let price = catalog.price(&calls.model, start_of(calls.day + 1));
-    let split = price.map(|price| {
+    let quote = catalog.quote(&calls.upstream, &calls.model, start_of(calls.day + 1));
+    let split = quote.map(|quote| {
+        let price = quote.price;
         let exceeded = bands.get(..calls.band).unwrap_or(bands);
         let is_long = price.long_prompt.is_some_and(|band| exceeded.contains(&band.above));
-        costs(price, &calls.usage, is_long)
+        costs(&price, &calls.usage, is_long)
     });
     let split = split.filter(|split| split.iter().any(|picos| *picos > 0));
     divided(calls.cost, split.unwrap_or_else(|| counts(&calls.usage).map(u128::from)))

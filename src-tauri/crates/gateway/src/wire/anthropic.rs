@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::time::Timestamp;
-use domain::usage::{Tokens, Usage};
+use domain::usage::{Aside, Split, Step, StepKind, Tokens, Usage, split};
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
 use serde_json::Value;
@@ -96,14 +96,6 @@ pub(crate) struct Tally {
     /// The type of the error it reported.
     pub(crate) error: Option<Arc<str>>,
     pub(crate) ended: Option<Ended>,
-}
-
-/// A compaction, an advisor's answer, or what a model said before another took over: billed beside the answer itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Aside {
-    /// `None`: the model that answers.
-    pub(crate) model: Option<Arc<str>>,
-    pub(crate) tokens: Tokens,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -208,21 +200,14 @@ impl Tally {
         said.anything
     }
 
-    /// The steps of an answer. The counts of the whole answer are those of its messages, not of compactions and advisors;
-    /// where another model took over, each step has its own model's price.
+    /// The steps of an answer: where another model took over, the counts of the whole answer are not its own.
     fn iterations(&mut self, all: &[Value]) {
-        let steps: Vec<Step> = all.iter().filter_map(Step::read).collect();
-        self.asides = steps.iter().filter(|step| step.kind == Kind::Beside).map(Step::aside).collect();
-        let Some(last) = steps.iter().rfind(|step| step.kind == Kind::Fallback) else { return };
-        if last.model.is_some() {
-            self.model.clone_from(&last.model);
+        let steps: Vec<Step> = all.iter().filter_map(step).collect();
+        let Split { asides, taken_over } = split(&steps, self.model.as_ref());
+        self.asides = asides;
+        if let Some((model, own)) = taken_over {
+            (self.model, self.usage.tokens) = (Some(model), own);
         }
-        let is_own = |step: &&Step| step.model.is_none() || step.model == self.model;
-        let messages = || steps.iter().filter(|step| step.kind != Kind::Beside);
-        self.usage.tokens = messages().filter(is_own).fold(Tokens::default(), |sum, step| sum + step.tokens);
-        // Who declined before the first word is not paid.
-        let others = messages().filter(|step| !is_own(step) && step.tokens.output > 0);
-        self.asides.extend(others.map(Step::aside));
     }
 
     fn read_terms(&mut self, usage: &Value) {
@@ -240,36 +225,11 @@ impl Tally {
 }
 
 /// One entry of `usage.iterations`.
-struct Step {
-    kind: Kind,
-    model: Option<Arc<str>>,
-    tokens: Tokens,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Message,
-    /// Another model answered.
-    Fallback,
-    Beside,
-}
-
-impl Step {
-    fn read(iteration: &Value) -> Option<Step> {
-        let kind = match iteration["type"].as_str()? {
-            "message" => Kind::Message,
-            "fallback_message" => Kind::Fallback,
-            "compaction" | "advisor_message" => Kind::Beside,
-            _ => return None,
-        };
-        let mut tokens = Tokens::default();
-        tokens.overlay(iteration);
-        Some(Step { kind, model: iteration["model"].as_str().map(Arc::from), tokens })
-    }
-
-    fn aside(&self) -> Aside {
-        Aside { model: self.model.clone(), tokens: self.tokens }
-    }
+fn step(iteration: &Value) -> Option<Step> {
+    let kind = StepKind::named(iteration["type"].as_str()?)?;
+    let mut tokens = Tokens::default();
+    tokens.overlay(iteration);
+    Some(Step { kind, model: iteration["model"].as_str().map(Arc::from), tokens })
 }
 
 trait Overlay {

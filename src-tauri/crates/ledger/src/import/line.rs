@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use domain::call::Source;
 use domain::time::Timestamp;
-use domain::usage::{Tokens, Usage};
+use domain::usage::{Split, Step, StepKind, Tokens, Usage, split};
 use memchr::memmem::Finder;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use super::limit;
@@ -112,7 +113,8 @@ struct UsageOfLine<'a> {
     service_tier: Option<Text<'a>>,
     inference_geo: Option<Text<'a>>,
     speed: Option<Text<'a>>,
-    iterations: Option<Vec<Iteration<'a>>>,
+    /// Whatever it looks like: a line is not unreadable for it.
+    iterations: Option<&'a RawValue>,
 }
 
 /// A step of an answer.
@@ -236,25 +238,25 @@ impl UsageOfLine<'_> {
     /// `None` where a count is beyond reason.
     fn said(&self, at: Timestamp, model: &str) -> Option<Said> {
         let web_searches = count(self.server_tool_use.as_ref().and_then(|used| used.web_search_requests));
-        let mut answer = Answer { model, tokens: self.tokens(), beside: vec![] };
-        if let Some(iterations) = &self.iterations {
-            answer.divide(iterations);
-        }
+        let all: Option<Vec<Iteration<'_>>> = self.iterations.and_then(|all| serde_json::from_str(all.get()).ok());
+        let steps: Vec<Step> = all.iter().flatten().filter_map(Iteration::step).collect();
+        let Split { asides, taken_over } = split(&steps, Some(&Arc::from(model)));
+        let (model, tokens) = taken_over.unwrap_or_else(|| (model.into(), self.tokens()));
         let usage = Usage {
-            tokens: answer.tokens,
+            tokens,
             web_searches,
             batch: text(&self.service_tier) == "batch",
             fast: text(&self.speed) == "fast",
             us_only: text(&self.inference_geo) == "us",
         };
-        let beside = answer.beside.iter().map(|(_, tokens)| tokens);
-        let counts = beside.chain([&answer.tokens]).flat_map(|tokens| [tokens.prompt(), tokens.output]);
+        let all = asides.iter().map(|aside| &aside.tokens).chain([&usage.tokens]);
+        let counts = all.flat_map(|tokens| [tokens.prompt(), tokens.output]);
         if counts.chain([web_searches]).any(|count| count > TOKENS_MAX) {
             return None;
         }
-        let beside = answer.beside.iter().map(|(model, tokens)| Beside::of((*model).to_owned(), tokens)).collect();
+        let beside = asides.into_iter().map(Beside::of).collect();
         let priority = text(&self.service_tier) == "priority";
-        Some(Said { beside, priority, ..Said::of(&usage, at, answer.model.to_owned()) })
+        Some(Said { beside, priority, ..Said::of(&usage, at, model.to_string()) })
     }
 
     fn tokens(&self) -> Tokens {
@@ -264,6 +266,12 @@ impl UsageOfLine<'_> {
 }
 
 impl Iteration<'_> {
+    fn step(&self) -> Option<Step> {
+        let kind = StepKind::named(text(&self.kind))?;
+        let model = Some(text(&self.model)).filter(|model| !model.is_empty()).map(Arc::from);
+        Some(Step { kind, model, tokens: self.tokens() })
+    }
+
     fn tokens(&self) -> Tokens {
         let written = (self.cache_creation_input_tokens, self.cache_creation.as_ref());
         tokens(self.input_tokens, written, self.cache_read_input_tokens, self.output_tokens)
@@ -289,36 +297,5 @@ fn tokens(
         cache_write_1h: write_1h,
         cache_read: count(read),
         output: count(output),
-    }
-}
-
-/// Who answered and what that used, apart from what ran beside it.
-struct Answer<'a> {
-    model: &'a str,
-    tokens: Tokens,
-    /// '' is the model that answers.
-    beside: Vec<(&'a str, Tokens)>,
-}
-
-impl<'a> Answer<'a> {
-    /// The counts of a whole answer are those of its messages, not of compactions and advisors; where another model took
-    /// over, each has its own part.
-    fn divide(&mut self, steps: &'a [Iteration<'_>]) {
-        let is_beside = |step: &&Iteration<'_>| matches!(text(&step.kind), "compaction" | "advisor_message");
-        self.beside = steps.iter().filter(is_beside).map(|step| (text(&step.model), step.tokens())).collect();
-        let is_fallback = |step: &&Iteration<'_>| text(&step.kind) == "fallback_message";
-        let Some(last) = steps.iter().rfind(is_fallback) else { return };
-        if !text(&last.model).is_empty() {
-            self.model = text(&last.model);
-        }
-        self.tokens = Tokens::default();
-        for step in steps.iter().filter(|step| matches!(text(&step.kind), "message" | "fallback_message")) {
-            match (text(&step.model), step.tokens()) {
-                (model, tokens) if model.is_empty() || model == self.model => self.tokens += tokens,
-                (model, tokens) if tokens.output > 0 => self.beside.push((model, tokens)),
-                // Who declined before the first word is not paid.
-                (_, _) => {}
-            }
-        }
     }
 }

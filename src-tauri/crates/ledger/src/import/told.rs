@@ -7,7 +7,7 @@ use domain::attribution::{Circumstances, Labels, add_tags, labels};
 use domain::call::{Attribution, CacheUse, Call, CallId, Class, Entry, Outcome, Source};
 use domain::catalog::Charge;
 use domain::time::Timestamp;
-use domain::usage::{Tokens, Usage};
+use domain::usage::{Aside, Tokens, Usage};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -84,8 +84,9 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    pub(crate) fn of(model: String, tokens: &Tokens) -> Beside {
-        let Tokens { input, cache_write_5m, cache_write_1h, cache_read, output } = *tokens;
+    pub(crate) fn of(aside: Aside) -> Beside {
+        let Tokens { input, cache_write_5m, cache_write_1h, cache_read, output } = aside.tokens;
+        let model = aside.model.as_deref().unwrap_or_default().to_owned();
         Beside { model, input, write_5m: cache_write_5m, write_1h: cache_write_1h, read: cache_read, output }
     }
 

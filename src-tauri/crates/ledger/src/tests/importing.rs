@@ -69,6 +69,36 @@ async fn empty() -> (tempfile::TempDir, Ledger) {
 }
 
 #[tokio::test]
+async fn what_other_models_did_in_a_call_costs_what_they_cost_and_what_was_declined_nothing() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    let tree = Tree::new();
+    let [mut helped, mut declined, mut priority, mut strange] =
+        ["m-1", "m-2", "m-3", "m-4"].map(|message| line(message, &format!("r-{message}"), 4, false));
+    helped["message"]["usage"]["iterations"] = json!([
+        {"type": "message", "input_tokens": 3, "output_tokens": 4},
+        {"type": "compaction", "input_tokens": 100, "output_tokens": 7},
+        {"type": "advisor_message", "model": "unknown", "input_tokens": 50, "output_tokens": 1}]);
+    declined["message"]["stop_reason"] = "refusal".into();
+    declined["message"]["content"] = json!([]);
+    priority["message"]["usage"]["service_tier"] = "priority".into();
+    strange["message"]["usage"]["iterations"] = json!({"type": 7});
+    tree.write("p/s.jsonl", log(&[helped, declined, priority, strange]));
+    assert_eq!(import(&ledger, tree.path()).await.skipped.unreadable, 0);
+    let calls = ledger.calls(&Filter::default(), 9).await.expect("calls");
+    let mut said: Vec<_> = calls
+        .iter()
+        .map(|entry| {
+            let cost = entry.cost.map_or_else(|| "unknown".to_owned(), |cost| cost.as_nanos().to_string());
+            format!("{cost} {} {}", entry.price_id.as_deref().unwrap_or_default(), entry.usage.tokens.output)
+        })
+        .collect();
+    said.sort();
+    // Three tokens in at a nano-dollar, four out at five.
+    assert_eq!(said, ["0 free:test 4", "23 priority:test 4", "23 test 4", "unknown test+test+unpriced:unknown 12"]);
+}
+
+#[tokio::test]
 async fn a_logged_call_is_an_entry_with_all_that_the_line_tells() {
     let (_dir, ledger) = empty().await;
     let tree = Tree::new();
@@ -221,7 +251,7 @@ async fn who_told_of_a_call_what_each_said_and_which_counts_is_known() {
     let told = ledger.provenance(heard).await.expect("known");
     assert_eq!((told.superseded, told.through_gateway), (Some(Some(gateway.call.id)), Some(gateway.call.id)));
     let told = ledger.provenance(logged).await.expect("known");
-    assert_eq!(told.superseded, Some(None), "it gave way to telemetry's entry of the same call");
+    assert_eq!(told.superseded, Some(Some(heard)), "it gave way to telemetry's entry of the same call");
 }
 
 #[tokio::test]

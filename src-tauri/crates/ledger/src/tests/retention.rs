@@ -171,17 +171,20 @@ fn line(message: &str, request: &str, sidechain: bool, time: &str) -> Value {
     })
 }
 
-async fn import(ledger: &Ledger, lines: &[Value]) -> crate::Entered {
-    let tree = tempfile::tempdir().expect("a folder");
+/// Another log of the same configuration folder each time.
+async fn import(ledger: &Ledger, folder: &Path, lines: &[Value]) -> crate::Entered {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    fs::create_dir_all(tree.path().join("projects/p")).expect("made");
-    fs::write(tree.path().join("projects/p/s-1.jsonl"), text).expect("written");
-    let (paths, now) = ([tree.path().to_owned()], at("2026-12-01T00:00:00Z"));
+    let project = folder.join("projects/p");
+    fs::create_dir_all(&project).expect("made");
+    let count = fs::read_dir(&project).expect("a folder").count();
+    fs::write(project.join(format!("s-{count:03}.jsonl")), text).expect("written");
+    let (paths, now) = ([folder.to_owned()], at("2026-12-01T00:00:00Z"));
     ledger.import_claude_code(&paths, &terms(), now, |_| {}).await.expect("imported").entered
 }
 
 #[tokio::test]
 async fn what_was_deleted_and_is_imported_again_counts_once() {
+    let folder = tempfile::tempdir().expect("a folder");
     let dir = tempfile::tempdir().expect("a folder");
     let ledger = open(dir.path()).await.0;
     let mut through_gateway = entry(call(1, at("2026-10-19T10:00:00Z")));
@@ -199,14 +202,14 @@ async fn what_was_deleted_and_is_imported_again_counts_once() {
         line("m-gateway", "req_again", true, "2026-10-25T10:00:00Z"),
         line("m-new", "req_new", false, "2026-10-25T10:00:00Z"),
     ];
-    import(&ledger, &[&old[..], &kept[..]].concat()).await;
+    import(&ledger, folder.path(), &[&old[..], &kept[..]].concat()).await;
     settle(&ledger, &entry(call(2, at("2026-10-26T10:00:00Z")))).await;
     let before = answers(&ledger).await;
     assert_eq!(before[2].total.calls, 5);
     let deleted = ledger.keep_from(at("2026-10-20T00:00:00Z")).await.expect("deleted");
     assert_eq!((deleted.entries, deleted.tellings), (2, 2));
     for lines in [&old[..], &kept[..], &old[..], &[&kept[..], &old[..]].concat()[..]] {
-        let entered = import(&ledger, lines).await;
+        let entered = import(&ledger, folder.path(), lines).await;
         assert!(entered.calls == 0 && entered.too_old > 0, "{entered:?}");
         assert_eq!(answers(&ledger).await, before);
         assert_eq!(ledger.verify(Vec::new).await, Ok(vec![]));
@@ -215,11 +218,12 @@ async fn what_was_deleted_and_is_imported_again_counts_once() {
 
 #[tokio::test]
 async fn old_logs_that_come_in_between_leave_gaps_over_which_the_chain_goes() {
+    let folder = tempfile::tempdir().expect("a folder");
     let dir = tempfile::tempdir().expect("a folder");
     let ledger = open(dir.path()).await.0;
     for number in 0..30_u32 {
         let old = format!("2026-10-{:02}T10:00:00Z", 1 + number / 2);
-        import(&ledger, &[line(&format!("m-{number}"), &format!("req_{number}"), false, &old)]).await;
+        import(&ledger, folder.path(), &[line(&format!("m-{number}"), &format!("req_{number}"), false, &old)]).await;
         settle(
             &ledger,
             &entry(call(number.into(), at("2026-11-10T10:00:00Z").after(Duration::from_secs(number.into())))),
