@@ -90,6 +90,8 @@ impl Db {
         self.check_whose().await?;
         let mut conn = self.writer().await?;
         self.check_version(&mut conn).await?;
+        // The process before may have seen a sync fail.
+        self.write_wal_again(&mut conn).await?;
         self.migrate(&mut conn, &MIGRATIONS).await?;
         Ok(conn)
     }

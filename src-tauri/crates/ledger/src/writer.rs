@@ -114,7 +114,7 @@ impl Writer {
         self.failures += 1;
         if let Error::Damaged { .. } = error {
             // The last connection to close brings the WAL home: this one stays open, for nothing is written any more.
-            self.conn.take().map(mem::forget);
+            mem::forget(self.conn.take());
             self.journal.refuse_openings(error.clone());
             self.damaged = Some(error);
         } else {

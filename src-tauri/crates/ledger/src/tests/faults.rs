@@ -210,6 +210,26 @@ async fn calls_go_on_while_another_program_holds_the_database_for_long() {
     assert_eq!(count(&desk.ledger).await, 20);
 }
 
+/// The page cache has it all and the disk has not: SIGKILL, a start that finds everything, and then power goes.
+#[tokio::test]
+async fn a_start_after_a_sync_that_failed_trusts_no_wal_that_it_finds() {
+    for times in 1..4 {
+        let desk = desk().await;
+        settle_some(&desk.ledger, 0..10).await;
+        desk.machine.set_fault(Some(Fault::DatabaseSyncsFail { times }));
+        settle_some(&desk.ledger, 10..20).await;
+        let machine = desk.machine.clone();
+        // Its last sync fails, and nobody hears of it.
+        let _ = desk.ledger.close().await;
+        drop(desk);
+        machine.set_fault(None);
+        let desk = start(machine).await.expect("a ledger");
+        // The pages are used in turns meanwhile.
+        settle_some(&desk.ledger, 20..60).await;
+        assert_eq!(count_after_cut(desk).await, 60, "{times} syncs failed");
+    }
+}
+
 /// Pages in the WAL, and how many of them are home.
 async fn wal_of(conn: &mut SqliteConnection) -> (i64, i64) {
     let (_, gathered, home): (i64, i64, i64) =
