@@ -110,7 +110,7 @@ impl Maker {
                 8..64 => self.notice(&mut own, session),
                 _ => {}
             }
-            if number % 3 == 0 && self.chance.u8(..) < 80 {
+            if number.is_multiple_of(3) && self.chance.u8(..) < 80 {
                 let turn = self.turn(true);
                 self.tool_result(&mut subagent, session, true);
                 self.answer(&mut subagent, session, &turn);

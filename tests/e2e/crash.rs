@@ -146,7 +146,7 @@ impl Story {
         while !self.log.has_answers_since(self.start) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let backup = (round % ROUNDS_PER_BACKUP == 0).then(|| self.backs_up());
+        let backup = round.is_multiple_of(ROUNDS_PER_BACKUP).then(|| self.backs_up());
         let moment = self.chance.u64(..KILL_WITHIN_MS);
         tokio::time::sleep(Duration::from_millis(moment)).await;
         let when = format!("round {round}, {moment} ms after the first answer");

@@ -3,6 +3,7 @@ import type { AttemptView } from "./AttemptView";
 import type { CallView } from "./CallView";
 import type { PriceView } from "./PriceView";
 import type { PricingView } from "./PricingView";
+import type { SourceView } from "./SourceView";
 import type { TermView } from "./TermView";
 
 /**
@@ -12,4 +13,20 @@ export type WhyView = { call: CallView, attempts: Array<AttemptView>, price: Pri
 /**
  * What the cost is made of, before any multiplier.
  */
-terms: Array<TermView>, pricing: PricingView, };
+terms: Array<TermView>, pricing: PricingView, 
+/**
+ * Who told of it; the one that counts first.
+ */
+sources: Array<SourceView>, 
+/**
+ * It counts nowhere, because another entry has its place.
+ */
+superseded: boolean, 
+/**
+ * That entry, where it is known.
+ */
+superseded_by: string | null, 
+/**
+ * Entries whose place it has taken.
+ */
+supersedes: Array<string>, };
