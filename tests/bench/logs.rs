@@ -146,7 +146,7 @@ impl Maker {
     fn answer(&mut self, log: &mut Vec<u8>, session: &Session, turn: &Turn) {
         let blocks = self.chance.u64(1..=3);
         for block in 1..=blocks {
-            self.now += self.chance.i64(..3_000);
+            self.now += self.chance.i64(0..3_000);
             let output = turn.usage.output * block / blocks;
             let (said, now) = (self.said(40, 2_000), self.now);
             let content = match block {

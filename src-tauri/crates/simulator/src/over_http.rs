@@ -550,7 +550,7 @@ async fn every_switch_in_the_documentation_turns() {
     let rows = include_str!("../../../../docs/simulator.md").lines();
     let switches: Vec<_> =
         rows.filter_map(|row| row.strip_prefix("| `POST /simulator/")?.split_once("` | `")).collect();
-    assert_eq!(switches.len(), 6);
+    assert_eq!(switches.len(), 7);
     for (switch, row) in switches {
         let (body, _) = row.split_once("` |").expect("a body");
         turn(&simulator, switch, serde_json::from_str(body).expect("JSON")).await;

@@ -1,3 +1,5 @@
+//! Bundles, each promise as a sentence.
+
 use std::fs;
 
 use serde_json::{Value, json};

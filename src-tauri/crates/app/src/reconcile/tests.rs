@@ -1,3 +1,5 @@
+//! Reconciling against an administrator's reports, as a sentence each.
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

@@ -1,3 +1,5 @@
+//! Every difference has a name, and the names add up.
+
 use proptest::prelude::*;
 
 use super::*;
