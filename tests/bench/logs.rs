@@ -122,7 +122,7 @@ impl Maker {
 
     /// Enters it in the book.
     fn turn(&mut self, is_side: bool) -> Turn {
-        self.now += 1_000 + self.chance.i64(..60_000);
+        self.now += 1_000 + self.chance.i64(0..60_000);
         let usage = Book {
             calls: 1,
             input: self.chance.u64(1..20),
