@@ -326,9 +326,11 @@ impl Present {
         if self.price_id.contains(AND) || self.price_id.starts_with(FREE) || self.is_free(&usage) {
             return Fate::Kept;
         }
-        let model = self.priced_model(catalog);
+        let priced = self.priced_model(catalog);
+        // The id that was asked for may say where the model runs, which a price's id does not.
+        let model = if catalog.is_same_model(&self.model, &priced) { &self.model } else { &priced };
         let at = Timestamp::from_millis(self.started_at);
-        let charge = catalog.charge(&self.upstream, &model, &usage, at);
+        let charge = catalog.charge(&self.upstream, model, &usage, at);
         let charge = if self.price_id.starts_with(PRIORITY) { charge.of_priority() } else { charge };
         let Charge { cost: Some(cost), price_id: Some(price_id), estimated } = charge else {
             // A price that was known once is not forgotten.
