@@ -183,14 +183,20 @@ impl Ledger {
 
     /// The number of the first row that was changed, or before which one was removed; 0 where the last ones were removed.
     pub(crate) async fn break_of_trace(&self) -> Result<Option<i64>, Error> {
+        let fail = |error: sqlx::Error| self.db.error(&error);
         let mut head: Link = [0; 32];
         let mut after = 0;
         loop {
+            // Calls may be repriced meanwhile: the end is of the moment at which no more rows are found.
+            let mut tx = self.readers.begin().await.map_err(fail)?;
             let rows = sqlx::query!("SELECT * FROM repriced WHERE number > ?1 ORDER BY number LIMIT 500", after)
-                .fetch_all(&self.readers)
+                .fetch_all(&mut *tx)
                 .await
-                .map_err(|error| self.db.error(&error))?;
-            let Some(last) = rows.last() else { break };
+                .map_err(fail)?;
+            let Some(last) = rows.last() else {
+                let end = sqlx::query_scalar!("SELECT repriced_chain FROM meta").fetch_one(&mut *tx).await;
+                return Ok((end.map_err(fail)? != head).then_some(0));
+            };
             after = last.number;
             for row in &rows {
                 let trace = Trace {
@@ -209,8 +215,6 @@ impl Ledger {
                 }
             }
         }
-        let end = sqlx::query_scalar!("SELECT repriced_chain FROM meta").fetch_one(&self.readers).await;
-        Ok((end.map_err(|error| self.db.error(&error))? != head).then_some(0))
     }
 }
 
