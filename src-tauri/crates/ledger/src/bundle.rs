@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, SqliteConnection};
 
+use crate::db::CHECKPOINT_PAGES;
 use crate::{Error, Ledger, Totals};
 
 mod asking;
@@ -157,6 +158,7 @@ impl Ledger {
             merged.push(merge_month(&mut tx, &member.device, month, &json, &digest).await.map_err(fail)?);
         }
         tx.commit().await.map_err(fail)?;
+        self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
         Ok(merged)
     }
 
@@ -165,7 +167,9 @@ impl Ledger {
         let fail = |error: sqlx::Error| self.db.error(&error);
         let mut conn = self.db.writer().await?;
         let gone = sqlx::query!("DELETE FROM bundle_device WHERE device = ?1", device).execute(&mut conn).await;
-        Ok(gone.map_err(fail)?.rows_affected() > 0)
+        let is_known = gone.map_err(fail)?.rows_affected() > 0;
+        self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
+        Ok(is_known)
     }
 }
 
