@@ -224,8 +224,8 @@ impl Prices {
     }
 
     fn update(&self, path: &Path, install: Option<&str>) -> Result<PriceUpdateView, ApiError> {
-        let text = std::fs::read(path)
-            .map_err(|error| ApiError::asker(format!("{} can't be read: {error}", path.display())))?;
+        let text =
+            file::read(path).map_err(|error| ApiError::asker(format!("{} can't be read: {error}", path.display())))?;
         let table = Table::parse(&text)
             .map_err(|bad| ApiError::asker(format!("{}, {bad}; nothing was changed", path.display())))?;
         let built_in = built_in().map_err(ApiError::machine)?;
