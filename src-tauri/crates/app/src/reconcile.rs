@@ -194,8 +194,12 @@ impl App {
         }
         match people::read(admin, days).await {
             Ok(people) => self.against_people(people, days).await.map_err(ApiError::machine),
-            Err(NoReport::Refused { .. }) => {
+            Err(NoReport::Refused { status: 400..=404, .. }) => {
                 notes.push("there is no Claude Code report, so people are not compared".to_owned());
+                Ok(vec![])
+            }
+            Err(refused @ NoReport::Refused { .. }) => {
+                notes.push(format!("people are not compared: {refused}"));
                 Ok(vec![])
             }
             Err(error) => Err(ApiError::machine(error)),
