@@ -98,7 +98,9 @@ impl App {
         let mut rows: Vec<BundleRow> = vec![];
         for day in month.first_day()..month.next().first_day() {
             let own = self.ledger.own_day(day, self.calendar, with_tenants).await?;
-            own.into_iter().map(shareable).for_each(|row| add_row(&mut rows, row));
+            let mut own: Vec<BundleRow> = own.into_iter().map(shareable).collect();
+            own.sort_by(|one, other| one.names().cmp(&other.names()));
+            own.into_iter().for_each(|row| add_row(&mut rows, row));
         }
         Ok(rows)
     }
@@ -224,10 +226,9 @@ fn shareable(mut row: BundleRow) -> BundleRow {
     row
 }
 
-/// Names that became the same are one row.
+/// Names that became the same are one row; rows come in the order of their names.
 fn add_row(rows: &mut Vec<BundleRow>, row: BundleRow) {
-    let same = rows.iter_mut().rev().take_while(|kept| kept.day == row.day).find(|kept| kept.names() == row.names());
-    match same {
+    match rows.last_mut().filter(|kept| kept.names() == row.names()) {
         None => rows.push(row),
         Some(kept) => {
             kept.web_searches = kept.web_searches.saturating_add(row.web_searches);
