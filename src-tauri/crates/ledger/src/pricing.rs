@@ -15,7 +15,7 @@ use sqlx::{Connection, SqliteConnection};
 use crate::call::COST_MAX;
 use crate::db::CHECKPOINT_PAGES;
 use crate::rollup;
-use crate::settling::{Link, hex, link};
+use crate::settling::{Link, hex, json, link};
 use crate::{Error, Ledger};
 
 /// Calls that are repriced in one transaction: it must not keep those waiting that come in.
@@ -318,10 +318,6 @@ async fn insert(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result<()> {
     .execute(conn)
     .await?;
     Ok(())
-}
-
-fn json(value: &impl Serialize) -> sqlx::Result<String> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 impl Present {
