@@ -247,16 +247,6 @@ fn start_of(day: i64, calendar: Calendar) -> Timestamp {
     calendar.start_of(Calendar::UTC.day(Timestamp::from_millis(day.saturating_mul(DAY_MS))))
 }
 
-/// The day that holds a moment, since 1970-01-01.
-fn day_of(at: Timestamp, calendar: Calendar) -> i64 {
-    Calendar::UTC.start_of(calendar.day(at)).as_millis().div_euclid(DAY_MS)
-}
-
-/// `2026-11-24`
-fn date(day: i64) -> String {
-    Calendar::UTC.day(Timestamp::from_millis(day.saturating_mul(DAY_MS))).to_string()
-}
-
 fn natural(sum: i64) -> u64 {
     u64::try_from(sum).unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use domain::time::{Calendar, Timestamp};
 use sqlx::SqliteExecutor;
 
-use super::{BundleRow, Counts, KnownDevice, KnownMonth, Member, date, day_of, digested, natural, start_of};
+use super::{BundleRow, Counts, KnownDevice, KnownMonth, Member, digested, natural, start_of};
 use crate::{By, Error, Ledger, Totals};
 
 /// A row as it is kept.
@@ -71,7 +71,8 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await
         .map_err(|error| self.db.error(&error))?;
-        let key = |row: &Keyed| if *by == By::Day { date(row.day) } else { row.key.clone() };
+        let key =
+            |row: &Keyed| if *by == By::Day { Calendar::day_of_number(row.day).to_string() } else { row.key.clone() };
         Ok(rows.iter().map(|row| (key(row), row.totals())).collect())
     }
 
@@ -152,7 +153,7 @@ async fn kept_rows(on: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<KeptRow>> {
 
 /// The first day that begins at or after a moment.
 pub(super) fn first_day(at: Timestamp, calendar: Calendar) -> i64 {
-    let day = day_of(at, calendar);
+    let day = calendar.day_number(at);
     if start_of(day, calendar) >= at { day } else { day.saturating_add(1) }
 }
 
