@@ -142,7 +142,8 @@ impl App {
 
     /// The day up to which the books of all accounts are reconciled.
     pub(crate) fn reconciled_to(&self) -> Option<String> {
-        Kept::read(self.dir()).ok()?.to().map(date)
+        let accounts: Vec<String> = self.accounts().iter().map(Account::name).collect();
+        Kept::read(self.dir()).ok()?.to(&accounts).map(date)
     }
 
     fn accounts(&self) -> Vec<Account> {
