@@ -72,6 +72,12 @@ impl App {
         device.keep(self.dir()).map_err(ApiError::machine)?;
         let member = device.member().map_err(ApiError::machine)?;
         let text = file::written(&device, &made, self.calendar.zone_name(), now).map_err(ApiError::machine)?;
+        let rows: usize = made.iter().map(|month| month.rows.len()).sum();
+        if rows > file::ROWS_MAX || text.len() as u64 > file::BYTES_MAX {
+            return Err(ApiError::asker(format!(
+                "a bundle of {rows} rows is too large to be taken in: name fewer months, or leave --tenants out"
+            )));
+        }
         folder::replace(file, &text).map_err(ApiError::machine)?;
         let months = made.iter().map(|month| month_view(month, "exported")).collect();
         Ok(BundleView { file: file.display().to_string(), months, ..of_member(&member) })
