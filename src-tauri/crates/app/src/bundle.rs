@@ -56,6 +56,7 @@ impl App {
     ) -> Result<BundleView, ApiError> {
         let now = self.now();
         let months = self.asked_months(months, now)?;
+        let _one_by_one = self.handing_over.lock().await;
         let mut device = Device::open(self.dir()).map_err(ApiError::machine)?;
         if let Some(name) = name {
             device.name = usable_name(name)?;
