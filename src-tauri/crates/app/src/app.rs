@@ -40,6 +40,8 @@ pub struct App {
     keychain: Arc<Keychain>,
     serving: Mutex<Option<Serving>>,
     pub(crate) importing: Importing,
+    /// Held while a bundle is made: who this device is to others is decided once.
+    pub(crate) handing_over: tokio::sync::Mutex<()>,
     /// Calls that ended before this process began, latest first.
     before: Vec<LiveCallView>,
 }
@@ -87,6 +89,7 @@ impl App {
             keychain: Arc::new(Keychain::of_system(dir)),
             serving: Mutex::new(None),
             importing: Importing::default(),
+            handing_over: tokio::sync::Mutex::default(),
             before,
         })
     }

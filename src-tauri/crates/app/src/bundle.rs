@@ -56,6 +56,7 @@ impl App {
     ) -> Result<BundleView, ApiError> {
         let now = self.now();
         let months = self.asked_months(months, now)?;
+        let _one_by_one = self.handing_over.lock().await;
         let mut device = Device::open(self.dir()).map_err(ApiError::machine)?;
         if let Some(name) = name {
             device.name = usable_name(name)?;
@@ -72,6 +73,12 @@ impl App {
         device.keep(self.dir()).map_err(ApiError::machine)?;
         let member = device.member().map_err(ApiError::machine)?;
         let text = file::written(&device, &made, self.calendar.zone_name(), now).map_err(ApiError::machine)?;
+        let rows: usize = made.iter().map(|month| month.rows.len()).sum();
+        if rows > file::ROWS_MAX || text.len() as u64 > file::BYTES_MAX {
+            return Err(ApiError::asker(format!(
+                "a bundle of {rows} rows is too large to be taken in: name fewer months, or leave --tenants out"
+            )));
+        }
         folder::replace(file, &text).map_err(ApiError::machine)?;
         let months = made.iter().map(|month| month_view(month, "exported")).collect();
         Ok(BundleView { file: file.display().to_string(), months, ..of_member(&member) })
@@ -98,7 +105,9 @@ impl App {
         let mut rows: Vec<BundleRow> = vec![];
         for day in month.first_day()..month.next().first_day() {
             let own = self.ledger.own_day(day, self.calendar, with_tenants).await?;
-            own.into_iter().map(shareable).for_each(|row| add_row(&mut rows, row));
+            let mut own: Vec<BundleRow> = own.into_iter().map(shareable).collect();
+            own.sort_by(|one, other| one.names().cmp(&other.names()));
+            own.into_iter().for_each(|row| add_row(&mut rows, row));
         }
         Ok(rows)
     }
@@ -224,10 +233,9 @@ fn shareable(mut row: BundleRow) -> BundleRow {
     row
 }
 
-/// Names that became the same are one row.
+/// Names that became the same are one row; rows come in the order of their names.
 fn add_row(rows: &mut Vec<BundleRow>, row: BundleRow) {
-    let same = rows.iter_mut().rev().take_while(|kept| kept.day == row.day).find(|kept| kept.names() == row.names());
-    match same {
+    match rows.last_mut().filter(|kept| kept.names() == row.names()) {
         None => rows.push(row),
         Some(kept) => {
             kept.web_searches = kept.web_searches.saturating_add(row.web_searches);

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::App;
 use crate::api::ApiError;
+use crate::clients::hex;
 use crate::data::{DataError, PRICES};
 use crate::folder::{self, FolderError};
 use crate::range::{range, start};
@@ -224,8 +225,8 @@ impl Prices {
     }
 
     fn update(&self, path: &Path, install: Option<&str>) -> Result<PriceUpdateView, ApiError> {
-        let text = std::fs::read(path)
-            .map_err(|error| ApiError::asker(format!("{} can't be read: {error}", path.display())))?;
+        let text =
+            file::read(path).map_err(|error| ApiError::asker(format!("{} can't be read: {error}", path.display())))?;
         let table = Table::parse(&text)
             .map_err(|bad| ApiError::asker(format!("{}, {bad}; nothing was changed", path.display())))?;
         let built_in = built_in().map_err(ApiError::machine)?;
@@ -237,8 +238,7 @@ impl Prices {
                 built_in.read
             )));
         }
-        let digest: [u8; 32] = Sha256::digest(&text).into();
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex(&Sha256::digest(&text));
         let mut kept = self.kept();
         let mut view = PriceUpdateView {
             file: path.display().to_string(),

@@ -142,7 +142,8 @@ impl App {
 
     /// The day up to which the books of all accounts are reconciled.
     pub(crate) fn reconciled_to(&self) -> Option<String> {
-        Kept::read(self.dir()).ok()?.to().map(date)
+        let accounts: Vec<String> = self.accounts().iter().map(Account::name).collect();
+        Kept::read(self.dir()).ok()?.to(&accounts).map(date)
     }
 
     fn accounts(&self) -> Vec<Account> {
@@ -194,8 +195,12 @@ impl App {
         }
         match people::read(admin, days).await {
             Ok(people) => self.against_people(people, days).await.map_err(ApiError::machine),
-            Err(NoReport::Refused { .. }) => {
+            Err(NoReport::Refused { status: 400..=404, .. }) => {
                 notes.push("there is no Claude Code report, so people are not compared".to_owned());
+                Ok(vec![])
+            }
+            Err(refused @ NoReport::Refused { .. }) => {
+                notes.push(format!("people are not compared: {refused}"));
                 Ok(vec![])
             }
             Err(error) => Err(ApiError::machine(error)),

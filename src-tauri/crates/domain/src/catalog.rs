@@ -216,6 +216,12 @@ impl Catalog {
         self.prices().find(|price| *price.id == *id).map(|price| price.model.clone())
     }
 
+    /// Do two ids name one model, wherever each of them says that it runs?
+    pub fn is_same_model(&self, one: &str, other: &str) -> bool {
+        let (one, other) = (model_id(one).name, model_id(other).name);
+        self.known_name(&one).unwrap_or(&one) == self.known_name(&other).unwrap_or(&other)
+    }
+
     /// Every row, by model and from the latest.
     pub fn prices(&self) -> impl Iterator<Item = &Arc<Price>> {
         self.prices.values().flatten()

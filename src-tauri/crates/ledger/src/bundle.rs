@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, SqliteConnection};
 
+use crate::db::CHECKPOINT_PAGES;
 use crate::{Error, Ledger, Totals};
 
 mod asking;
@@ -157,6 +158,7 @@ impl Ledger {
             merged.push(merge_month(&mut tx, &member.device, month, &json, &digest).await.map_err(fail)?);
         }
         tx.commit().await.map_err(fail)?;
+        self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
         Ok(merged)
     }
 
@@ -165,7 +167,9 @@ impl Ledger {
         let fail = |error: sqlx::Error| self.db.error(&error);
         let mut conn = self.db.writer().await?;
         let gone = sqlx::query!("DELETE FROM bundle_device WHERE device = ?1", device).execute(&mut conn).await;
-        Ok(gone.map_err(fail)?.rows_affected() > 0)
+        let is_known = gone.map_err(fail)?.rows_affected() > 0;
+        self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
+        Ok(is_known)
     }
 }
 
@@ -241,16 +245,6 @@ async fn merge_month(
 /// Midnight of a day in a calendar.
 fn start_of(day: i64, calendar: Calendar) -> Timestamp {
     calendar.start_of(Calendar::UTC.day(Timestamp::from_millis(day.saturating_mul(DAY_MS))))
-}
-
-/// The day that holds a moment, since 1970-01-01.
-fn day_of(at: Timestamp, calendar: Calendar) -> i64 {
-    Calendar::UTC.start_of(calendar.day(at)).as_millis().div_euclid(DAY_MS)
-}
-
-/// `2026-11-24`
-fn date(day: i64) -> String {
-    Calendar::UTC.day(Timestamp::from_millis(day.saturating_mul(DAY_MS))).to_string()
 }
 
 fn natural(sum: i64) -> u64 {

@@ -161,15 +161,20 @@ impl Ledger {
         Ok(start.filter(|start| *start < to))
     }
 
-    /// From the rollups, where the span is of whole quarters.
+    /// From the rollups, but for what is left at the edges: entries may be deleted, their sums are not.
     async fn sums_between(&self, from: Timestamp, to: Timestamp, client: Option<&str>) -> Result<Vec<Sum>, Error> {
-        let (from, to) = (from.as_millis(), to.as_millis());
-        let sums = if from.rem_euclid(QUARTER_MS) == 0 && to.rem_euclid(QUARTER_MS) == 0 {
-            self.sums_of_quarters(from / QUARTER_MS, to / QUARTER_MS, client).await
-        } else {
-            self.sums_of_moments(from, to, client).await
-        };
-        sums.map_err(|error| self.db.error(&error))
+        let fail = |error: sqlx::Error| self.db.error(&error);
+        let cut = self.span(from..to, None).await?;
+        let [quarters, _] = cut.quarters;
+        let mut found = vec![];
+        if !quarters.is_empty() {
+            found.extend(self.sums_of_quarters(quarters.start, quarters.end, client).await.map_err(fail)?);
+        }
+        for edge in cut.edges.iter().filter(|edge| !edge.is_empty()) {
+            found.extend(self.sums_of_moments(edge.start, edge.end, client).await.map_err(fail)?);
+        }
+        found.sort_by(|one, other| one.names().cmp(&other.names()));
+        Ok(joined(found))
     }
 
     async fn sums_of_quarters(&self, from: i64, to: i64, client: Option<&str>) -> sqlx::Result<Vec<Sum>> {
@@ -208,4 +213,38 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await
     }
+}
+
+impl Sum {
+    fn names(&self) -> [&str; 6] {
+        [&self.device, &self.client, &self.person, &self.project, &self.upstream, &self.model]
+    }
+
+    /// Others may have written these numbers: no sum of theirs overflows.
+    fn add(&mut self, more: &Sum) {
+        for (sum, more) in [
+            (&mut self.calls, more.calls),
+            (&mut self.input, more.input),
+            (&mut self.cache_write_5m, more.cache_write_5m),
+            (&mut self.cache_write_1h, more.cache_write_1h),
+            (&mut self.cache_read, more.cache_read),
+            (&mut self.output, more.output),
+            (&mut self.cost, more.cost),
+            (&mut self.unpriced, more.unpriced),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// Of sums in the order of their names one for each.
+pub(crate) fn joined(sums: Vec<Sum>) -> Vec<Sum> {
+    let mut joined: Vec<Sum> = vec![];
+    for more in sums {
+        match joined.last_mut().filter(|sum| sum.names() == more.names()) {
+            Some(sum) => sum.add(&more),
+            None => joined.push(more),
+        }
+    }
+    joined
 }

@@ -273,9 +273,11 @@ fn priced(catalog: &Catalog, row: &Row) -> Option<Arc<Price>> {
     if let Some(listed) = catalog.prices().find(|price| *price.id == *id) {
         return Some(listed.clone());
     }
-    let model = catalog.model_of(id)?;
-    let quote = catalog.quote(&row.upstream, &model, Timestamp::from_millis(row.started_at))?;
-    (*quote.price.id == *id).then_some(quote.price)
+    let priced = catalog.model_of(id)?;
+    let at = Timestamp::from_millis(row.started_at);
+    // The id that was asked for may say where the model runs, which a price's id does not.
+    let quotes = [&*row.model, &*priced].into_iter().filter_map(|model| catalog.quote(&row.upstream, model, at));
+    quotes.map(|quote| quote.price).find(|price| *price.id == *id)
 }
 
 #[derive(Default)]

@@ -15,7 +15,7 @@ use sqlx::{Connection, SqliteConnection};
 use crate::call::COST_MAX;
 use crate::db::CHECKPOINT_PAGES;
 use crate::rollup;
-use crate::settling::{Link, hex, link};
+use crate::settling::{Link, hex, json, link};
 use crate::{Error, Ledger};
 
 /// Calls that are repriced in one transaction: it must not keep those waiting that come in.
@@ -183,14 +183,20 @@ impl Ledger {
 
     /// The number of the first row that was changed, or before which one was removed; 0 where the last ones were removed.
     pub(crate) async fn break_of_trace(&self) -> Result<Option<i64>, Error> {
+        let fail = |error: sqlx::Error| self.db.error(&error);
         let mut head: Link = [0; 32];
         let mut after = 0;
         loop {
+            // Calls may be repriced meanwhile: the end is of the moment at which no more rows are found.
+            let mut tx = self.readers.begin().await.map_err(fail)?;
             let rows = sqlx::query!("SELECT * FROM repriced WHERE number > ?1 ORDER BY number LIMIT 500", after)
-                .fetch_all(&self.readers)
+                .fetch_all(&mut *tx)
                 .await
-                .map_err(|error| self.db.error(&error))?;
-            let Some(last) = rows.last() else { break };
+                .map_err(fail)?;
+            let Some(last) = rows.last() else {
+                let end = sqlx::query_scalar!("SELECT repriced_chain FROM meta").fetch_one(&mut *tx).await;
+                return Ok((end.map_err(fail)? != head).then_some(0));
+            };
             after = last.number;
             for row in &rows {
                 let trace = Trace {
@@ -209,8 +215,6 @@ impl Ledger {
                 }
             }
         }
-        let end = sqlx::query_scalar!("SELECT repriced_chain FROM meta").fetch_one(&self.readers).await;
-        Ok((end.map_err(|error| self.db.error(&error))? != head).then_some(0))
     }
 }
 
@@ -316,19 +320,17 @@ async fn insert(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result<()> {
     Ok(())
 }
 
-fn json(value: &impl Serialize) -> sqlx::Result<String> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
-}
-
 impl Present {
     fn fate(&self, catalog: &Catalog) -> Fate {
         let usage = self.usage();
         if self.price_id.contains(AND) || self.price_id.starts_with(FREE) || self.is_free(&usage) {
             return Fate::Kept;
         }
-        let model = self.priced_model(catalog);
+        let priced = self.priced_model(catalog);
+        // The id that was asked for may say where the model runs, which a price's id does not.
+        let model = if catalog.is_same_model(&self.model, &priced) { &self.model } else { &priced };
         let at = Timestamp::from_millis(self.started_at);
-        let charge = catalog.charge(&self.upstream, &model, &usage, at);
+        let charge = catalog.charge(&self.upstream, model, &usage, at);
         let charge = if self.price_id.starts_with(PRIORITY) { charge.of_priority() } else { charge };
         let Charge { cost: Some(cost), price_id: Some(price_id), estimated } = charge else {
             // A price that was known once is not forgotten.

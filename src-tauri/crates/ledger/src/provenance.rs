@@ -72,8 +72,9 @@ impl Ledger {
         )
         .fetch_optional(&self.readers)
         .await?;
+        // Few entries are superseded: those are looked through, not all.
         let supersedes = sqlx::query_scalar!(
-            "SELECT call_id FROM superseded JOIN entry ON entry.seq = superseded.seq WHERE by_call = ?1 ORDER BY entry.seq",
+            "SELECT call_id FROM superseded CROSS JOIN entry ON entry.seq = superseded.seq WHERE by_call = ?1 ORDER BY entry.seq",
             id
         )
         .fetch_all(&self.readers)

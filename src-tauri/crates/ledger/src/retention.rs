@@ -8,6 +8,7 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::db::CHECKPOINT_PAGES;
 use crate::rollup::QUARTER_MS;
+use crate::settling::json;
 use crate::{Error, Ledger};
 
 /// Deleted at once: the writer waits for no more than that.
@@ -240,8 +241,4 @@ async fn forget_tellings(conn: &mut SqliteConnection, after: i64, kept_from: i64
     .await?;
     tx.commit().await?;
     Ok((count, rows.last().map(|row| row.id)))
-}
-
-fn json(value: &impl serde::Serialize) -> sqlx::Result<String> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }

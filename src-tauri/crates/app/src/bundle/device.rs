@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::is_dangerous;
+use crate::clients::hex;
 use crate::folder::{self, FolderError};
 
 /// Its owner's alone, as every file of the folder is.
@@ -32,7 +33,8 @@ pub(super) enum NoDevice {
     BadKey,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+/// Not to be printed: it holds the key.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Device {
     pub(super) id: String,
     pub(super) name: String,
@@ -106,10 +108,6 @@ pub(super) fn fingerprint(public_key: &[u8]) -> String {
     let groups: Vec<String> =
         (0..8).filter_map(|group| hash.get(group * 4..group * 4 + 4)).map(str::to_owned).collect();
     groups.join(" ")
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn name_of_machine() -> String {

@@ -22,8 +22,8 @@ const SCHEMA: u32 = 1;
 /// Signed together with the text: a signature for something else is none for a bundle.
 const DOMAIN: &[u8] = b"tidegate bundle 1\n";
 
-const BYTES_MAX: u64 = 64 << 20;
-const ROWS_MAX: usize = 500_000;
+pub(super) const BYTES_MAX: u64 = 64 << 20;
+pub(super) const ROWS_MAX: usize = 500_000;
 pub(super) const NAME_CHARS_MAX: usize = 200;
 const COUNT_MAX: u64 = 1_000_000_000_000_000;
 /// Of one row: a million dollars a day.

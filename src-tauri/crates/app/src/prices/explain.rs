@@ -21,8 +21,9 @@ pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalo
     let model = catalog.model_of(id).unwrap_or_else(|| entry.call.model.clone());
     let upstream = entry.attempts.last().map_or("", |last| &last.upstream);
     let at = entry.call.started_at;
-    let quoted = catalog.quote(upstream, &model, at).map(|quote| quote.price);
-    let row = quoted.filter(|price| *price.id == *id).or_else(|| catalog.row(id, at));
+    // The id that was asked for may say where the model runs, which a price's id does not.
+    let quotes = [&*entry.call.model, &*model].into_iter().filter_map(|model| catalog.quote(upstream, model, at));
+    let row = quotes.map(|quote| quote.price).find(|price| *price.id == *id).or_else(|| catalog.row(id, at));
     let certainty = certainty(id, entry);
     let mut pricing = PricingView {
         certainty: certainty.to_owned(),

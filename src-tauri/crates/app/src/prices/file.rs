@@ -1,6 +1,9 @@
 //! A price file: read row by row, so that what is wrong is named with its line, and nothing half-right is taken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use domain::catalog::{Catalog, Misprint};
@@ -40,6 +43,13 @@ pub(crate) struct Table {
 pub struct BadFile {
     pub line: usize,
     pub reason: String,
+}
+
+/// Never more than one byte beyond the largest price file.
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = vec![];
+    File::open(path)?.take(BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 impl Table {

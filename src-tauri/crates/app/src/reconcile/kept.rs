@@ -59,9 +59,10 @@ impl Kept {
         };
     }
 
-    /// The earliest of all accounts.
-    pub(super) fn to(&self) -> Option<i64> {
-        self.accounts.values().map(|span| span.to).min()
+    /// The earliest of these accounts; `None` where one of them has no day in order.
+    pub(super) fn to(&self, accounts: &[String]) -> Option<i64> {
+        let days: Option<Vec<i64>> = accounts.iter().map(|name| Some(self.accounts.get(name)?.to)).collect();
+        days?.into_iter().min()
     }
 }
 
@@ -74,7 +75,7 @@ mod tests {
         let mut kept = Kept::default();
         let mut learn = |from, to, good, expected: Option<i64>| {
             kept.learn("a", from, to, good);
-            assert_eq!(kept.to(), expected, "{from} {to} {good:?}");
+            assert_eq!(kept.to(&["a".to_owned()]), expected, "{from} {to} {good:?}");
         };
         learn(10, 16, Some(16), Some(16));
         learn(17, 23, Some(20), Some(20));
@@ -87,5 +88,18 @@ mod tests {
         learn(28, 31, Some(31), Some(33));
         learn(27, 33, Some(30), Some(30));
         learn(27, 33, None, None);
+    }
+
+    #[test]
+    fn all_accounts_are_in_order_or_nobody_says_so() {
+        let mut kept = Kept::default();
+        let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        kept.learn("a", 10, 16, Some(16));
+        kept.learn("gone", 1, 2, Some(2));
+        assert_eq!(kept.to(&named(&["a"])), Some(16));
+        assert_eq!(kept.to(&named(&["a", "b"])), None);
+        kept.learn("b", 10, 16, Some(12));
+        assert_eq!(kept.to(&named(&["a", "b"])), Some(12));
+        assert_eq!(kept.to(&[]), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::money::Usd;
 use domain::time::Calendar;
-use ledger::By;
+use ledger::{By, Totals};
 
 use super::asking::{Admin, NoReport, Question};
 use super::wire::PeoplePage;
@@ -56,9 +56,13 @@ impl App {
         }
         let (from, to) = days.moments();
         let ours = self.ledger.usage(&By::Person, from, to, Calendar::UTC).await?;
-        let of = |name: &str| ours.rows.iter().find(|row| row.key.eq_ignore_ascii_case(name)).map(|row| row.totals);
+        let of = |name: &str| {
+            let mut totals = Totals::default();
+            ours.rows.iter().filter(|row| row.key.eq_ignore_ascii_case(name)).for_each(|row| totals.add(row.totals));
+            totals
+        };
         let view = |(name, person): (String, Person)| {
-            let ours = of(&name).unwrap_or_default();
+            let ours = of(&name);
             let tokens = ours.tokens.prompt().saturating_add(ours.tokens.output);
             let verdict = match tokens.cmp(&person.tokens) {
                 std::cmp::Ordering::Equal => "agree",

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use domain::time::{Calendar, Timestamp};
+use sqlx::SqliteExecutor;
 
-use super::{BundleRow, Counts, KnownDevice, KnownMonth, Member, date, day_of, digested, natural, start_of};
+use super::{BundleRow, Counts, KnownDevice, KnownMonth, Member, digested, natural, start_of};
 use crate::{By, Error, Ledger, Totals};
 
 /// A row as it is kept.
@@ -70,7 +71,8 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await
         .map_err(|error| self.db.error(&error))?;
-        let key = |row: &Keyed| if *by == By::Day { date(row.day) } else { row.key.clone() };
+        let key =
+            |row: &Keyed| if *by == By::Day { Calendar::day_of_number(row.day).to_string() } else { row.key.clone() };
         Ok(rows.iter().map(|row| (key(row), row.totals())).collect())
     }
 
@@ -96,8 +98,9 @@ impl Ledger {
             .fetch_all(&self.readers)
             .await
             .map_err(fail)?;
+        let rows = kept_rows(&self.readers).await.map_err(fail)?;
         let mut sums: BTreeMap<(String, String), Totals> = BTreeMap::new();
-        for row in self.kept_rows().await? {
+        for row in rows {
             sums.entry((row.device.clone(), row.month.clone())).or_default().add(row.totals());
         }
         let mut months: BTreeMap<String, Vec<KnownMonth>> = BTreeMap::new();
@@ -111,14 +114,18 @@ impl Ledger {
 
     /// Months whose rows are not those that were handed over: device and month.
     pub(crate) async fn changed_bundles(&self) -> Result<Vec<(String, String)>, Error> {
+        let fail = |error: sqlx::Error| self.db.error(&error);
         let mut rows: BTreeMap<(String, String), Vec<BundleRow>> = BTreeMap::new();
-        for row in self.kept_rows().await? {
+        // Of one moment: a bundle may come in meanwhile.
+        let mut tx = self.readers.begin().await.map_err(fail)?;
+        for row in kept_rows(&mut *tx).await.map_err(fail)? {
             rows.entry((row.device.clone(), row.month.clone())).or_default().push(row.row());
         }
         let months = sqlx::query!("SELECT device, month, digest FROM bundle_month ORDER BY device, month")
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *tx)
             .await
-            .map_err(|error| self.db.error(&error))?;
+            .map_err(fail)?;
+        tx.commit().await.map_err(fail)?;
         let mut changed = vec![];
         for month in months {
             let of = (month.device, month.month);
@@ -130,24 +137,23 @@ impl Ledger {
         changed.extend(rows.into_keys());
         Ok(changed)
     }
+}
 
-    async fn kept_rows(&self) -> Result<Vec<KeptRow>, Error> {
-        sqlx::query_as!(
-            KeptRow,
-            "SELECT device, month, day, client, person, project, tenant, upstream, model, source,
+async fn kept_rows(on: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<KeptRow>> {
+    sqlx::query_as!(
+        KeptRow,
+        "SELECT device, month, day, client, person, project, tenant, upstream, model, source,
                  web_searches AS searches, calls, input_tokens AS input, cache_write_5m_tokens AS cache_write_5m,
                  cache_write_1h_tokens AS cache_write_1h, cache_read_tokens AS cache_read, output_tokens AS output,
                  cost_nanos AS cost, unpriced_calls AS unpriced FROM bundle_row"
-        )
-        .fetch_all(&self.readers)
-        .await
-        .map_err(|error| self.db.error(&error))
-    }
+    )
+    .fetch_all(on)
+    .await
 }
 
 /// The first day that begins at or after a moment.
 pub(super) fn first_day(at: Timestamp, calendar: Calendar) -> i64 {
-    let day = day_of(at, calendar);
+    let day = calendar.day_number(at);
     if start_of(day, calendar) >= at { day } else { day.saturating_add(1) }
 }
 

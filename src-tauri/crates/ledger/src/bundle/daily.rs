@@ -4,7 +4,7 @@ use domain::time::{Calendar, Timestamp};
 
 use super::asking::first_day;
 use super::start_of;
-use crate::daily::Sum;
+use crate::daily::{Sum, joined};
 use crate::{Error, Ledger};
 
 impl Ledger {
@@ -51,35 +51,6 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await
         .map_err(|error| self.db.error(&error))?;
-        let mut sums: Vec<Sum> = vec![];
-        for row in rows {
-            match sums.last_mut().filter(|sum| sum.names() == row.names()) {
-                Some(sum) => sum.add(&row),
-                None => sums.push(row),
-            }
-        }
-        Ok(sums)
-    }
-}
-
-impl Sum {
-    fn names(&self) -> [&str; 6] {
-        [&self.device, &self.client, &self.person, &self.project, &self.upstream, &self.model]
-    }
-
-    /// Others wrote these numbers: no sum of theirs overflows.
-    fn add(&mut self, more: &Sum) {
-        for (sum, more) in [
-            (&mut self.calls, more.calls),
-            (&mut self.input, more.input),
-            (&mut self.cache_write_5m, more.cache_write_5m),
-            (&mut self.cache_write_1h, more.cache_write_1h),
-            (&mut self.cache_read, more.cache_read),
-            (&mut self.output, more.output),
-            (&mut self.cost, more.cost),
-            (&mut self.unpriced, more.unpriced),
-        ] {
-            *sum = sum.saturating_add(more);
-        }
+        Ok(joined(rows))
     }
 }

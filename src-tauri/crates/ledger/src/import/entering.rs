@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::AddAssign;
 
 use domain::call::Source;
-use serde::Serialize;
 use sqlx::{Connection, SqliteConnection};
 
 use super::Terms;
@@ -14,7 +13,7 @@ use super::told::{Facts, Key, Standing, Told};
 use crate::Error;
 use crate::call::Settled;
 use crate::db::Db;
-use crate::settling::{self, Settlement};
+use crate::settling::{self, Settlement, json};
 
 /// What became of what was told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -201,10 +200,6 @@ async fn told_of(
         rows.insert(key, Row { facts, call_id: row.call_id, revision: row.revision, entered, changed: false });
     }
     Ok((rows, forgotten))
-}
-
-fn json(value: &impl Serialize) -> sqlx::Result<String> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
 /// The requests that went through the gateway, and their calls.

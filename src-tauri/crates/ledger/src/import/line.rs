@@ -241,6 +241,7 @@ impl UsageOfLine<'_> {
         let all: Option<Vec<Iteration<'_>>> = self.iterations.and_then(|all| serde_json::from_str(all.get()).ok());
         let steps: Vec<Step> = all.iter().flatten().filter_map(Iteration::step).collect();
         let Split { asides, taken_over } = split(&steps, Some(&Arc::from(model)));
+        let is_taken_over = taken_over.is_some();
         let (model, tokens) = taken_over.unwrap_or_else(|| (model.into(), self.tokens()));
         let usage = Usage {
             tokens,
@@ -256,7 +257,7 @@ impl UsageOfLine<'_> {
         }
         let beside = asides.into_iter().map(Beside::of).collect();
         let priority = text(&self.service_tier) == "priority";
-        Some(Said { beside, priority, ..Said::of(&usage, at, model.to_string()) })
+        Some(Said { beside, priority, taken_over: is_taken_over, ..Said::of(&usage, at, model.to_string()) })
     }
 
     fn tokens(&self) -> Tokens {

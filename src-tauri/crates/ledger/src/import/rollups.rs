@@ -3,6 +3,7 @@
 use sqlx::SqliteConnection;
 
 use crate::rollup::{self, Change};
+use crate::settling::json;
 
 /// Of `[[call, the call in its place], …]`. They stay in the ledger and count nowhere.
 pub(super) async fn supersede(conn: &mut SqliteConnection, gone: &[(String, String)]) -> sqlx::Result<()> {
@@ -23,8 +24,4 @@ pub(super) async fn supersede(conn: &mut SqliteConnection, gone: &[(String, Stri
     .execute(conn)
     .await?;
     Ok(())
-}
-
-fn json(value: &impl serde::Serialize) -> sqlx::Result<String> {
-    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }

@@ -69,6 +69,9 @@ pub(crate) struct Said {
     /// Priority Tier served it: paid for by a commitment.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) priority: bool,
+    /// Another model took over: the counts above are its own, while telemetry has those of the whole answer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) taken_over: bool,
 }
 
 /// A compaction, an advisor's answer, or what a model said before another took over: billed beside the answer itself.
@@ -195,6 +198,7 @@ impl Said {
             beside: vec![],
             declined: false,
             priority: false,
+            taken_over: false,
         }
     }
 
@@ -223,6 +227,9 @@ impl Said {
 
     /// Telemetry tells neither how long a cache was written for nor searches nor the place: a log of the same call does.
     fn completed(&self, by: &Said) -> Said {
+        if by.taken_over {
+            return Said { at: self.at, fast: self.fast || by.fast, ..by.clone() };
+        }
         let mut said = self.clone();
         if !said.split && by.split && by.write_5m.checked_add(by.write_1h) == Some(said.write_5m) {
             (said.write_5m, said.write_1h, said.split) = (by.write_5m, by.write_1h, true);

@@ -361,6 +361,22 @@ async fn what_ran_beside_an_answer_is_billed_too() {
 }
 
 #[tokio::test]
+async fn what_another_model_took_over_is_told_apart_by_the_log_and_not_added_to_telemetrys_sum_of_both() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let mut taken_over = line("m", "r", 9, false);
+    taken_over["message"]["usage"]["iterations"] = json!([
+        {"type": "message", "model": "claude-other", "input_tokens": 30, "output_tokens": 4},
+        {"type": "fallback_message", "model": MODEL, "input_tokens": 3, "output_tokens": 5}
+    ]);
+    tree.write("p/s.jsonl", log(&[taken_over]));
+    ledger.tell(vec![event("r", 9)], &terms()).await.expect("told");
+    import(&ledger, tree.path()).await;
+    let entry = ledger.calls(&Filter::default(), 9).await.expect("calls").remove(0);
+    assert_eq!((entry.source, entry.usage.tokens.input, entry.usage.tokens.output), (Source::Otel, 33, 9));
+}
+
+#[tokio::test]
 async fn a_spent_window_is_kept_as_an_observation_and_is_no_call() {
     let (_dir, ledger) = empty().await;
     let tree = Tree::new();

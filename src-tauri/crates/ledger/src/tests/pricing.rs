@@ -120,6 +120,19 @@ async fn the_model_that_answered_is_priced_and_a_familys_estimate_becomes_exact(
 }
 
 #[tokio::test]
+async fn a_call_that_stayed_in_a_region_is_repriced_at_that_regions_price() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    settle(&ledger, &of_model(1, "us.anthropic.claude-x-1-v1:0", Some(1), Some("claude-x-1:regional"))).await;
+    let factors = Factors { regional: 1_100, ..Factors::default() };
+    let catalog = catalog_of(vec![Price { factors, ..price("claude-x-1", "claude-x-1", "2") }]);
+    reprice(&ledger, &catalog, false).await;
+    let counted = ledger.calls(&Filter::default(), 9).await.expect("calls");
+    let present = counted.first().map(|entry| (entry.cost.map(Usd::as_nanos), entry.price_id.as_deref()));
+    assert_eq!(present, Some((Some(132_000), Some("claude-x-1:regional"))));
+}
+
+#[tokio::test]
 async fn a_change_of_prices_that_was_tampered_with_is_found() {
     for (sql, number) in [
         ("UPDATE repriced SET cost_nanos = 1 WHERE number = 2", 2),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Spender, Terms};
+use crate::{Span, Spender, SumColumns, Terms};
 
 const BERLIN: Calendar = Calendar::in_zone(Tz::Europe__Berlin);
 
@@ -69,6 +69,23 @@ async fn entries_that_are_too_old_go_and_all_sums_stay() {
     drop(ledger);
     let (ledger, _) = reopened(dir.path()).await;
     assert_eq!(count(&ledger).await, 36);
+}
+
+#[tokio::test]
+async fn a_month_is_exported_from_its_sums_where_the_question_ends_within_a_quarter() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let ledger = filled(dir.path()).await;
+    let exported = async || {
+        let to = Some(at("2026-10-28T00:07:00Z"));
+        let filter = Filter { from: Some(at("2026-10-01T00:00:00Z")), to, client: None };
+        let mut out = Vec::new();
+        let columns = SumColumns::named("date,client,calls,input_tokens,cost_usd,unpriced_calls").expect("columns");
+        ledger.export_sums(Span::Month, &filter, Calendar::UTC, &columns, &mut out).await.expect("exported");
+        String::from_utf8(out).expect("text")
+    };
+    let before = exported().await;
+    ledger.keep_from(at("2026-10-20T00:00:00Z")).await.expect("deleted");
+    assert_eq!(exported().await, before);
 }
 
 #[tokio::test]
