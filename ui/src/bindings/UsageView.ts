@@ -13,4 +13,8 @@ subscription: Array<ObservedView> | null,
 /**
  * The day (UTC) up to which the upstreams' reports agree, or differ in what is explained.
  */
-reconciled_to?: string, };
+reconciled_to?: string, 
+/**
+ * Calls from before were deleted, and these rows are of what is left: sums by session and tag are made from calls alone.
+ */
+kept_from?: string, };

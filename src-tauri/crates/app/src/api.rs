@@ -367,7 +367,27 @@ impl App {
         if by == By::Device {
             view.rows.iter_mut().filter(|row| row.key.is_empty()).for_each(|row| row.key = "this device".to_owned());
         }
-        Ok(UsageView { reconciled_to: self.reconciled_to(), subscription: self.subscription().await?, ..view })
+        let kept_from = match by {
+            By::Session | By::Tag(_) => self.kept_within(range.from).await?,
+            By::Day
+            | By::Hour
+            | By::Model
+            | By::Client
+            | By::Person
+            | By::Project
+            | By::Tenant
+            | By::Account
+            | By::Device
+            | By::Upstream => None,
+        };
+        let reconciled_to = self.reconciled_to();
+        Ok(UsageView { reconciled_to, subscription: self.subscription().await?, kept_from, ..view })
+    }
+
+    /// Since when calls are kept, where some of those from `from` on were deleted.
+    async fn kept_within(&self, from: domain::time::Timestamp) -> Result<Option<String>, ApiError> {
+        let kept_from = self.ledger.kept_from().await.map_err(ApiError::machine)?;
+        Ok((from < kept_from).then(|| kept_from.to_string()))
     }
 
     pub(crate) async fn subscription(&self) -> Result<Option<Vec<ObservedView>>, ApiError> {
@@ -382,7 +402,9 @@ impl App {
         let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
         let catalog = self.prices.in_force().get();
         let explanation = self.ledger.explain(&catalog, range.from, range.to).await.map_err(ApiError::machine)?;
-        Ok(explain::explained(&explanation, range, self.calendar.zone_name(), &catalog))
+        let kept_from = self.kept_within(range.from).await?;
+        let view = explain::explained(&explanation, range, self.calendar.zone_name(), &catalog);
+        Ok(ExplainView { kept_from, ..view })
     }
 
     pub async fn calls(&self, last: u32) -> Result<Vec<CallView>, ApiError> {

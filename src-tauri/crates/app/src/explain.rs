@@ -16,6 +16,9 @@ pub struct ExplainView {
     pub total: BillView,
     /// The dearest first.
     pub sessions: Vec<SessionBillView>,
+    /// Calls from before were deleted: the bill is of what is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_from: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -66,6 +69,7 @@ pub(crate) fn explained(explanation: &Explanation, range: Range, zone: &str, cat
         timezone: zone.to_owned(),
         total: bill(&explanation.bill, catalog),
         sessions: explanation.sessions.iter().map(|told| session(told, catalog)).collect(),
+        kept_from: None,
     }
 }
 

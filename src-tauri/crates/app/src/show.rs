@@ -108,6 +108,7 @@ pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals)
         total: sums("total", total),
         subscription: None,
         reconciled_to: None,
+        kept_from: None,
     }
 }
 

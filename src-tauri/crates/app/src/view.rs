@@ -302,6 +302,10 @@ pub struct UsageView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub reconciled_to: Option<String>,
+    /// Calls from before were deleted, and these rows are of what is left: sums by session and tag are made from calls alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub kept_from: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]

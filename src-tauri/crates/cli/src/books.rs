@@ -45,7 +45,13 @@ fn shown_usage(usage: &UsageView, by: &str) -> String {
     let heads = [by, "calls", "input", "cache write", "cache read", "output", "cost", "unpriced"];
     let span = format!("\nin tokens, from {} to {}, days of {}\n", usage.from, usage.to, usage.timezone);
     let reconciled = usage.reconciled_to.as_deref().map_or_else(String::new, |to| format!("reconciled to {to}\n"));
-    table(&heads, &rows) + &span + &reconciled + &shown_subscription(usage.subscription.as_deref())
+    let deleted = usage.kept_from.as_deref().map_or_else(String::new, only_kept);
+    table(&heads, &rows) + &span + &deleted + &reconciled + &shown_subscription(usage.subscription.as_deref())
+}
+
+/// Where some of what is asked for was deleted.
+pub(crate) fn only_kept(kept_from: &str) -> String {
+    format!("calls from before {kept_from} were deleted: this is of those that are left; `usage` by day has them all\n")
 }
 
 fn usage_csv(usage: &UsageView) -> String {

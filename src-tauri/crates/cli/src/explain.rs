@@ -6,6 +6,7 @@ use app::api::{Answer, Command};
 use app::explain::{BillView, ExplainView, SessionBillView};
 
 use crate::args::Explain;
+use crate::books::only_kept;
 use crate::table::{clean, count, dollars};
 use crate::{Place, print, print_json, tell, unexpected};
 
@@ -28,7 +29,8 @@ pub(crate) async fn explain(place: &Place, question: Explain) -> anyhow::Result<
 fn shown(explained: &ExplainView) -> String {
     let head =
         format!("{} to {}, days of {}: {}", explained.from, explained.to, explained.timezone, sum(&explained.total));
-    let mut text = head + &sentences(&explained.total);
+    let deleted = explained.kept_from.as_deref().map_or_else(String::new, only_kept);
+    let mut text = head + &deleted + &sentences(&explained.total);
     if !explained.sessions.is_empty() {
         text += "\nThe dearest sessions\n";
     }

@@ -118,7 +118,9 @@ impl Db {
         if (1..newest(steps)).contains(&found) {
             backup::copy(self, conn, &self.path.with_extension(format!("db.schema-{found}"))).await?;
         }
-        self.take(conn, steps).await
+        self.take(conn, steps).await?;
+        // A change of all rows leaves a WAL as large as the database: calls that run must not have to bring it home.
+        self.checkpoint(conn, CHECKPOINT_PAGES).await
     }
 
     pub(crate) async fn take(&self, conn: &mut SqliteConnection, steps: &Migrator) -> Result<(), Error> {

@@ -179,9 +179,13 @@ async fn told_of(
 ) -> sqlx::Result<(Rows, Vec<Key>)> {
     let (messages, requests) = (json(&messages)?, json(&requests)?);
     let found = sqlx::query!(
-        "SELECT * FROM told WHERE message_id IN (SELECT value FROM json_each(?1))
-         UNION ALL
-         SELECT * FROM told WHERE request_id <> '' AND request_id IN (SELECT value FROM json_each(?2))",
+        r#"WITH found AS (
+             SELECT * FROM told WHERE message_id IN (SELECT value FROM json_each(?1))
+             UNION ALL
+             SELECT * FROM told WHERE request_id <> '' AND request_id IN (SELECT value FROM json_each(?2)))
+         SELECT message_id, request_id, source, facts, call_id, revision, entered,
+             call_id <> '' AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.call_id = found.call_id) AS "is_deleted!: i64"
+         FROM found"#,
         messages,
         requests
     )
@@ -191,7 +195,8 @@ async fn told_of(
     for row in found {
         let source = Source::named(&row.source).ok_or_else(|| sqlx::Error::Decode("an unknown source".into()))?;
         let key = Key { message_id: row.message_id, request_id: row.request_id, source };
-        if row.facts == FORGOTTEN {
+        // Its entry may be deleted a moment before it is forgotten itself.
+        if row.facts == FORGOTTEN || row.is_deleted != 0 {
             forgotten.push(key);
             continue;
         }
