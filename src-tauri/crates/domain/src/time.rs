@@ -169,7 +169,8 @@ impl Calendar {
     /// A time of a day. Where the zone skips it, the first moment after; where it comes twice, the earlier.
     fn moment(self, day: NaiveDate, time: NaiveTime) -> Timestamp {
         let wanted = day.and_time(time);
-        let found = (0..=24).find_map(|quarters| {
+        // A zone that changes sides of the date line skips a whole day.
+        let found = (0..=96).find_map(|quarters| {
             let local = wanted.checked_add_signed(chrono::Duration::minutes(15 * quarters))?;
             self.zone.from_local_datetime(&local).earliest()
         });

@@ -36,6 +36,9 @@ pub(crate) async fn copy(db: &Db, conn: &mut SqliteConnection, file: &Path) -> R
     if written.is_err() {
         // Half a copy is of no use to anyone.
         let _ = fs::remove_file(&draft);
+        let mut journal = draft.into_os_string();
+        journal.push("-journal");
+        let _ = fs::remove_file(journal);
     }
     written
 }

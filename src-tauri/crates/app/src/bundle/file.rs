@@ -173,7 +173,7 @@ fn senseless(reason: impl Into<String>) -> BadBundle {
 
 impl Body {
     fn bundle(self, public_key: Vec<u8>, now: Timestamp) -> Result<Bundle, BadBundle> {
-        let is_id = self.device.len() == 32 && self.device.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_id = self.device.len() == 32 && self.device.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if !is_id {
             return Err(senseless("the device's id is none"));
         }

@@ -40,6 +40,10 @@ pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalo
     }
     pricing.elsewhere = elsewhere(catalog, &model, &entry.usage);
     let Some(price) = row else {
+        if !id.is_empty() && !id.contains(AND) && !id.starts_with(FREE) {
+            pricing.says += if pricing.says.is_empty() { "" } else { "; " };
+            pricing.says += &format!("it was entered by the price {id}, which is in no list any more");
+        }
         return Explained { price: None, terms: vec![], pricing };
     };
     let used = price.multipliers(&entry.usage).into_iter().filter(|(_, factor)| *factor != 1_000);
