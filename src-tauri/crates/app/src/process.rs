@@ -37,7 +37,7 @@ pub fn raise_file_limit() {
 
 /// Where a file meets the limit of its size (`ulimit -f`), the write fails and says so; without this the process would end.
 /// Wants a runtime.
-pub(crate) fn outlive_file_size_limit() {
+pub fn outlive_file_size_limit() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};

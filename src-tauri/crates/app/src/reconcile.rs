@@ -132,8 +132,13 @@ impl App {
         for (place, account) in accounts.iter().enumerate() {
             // What logs tell names no organisation: it is looked for in the first.
             let compared = self.compare(account, days, place == 0, now).await?;
-            let good = reconcile::reconciled_to(&compared.lines, days.from, days.to);
-            kept.learn(&account.name(), days.from, days.to, good);
+            // A day that isn't over is reconciled when it is.
+            let whole = days.to.min(day_of(now) - 1);
+            let good =
+                (days.from <= whole).then(|| reconcile::reconciled_to(&compared.lines, days.from, whole)).flatten();
+            if days.from <= whole {
+                kept.learn(&account.name(), days.from, whole, good);
+            }
             view.accounts.push(shown::account(account, &compared, good));
         }
         kept.write(self.dir()).map_err(ApiError::machine)?;

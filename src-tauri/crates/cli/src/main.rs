@@ -106,7 +106,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Doctor(shape) => doctor::doctor(&place, &shape).await,
         }
     };
-    runtime().context("no threads to run on")?.block_on(task)
+    let runtime = runtime().context("no threads to run on")?;
+    let _inside = runtime.enter();
+    process::outlive_file_size_limit();
+    runtime.block_on(task)
 }
 
 /// One thread where there are few: there a second costs each call more in wake-ups than it brings.

@@ -163,7 +163,7 @@ fn shown_set(set: &PriceSetView) -> String {
     }
     if set.earlier_calls > 0 {
         text += &format!(
-            "{} that started since then cost what they did: `tidegate price apply --from D` reprices them\n",
+            "{} of all models that started since then cost what they did: `tidegate price apply --from D` reprices them\n",
             calls(set.earlier_calls)
         );
     }

@@ -314,6 +314,15 @@ mod tests {
     }
 
     #[test]
+    fn a_day_that_a_zone_skips_is_empty_and_the_one_before_it_ends() {
+        let apia = Calendar::in_zone(Tz::Pacific__Apia);
+        let day = |day| NaiveDate::from_ymd_opt(2011, 12, day).expect("a day");
+        assert_eq!(apia.start_of(day(30)), apia.start_of(day(31)));
+        let before = apia.start_of(day(29));
+        assert!(apia.end_of_day(before) > before, "{}", apia.end_of_day(before));
+    }
+
+    #[test]
     fn a_timestamp_reads_back_what_it_prints() {
         let moment = at("2026-11-24T23:40:08.120+01:00");
         assert_eq!(moment.to_string(), "2026-11-24T22:40:08.120Z");
