@@ -65,10 +65,10 @@ async fn calls_agree_with_the_reports_and_what_another_key_used_is_named_exactly
     assert_eq!(account["people"][0]["person"], "anna@example.com");
     assert_eq!(account["people"][0]["verdict"], "elsewhere");
 
-    let today = day(0);
-    assert_eq!(account["reconciled_to"], today.as_str());
+    let (today, yesterday) = (day(0), day(1));
+    assert_eq!(account["reconciled_to"], yesterday.as_str(), "today isn't over");
     let usage = lab.home.tidegate(&["usage"]);
-    assert!(usage.out.contains(&format!("reconciled to {today}")), "{}", usage.out);
+    assert!(usage.out.contains(&format!("reconciled to {yesterday}")), "{}", usage.out);
     let shown = lab.home.tidegate(&["reconcile", "--from", &today, "--to", &today]);
     assert!(shown.out.contains("used with another key (laptop"), "{shown:?}");
 }
