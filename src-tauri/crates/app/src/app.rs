@@ -25,7 +25,7 @@ use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::prices::Prices;
 use crate::retention::Retention;
-use crate::settings::{BaseUrl, Durability, Settings, Upstream, UpstreamKind};
+use crate::settings::{self, BaseUrl, Durability, Settings, Upstream, UpstreamKind};
 use crate::view::{ClientView, LiveCallView, StatusView};
 use crate::watch::{Inlet, Sources, Watched};
 use crate::{HostError, counting, learned, port, show, statusline};
@@ -100,6 +100,7 @@ impl App {
             name: upstream.name.to_string(),
             base_url: upstream.base_url.as_ref().map_or("http://127.0.0.1", BaseUrl::as_str).to_owned(),
             key: None,
+            models: upstream.models.clone(),
             pacing: upstream.pacing.clone(),
         });
         let upstreams = upstreams.collect();
@@ -145,7 +146,8 @@ impl App {
         }
         let counted = self.counted(&upstreams);
         let inherited = self.inheritance(settings, &upstreams).await?;
-        let config = Config { listen, upstreams, ..config(settings, self.prices.in_force()) };
+        let fallbacks = fallbacks(settings, &upstreams);
+        let config = Config { listen, upstreams, fallbacks, ..config(settings, self.prices.in_force()) };
         let gateway = Gateway::bind(config, self.ports(), mounts).await.map_err(|error| taken(error, listen))?;
         gateway.set_clients(known(&lock(&self.clients)));
         inherited.tell(&gateway);
@@ -226,7 +228,7 @@ impl App {
         let (mut upstreams, mut simulators) = (vec![], vec![]);
         for upstream in all {
             let (base_url, key) = match (upstream.kind, &upstream.base_url) {
-                (UpstreamKind::Anthropic, Some(base)) => {
+                (UpstreamKind::Anthropic | UpstreamKind::Compatible, Some(base)) => {
                     (base.as_str().to_owned(), upstream.key.as_ref().map(ToString::to_string))
                 }
                 (UpstreamKind::Simulator, _) => {
@@ -241,7 +243,7 @@ impl App {
                 }
             };
             let (name, pacing) = (upstream.name.to_string(), upstream.pacing.clone());
-            upstreams.push(gateway::Upstream { name, base_url, key, pacing });
+            upstreams.push(gateway::Upstream { name, base_url, key, models: upstream.models.clone(), pacing });
         }
         Ok((upstreams, simulators))
     }
@@ -427,8 +429,26 @@ fn rules(settings: &Settings) -> Rules {
         queue_max: settings.gateway.queue_max,
         calendar: settings.gateway.calendar,
         background: settings.background,
-        week_reserve_permille: settings.week_reserve_permille,
+        week_reserve_permille: settings.emergency.enter_week_permille,
+        breaker: settings.breaker,
     }
+}
+
+/// By their places among those that can be called.
+fn fallbacks(settings: &Settings, upstreams: &[gateway::Upstream]) -> Vec<gateway::Fallback> {
+    let place = |name: &Arc<str>| {
+        let place = upstreams.iter().position(|upstream| *upstream.name == **name);
+        if place.is_none() {
+            tracing::warn!("[[fallback]] names upstream \"{name}\", which can't be called: it is left out");
+        }
+        place
+    };
+    let fallback = |fallback: &settings::Fallback| gateway::Fallback {
+        whose: fallback.whose.clone(),
+        upstreams: fallback.upstreams.iter().filter_map(place).collect(),
+        text: fallback.text.clone(),
+    };
+    settings.fallbacks.iter().map(fallback).collect()
 }
 
 fn config(settings: &Settings, catalog: InForce) -> Config {
@@ -444,6 +464,8 @@ fn config(settings: &Settings, catalog: InForce) -> Config {
         timeouts: settings.timeouts,
         proxy: gateway.proxy.clone(),
         upstreams: vec![],
+        retry: settings.retry,
+        fallbacks: vec![],
         budgets: settings.budgets.clone(),
         catalog,
         attributes: settings.attributes.clone(),

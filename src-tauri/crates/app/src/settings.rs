@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use domain::attribution::AttributeRule;
 use domain::config::{BackgroundGuard, Budget, Pacing};
+use domain::money::Usd;
+use domain::routing::BreakerRules;
 use domain::tier::Scheme;
 use domain::time::Calendar;
-use gateway::{ProxyUse, Timeouts};
+use gateway::{ProxyUse, RetryRules, Timeouts, Whose};
 
 use crate::folder;
 
@@ -34,8 +36,12 @@ pub struct Settings {
     /// Beside those of the clients themselves.
     pub budgets: Vec<Budget>,
     pub background: Option<BackgroundGuard>,
-    /// From here on only critical calls spend a week's window. In thousandths of it.
-    pub week_reserve_permille: u32,
+    pub retry: RetryRules,
+    pub breaker: BreakerRules,
+    pub fallbacks: Vec<Fallback>,
+    pub emergency: EmergencySettings,
+    /// Where it is asked.
+    pub status_page: Option<StatusPage>,
     pub durability: Durability,
     /// How long entries are kept; their sums are kept for ever.
     pub retention: Duration,
@@ -68,9 +74,40 @@ pub struct Upstream {
     /// None for a simulator: it gets its address when it starts.
     pub base_url: Option<BaseUrl>,
     pub key: Option<KeyRef>,
+    /// Which models it serves, with `*` for any run of characters. Empty: all.
+    pub models: Vec<Arc<str>>,
     /// For what only administrators may ask: the limits as they are.
     pub admin_key: Option<KeyRef>,
     pub pacing: Pacing,
+}
+
+/// Where calls go whose first upstream fails them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fallback {
+    pub whose: Whose,
+    /// By name, in order.
+    pub upstreams: Vec<Arc<str>>,
+    /// Given as an answer where no upstream has one.
+    pub text: Option<Arc<str>>,
+}
+
+/// When the app takes itself to be in an emergency, and whom to call then.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EmergencySettings {
+    /// From here on only critical calls spend a week's window. In thousandths of it.
+    pub enter_week_permille: u32,
+    /// A breaker that has been open for so long.
+    pub enter_breaker_open: Duration,
+    /// In a day.
+    pub enter_spend: Option<Usd>,
+    pub contacts: Vec<String>,
+}
+
+/// A page on which an upstream tells of its troubles.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StatusPage {
+    pub url: BaseUrl,
+    pub every: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

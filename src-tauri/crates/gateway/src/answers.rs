@@ -1,5 +1,6 @@
 //! What goes back to the client: the bytes as they come, and the last of them only when the call is settled.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,11 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::admission::{Flow, QuotaSpent};
 use domain::call::Outcome;
-use http::{HeaderMap, StatusCode};
+use domain::routing::Fared;
+use http::StatusCode;
+use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::connection::Busy;
 use crate::entry::{Ending, OpenEntry};
+use crate::holding::Begun;
 use crate::meter::{Meter, Seen};
 use crate::silence::Silence;
 use crate::wire::anthropic::{self, Ended};
@@ -59,10 +63,11 @@ impl Answer {
 }
 
 /// The connection must end as a broken one: what was sent is not a whole answer.
-#[derive(Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Broken(&'static str);
 
 const NOT_WHOLE: Broken = Broken("the answer ended early");
+const SILENT: Broken = Broken("the upstream fell silent");
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,7 +105,7 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_none(),
-            Kind::Passing(passing) => passing.body.is_end_stream(),
+            Kind::Passing(passing) => passing.is_end_stream(),
             // Its end is told by `poll_frame` alone: it must not be dropped unpolled and unsettled.
             Kind::Metered(_) => false,
         }
@@ -117,21 +122,37 @@ impl Body for Answer {
 
 /// An upstream's body under the clock that bounds its silence.
 pub(crate) struct Passing {
+    /// What was read of it already.
+    read: VecDeque<Bytes>,
     body: reqwest::Body,
     silence: Silence,
 }
 
 impl Passing {
     pub(crate) fn new(body: reqwest::Body, idle: Duration) -> Passing {
-        Passing { body, silence: Silence::of_at_most(idle) }
+        Passing { read: VecDeque::new(), body, silence: Silence::of_at_most(idle) }
     }
 
     /// Nothing more is wanted: its connection ends.
     fn stop(&mut self) {
+        self.read.clear();
         self.body = reqwest::Body::default();
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.read.is_empty() && self.body.is_end_stream()
+    }
+
+    /// Of all of it, where that is known.
+    fn length(&self) -> Option<u64> {
+        let read: usize = self.read.iter().map(Bytes::len).sum();
+        Some(self.body.size_hint().exact()? + read as u64)
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        if let Some(piece) = self.read.pop_front() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
         loop {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -145,7 +166,7 @@ impl Passing {
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
                     ready!(self.silence.poll(cx));
-                    return Poll::Ready(Some(Err(Broken("the upstream fell silent"))));
+                    return Poll::Ready(Some(Err(SILENT)));
                 }
             }
         }
@@ -187,23 +208,19 @@ enum Then {
 }
 
 impl Metered {
-    pub(crate) fn new(
-        status: StatusCode,
-        headers: &HeaderMap,
-        body: reqwest::Body,
-        idle: Duration,
-        entry: OpenEntry,
-    ) -> Metered {
-        Metered {
-            length: body.size_hint().exact(),
-            source: Passing::new(body, idle),
-            meter: Meter::for_answer(headers),
+    pub(crate) fn of(Begun { head, read, body, .. }: Begun, idle: Duration, entry: OpenEntry) -> (Parts, Metered) {
+        let source = Passing { read, body, silence: Silence::of_at_most(idle) };
+        let metered = Metered {
+            length: source.length(),
+            source,
+            meter: Meter::for_answer(&head.headers),
             entry,
-            status,
-            is_api_answer: anthropic::is_api_answer(headers),
+            status: head.status,
+            is_api_answer: anthropic::is_api_answer(&head.headers),
             held: None,
             stage: Stage::Flowing,
-        }
+        };
+        (head, metered)
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
@@ -236,16 +253,25 @@ impl Metered {
     fn poll_flow(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let piece = match ready!(self.source.poll(cx)) {
             Some(Ok(piece)) => self.flow(piece),
-            Some(Err(broken)) => {
-                self.settle(Outcome::Cut, Some(broken.0), Then::Break);
-                self.held.take()
-            }
+            Some(Err(broken)) => self.breaks(&broken),
             None => {
                 self.end();
                 None
             }
         };
         Poll::Ready(piece)
+    }
+
+    /// The upstream ended early, or fell silent: between two events its silence can be told as the API would.
+    fn breaks(&mut self, broken: &Broken) -> Option<Bytes> {
+        self.source.stop();
+        let before = self.held.take();
+        self.entry.fared(Fared::Badly);
+        if *broken == SILENT && self.length.is_none() && self.meter.is_between_events() {
+            self.held = Some(self.entry.silence());
+        }
+        self.settle(Outcome::Cut, Some(broken.0), Then::Break);
+        before
     }
 
     fn flow(&mut self, mut piece: Bytes) -> Option<Bytes> {
@@ -265,7 +291,7 @@ impl Metered {
         }
         // Which bytes are the last only the end tells: one piece is held until the next is here.
         let before = self.held.replace(piece);
-        if self.source.body.is_end_stream() {
+        if self.source.is_end_stream() {
             self.end();
         }
         before

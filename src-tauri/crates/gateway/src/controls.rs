@@ -3,8 +3,8 @@
 use std::sync::PoisonError;
 
 use domain::admission::{
-    AccountId, ClassQueue, EstimateError, Level, Memory, Outlook, Outside, Past, QuotaKey, QuotaLevel, Reservation,
-    ReservationId, TaughtLimits, WaitingCall,
+    AccountId, BreakerView, ClassQueue, EstimateError, Level, Memory, Outlook, Outside, Past, QuotaKey, QuotaLevel,
+    Reservation, ReservationId, TaughtLimits, WaitingCall,
 };
 use domain::call::{CallId, Class};
 use domain::config::{Budget, Client, Period, Scope};
@@ -35,6 +35,11 @@ impl Gateway {
 
     pub fn queue(&self, class: Class) -> ClassQueue {
         self.pipeline().door.ask(|admission, now| admission.queue(class, now))
+    }
+
+    /// Of each upstream's model groups that have failed lately.
+    pub fn breakers(&self) -> Vec<BreakerView> {
+        self.pipeline().door.ask(|admission, now| admission.breakers(now))
     }
 
     /// Windows and budgets.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::admission::{AccountId, Admission, Demand, Flow, Readings, Refusal, Spent, Ticket, Verdict, WaiterId};
 use domain::call::CallId;
 use domain::config::{Pacing, Rules};
+use domain::routing::Fared;
 use domain::time::{Instant, Now};
 use domain::usage::Usage;
 use tokio::sync::{Notify, oneshot};
@@ -191,6 +192,15 @@ impl Pass {
         }
     }
 
+    /// How the attempt went; may let those through, or send those away, who wait behind a breaker.
+    pub(crate) fn fared(&self, fared: Fared) {
+        if let Some(ticket) = &self.ticket {
+            let door = &self.door.0;
+            door.lock().admission.fared(ticket, fared, door.clock.now());
+            door.turn();
+        }
+    }
+
     /// The running call has used so much; whether it may go on.
     pub(crate) fn progress(&mut self, usage: impl FnOnce() -> Usage) -> Flow {
         match &mut self.ticket {
@@ -320,6 +330,7 @@ mod tests {
             reservation: None,
             since: Instant::from_nanos(0),
             deadline: Instant::from_nanos(patience * 1_000_000_000),
+            has_fallback: false,
         }
     }
 

@@ -9,6 +9,7 @@ use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening,
 use domain::catalog::Charge;
 use domain::config::Client;
 use domain::money::Usd;
+use domain::routing::Fared;
 use domain::time::{Instant, Now};
 use domain::usage::Usage;
 use http::{HeaderMap, StatusCode};
@@ -273,6 +274,16 @@ impl OpenEntry {
         }
     }
 
+    /// How the attempt went, as far as it tells of its upstream's health.
+    pub(crate) fn fared(&self, fared: Fared) {
+        if let Some(pass) = &self.pass {
+            pass.fared(fared);
+        }
+        if fared == Fared::Badly {
+            self.pipeline.failing.notify_one();
+        }
+    }
+
     /// The head of an answer has come.
     pub(crate) fn answered(&mut self, status: StatusCode, request_id: Option<Arc<str>>, account: Option<Arc<str>>) {
         self.first_byte = Some(self.pipeline.now().instant.since(self.started));
@@ -296,6 +307,7 @@ impl OpenEntry {
         if let Some(progress) = &self.progress {
             progress.waits();
         }
+        (self.tally, self.checkpointed) = (Tally::default(), None);
         self.waiting_since = self.pipeline.now().instant;
         self.stage = Stage::Waiting;
     }
@@ -328,6 +340,13 @@ impl OpenEntry {
     /// The last that a client hears of a call whose budget is spent, as the API would say it.
     pub(crate) fn farewell(&self, spent: &QuotaSpent) -> Bytes {
         self.pipeline.words.spent(spent, self.pipeline.now()).event(&self.call.id.to_string())
+    }
+
+    /// The same of one whose upstream says nothing any more.
+    pub(crate) fn silence(&self) -> Bytes {
+        let upstream = self.attempts.last().map_or_else(String::new, |attempt| attempt.upstream.to_string());
+        let after = self.pipeline.timeouts.idle;
+        Error::Silent { upstream, after }.event(&self.call.id.to_string())
     }
 
     /// Ends the call: writes the entry and gives the ticket back. The future ends when the entry is as durable as asked.

@@ -1,46 +1,126 @@
-//! What an upstream's answer tells beside its content: of limits, of the key, of a refusal that waiting cures.
+//! What an upstream's answer tells: of limits, of the key, and whether it is an answer at all.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::admission::Readings;
-use domain::time::Now;
+use domain::routing::{Failure, Phase, Signs, classify};
 use http::{HeaderMap, Response, StatusCode};
 
+use crate::asking::Asked;
 use crate::entry::OpenEntry;
 use crate::error::Error;
-use crate::meter;
+use crate::holding::{Beginning, Begun};
 use crate::pipeline::Pipeline;
-use crate::upstream::Upstream;
+use crate::upstream::{NoAnswer, Upstream};
 use crate::wire::anthropic;
-use crate::wire::anthropic::limits::{self, Refused, Told};
+use crate::wire::anthropic::complaint::Complaint;
+use crate::wire::anthropic::limits::{self, Told};
 
-/// A refusal's body is small; a larger one is passed on instead of kept.
-const REFUSAL_BYTES_MAX: u64 = 64 << 10;
+/// An attempt that has no answer for the client, unless nobody does better.
+pub(crate) struct Failed {
+    pub(crate) failure: Failure,
+    /// As the books call it.
+    pub(crate) name: Arc<str>,
+    /// What the client gets of it.
+    pub(crate) answer: Result<Begun, Error>,
+    pub(crate) maybe_billed: bool,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) should_retry: Option<bool>,
+}
+
+impl Failed {
+    pub(crate) fn asked(self) -> Asked {
+        Asked::Failed { falls_back: self.failure.course().fallback, answer: self.answer }
+    }
+
+    /// No byte of an answer has come.
+    pub(crate) fn unanswered(entry: &mut OpenEntry, upstream: &Upstream, why: NoAnswer) -> Failed {
+        let left = !matches!(why, NoAnswer::Unreachable(_));
+        let (failure, name) = match why {
+            NoAnswer::Unreachable(_) => (Failure::Unreachable, "unreachable"),
+            NoAnswer::Lost => (Failure::Lost, "connection_lost"),
+            NoAnswer::Silent(_) => (Failure::Timeout, "upstream_silent"),
+        };
+        if !left {
+            entry.never_left();
+        }
+        Failed::broken(failure, name, why.error(upstream), left)
+    }
+
+    fn broken(failure: Failure, name: &str, error: Error, maybe_billed: bool) -> Failed {
+        Failed { failure, name: name.into(), answer: Err(error), maybe_billed, retry_after: None, should_retry: None }
+    }
+}
 
 impl Pipeline {
-    /// Tells the entry and the buckets what an answer says. `true`: it is a refusal against which waiting helps.
+    /// Tells the entry and the buckets what an answer says, and reads as much of it as shows whether it is one.
     pub(crate) async fn heed(
         &self,
         entry: &mut OpenEntry,
         upstream: &Upstream,
         answer: Response<reqwest::Body>,
-    ) -> Result<(Response<reqwest::Body>, bool), Error> {
-        let request_id = text(answer.headers(), "request-id").map(Arc::from);
-        entry.answered(answer.status(), request_id, account(answer.headers()));
-        self.note_key(upstream, answer.status());
-        let readings = self.readings(answer.headers());
-        if answer.status() != StatusCode::TOO_MANY_REQUESTS {
-            entry.observe(&readings);
-            return Ok((answer, false));
-        }
-        let waits = waiting_may_help(&answer, self.now());
+    ) -> Result<Begun, Failed> {
         let (head, body) = answer.into_parts();
-        let (body, refused) =
-            if waits { self.read_refusal(&head.headers, body, upstream).await } else { (Ok(body), Refused::default()) };
-        let limited = limits::limited(&head.headers, &refused, &readings, self.now().timestamp);
-        let waits = waits && limited.is_some();
-        entry.observe(&Readings { limited, ..readings });
-        Ok((Response::from_parts(head, body?), waits))
+        entry.answered(head.status, text(&head.headers, "request-id").map(Arc::from), account(&head.headers));
+        self.note_key(upstream, head.status);
+        let readings = self.readings(&head.headers);
+        let is_refused = head.status == StatusCode::TOO_MANY_REQUESTS;
+        if !is_refused {
+            entry.observe(&readings);
+        }
+        let mut begun = Begun::unread(upstream.name.clone(), head, body);
+        let beginning = begun.read_beginning(self.timeouts.idle, |tally| drop(entry.metered(tally))).await;
+        let heard = self.judge(upstream, begun, beginning, &readings);
+        if is_refused {
+            let of = |failed: &Failed| limits::limited(failed.failure, failed.retry_after);
+            let limited = heard.as_ref().err().and_then(of);
+            entry.observe(&Readings { limited, ..readings });
+        }
+        heard
+    }
+
+    fn judge(
+        &self,
+        upstream: &Upstream,
+        begun: Begun,
+        beginning: Beginning,
+        readings: &Readings,
+    ) -> Result<Begun, Failed> {
+        let complaint = match beginning {
+            Beginning::Content => return Ok(begun),
+            Beginning::Complaint(complaint) => complaint,
+            Beginning::Foreign => Complaint::default(),
+            Beginning::Cut => {
+                let error = Error::Lost { upstream: upstream.name.to_string() };
+                // Nobody has seen any of it: it is as if it had never begun.
+                return Err(Failed::broken(Failure::ServerError, "cut", error, begun.head.status.is_success()));
+            }
+            Beginning::Silent => {
+                let error = Error::Silent { upstream: upstream.name.to_string(), after: self.timeouts.idle };
+                return Err(Failed::broken(Failure::Timeout, "silent", error, begun.head.status.is_success()));
+            }
+        };
+        let now = self.now().timestamp;
+        let headers = begun.headers();
+        let (retry_after, should_retry) = (anthropic::retry_after(headers, now), anthropic::should_retry(headers));
+        let is_success = begun.head.status.is_success();
+        let is_api_answer = anthropic::is_api_answer(headers) && !begun.is_empty();
+        let signs = Signs {
+            phase: if is_success && is_api_answer { Phase::Streaming { content: false } } else { Phase::Answered },
+            status: Some(begun.head.status.as_u16()),
+            kind: complaint.kind.as_deref(),
+            code: complaint.code.as_deref(),
+            message: complaint.message.as_deref(),
+            should_retry,
+            retry_after,
+            is_api_answer,
+            window_rejected: text(headers, "anthropic-ratelimit-unified-status") == Some("rejected"),
+            emptied: limits::emptied(readings),
+        };
+        let Some(failure) = classify(&signs, now) else { return Ok(begun) };
+        let name = complaint.kind.as_deref().unwrap_or(failure.name()).into();
+        Err(Failed { failure, name, answer: Ok(begun), maybe_billed: false, retry_after, should_retry })
     }
 
     /// What an answer's headers tell of limits. What in them can't be true is said in the log.
@@ -62,22 +142,6 @@ impl Pipeline {
             self.trouble.passed();
         }
     }
-
-    /// A refusal in memory, so that it can be read and its connection is free while the call waits.
-    async fn read_refusal(
-        &self,
-        headers: &HeaderMap,
-        body: reqwest::Body,
-        from: &Upstream,
-    ) -> (Result<reqwest::Body, Error>, Refused) {
-        match self.whole(body, REFUSAL_BYTES_MAX, from).await {
-            Ok(body) => {
-                let refused = Refused::read(&meter::unpacked(headers, &body));
-                (Ok(body.into()), refused)
-            }
-            Err(error) => (Err(error), Refused::default()),
-        }
-    }
 }
 
 /// Who pays, as the upstream says: an organisation, and its workspace where the key belongs to one.
@@ -91,12 +155,4 @@ fn account(headers: &HeaderMap) -> Option<Arc<str>> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().filter(|text| !text.is_empty())
-}
-
-/// A spend cap names no `retry-after`, and some refusals say that coming again is useless. One that is large passes on unread.
-fn waiting_may_help(refusal: &Response<reqwest::Body>, now: Now) -> bool {
-    let headers = refusal.headers();
-    let said = anthropic::should_retry(headers);
-    let throttled = said == Some(true) || anthropic::retry_after(headers, now.timestamp).is_some();
-    said != Some(false) && throttled && http_body::Body::size_hint(refusal.body()).lower() <= REFUSAL_BYTES_MAX
 }

@@ -22,6 +22,7 @@ use http::{Request, Response};
 use thiserror::Error;
 
 mod answers;
+mod asking;
 mod bodies;
 mod client;
 mod connection;
@@ -36,24 +37,30 @@ pub mod fuzz;
 mod guard;
 mod headers;
 mod heeding;
+mod holding;
 mod live;
 mod meter;
 mod passing;
 mod pipeline;
+mod probing;
 mod reserving;
 mod returning;
+mod route;
 pub mod secret;
 mod seldom;
 mod server;
 mod silence;
+mod stand_in;
 mod upstream;
 mod user;
 mod wire;
 mod words;
 
+pub use asking::RetryRules;
 pub use controls::{NoOutlook, NotSetAside};
 pub use live::{LiveCall, LiveState};
 pub use reserving::Wanted;
+pub use route::{Fallback, Whose};
 pub use server::{Gateway, StartError};
 pub use upstream::{BadUpstream, ProxyUse};
 pub use wire::shape_of;
@@ -78,6 +85,9 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub proxy: ProxyUse,
     pub upstreams: Vec<Upstream>,
+    pub retry: RetryRules,
+    /// Where calls go whose first upstream fails them. Of several for the same calls the first holds.
+    pub fallbacks: Vec<Fallback>,
     /// Those of the settings; clients bring their own.
     pub budgets: Vec<Budget>,
     pub catalog: InForce,
@@ -111,6 +121,8 @@ pub struct Upstream {
     pub base_url: String,
     /// How the settings name the key: `keychain:anthropic`. `None` shows none.
     pub key: Option<String>,
+    /// Which models it serves, with `*` for any run of characters. Empty: all.
+    pub models: Vec<Arc<str>>,
     pub pacing: Pacing,
 }
 

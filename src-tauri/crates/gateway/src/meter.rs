@@ -61,6 +61,14 @@ impl Meter {
         }
     }
 
+    /// All that has passed were whole events; `false` where nobody can say.
+    pub(crate) fn is_between_events(&self) -> bool {
+        match &self.reader {
+            Reader::Events(sse) => self.unpack.is_none() && sse.is_between_events(),
+            Reader::Document(_) | Reader::Blind => false,
+        }
+    }
+
     pub(crate) fn tally(&self) -> &Tally {
         &self.tally
     }

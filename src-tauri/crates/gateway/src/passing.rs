@@ -17,7 +17,7 @@ use crate::bodies::{BODY_IDLE, MESSAGES_BYTES_MAX};
 use crate::error::Error;
 use crate::pipeline::{Phase, Pipeline};
 use crate::silence::Silence;
-use crate::upstream::{self, NoAnswer};
+use crate::upstream::{self, NoAnswer, Upstream};
 
 const BATCHES: &str = "/v1/messages/batches";
 const BATCHES_BYTES_MAX: u64 = 268_435_456;
@@ -44,7 +44,7 @@ impl Pipeline {
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let sent = upstream.send(head.method, target, headers, body.into_reqwest()).await;
-        let answer = sent.map_err(|why| no_answer(why, &upstream.name, bytes_max(path), &over))?;
+        let answer = sent.map_err(|why| no_answer(why, upstream, bytes_max(path), &over))?;
         let (mut head, body) = answer.into_parts();
         upstream::incoming(&mut head.headers);
         if has_links && head.status.is_success() && !head.headers.contains_key(CONTENT_ENCODING) {
@@ -98,14 +98,8 @@ fn point_results_here(body: &Bytes, own: &str) -> Bytes {
     out.into()
 }
 
-fn no_answer(why: NoAnswer, upstream: &str, max: u64, over: &AtomicBool) -> Error {
-    let upstream = upstream.to_owned();
-    match why {
-        NoAnswer::Unreachable(reason) => Error::Unreachable { upstream, reason },
-        NoAnswer::Lost if over.load(Ordering::Relaxed) => Error::TooLarge { max },
-        NoAnswer::Lost => Error::Lost { upstream },
-        NoAnswer::Silent(after) => Error::Silent { upstream, after },
-    }
+fn no_answer(why: NoAnswer, upstream: &Upstream, max: u64, over: &AtomicBool) -> Error {
+    if why == NoAnswer::Lost && over.load(Ordering::Relaxed) { Error::TooLarge { max } } else { why.error(upstream) }
 }
 
 /// A request's body on its way through: not longer than allowed, and never silent for long.

@@ -1,35 +1,35 @@
 //! The life of a call, from the request to the answer. Read this first.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::admission::Demand;
 use domain::attribution::AttributeRule;
 use domain::call::{CacheUse, Outcome};
 use domain::catalog::InForce;
 use domain::config::Client;
 use domain::time::Now;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, request};
+use http::{Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{Notify, watch};
 
 use crate::answers::{Answer, Metered};
+use crate::asking::{Retries, SpentAccounts};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
-use crate::departing::{Departing, Departure};
 use crate::door::Door;
 use crate::entry::{Ending, OpenEntry};
 use crate::error::Error;
+use crate::holding::Begun;
 use crate::live::Live;
 use crate::returning::Returning;
+use crate::route::Fallback;
 use crate::seldom::Seldom;
-use crate::upstream::{self, NoAnswer, Upstream};
+use crate::upstream::{self, Upstream};
 use crate::wire::anthropic::{self, NotACall};
 use crate::words::Words;
 use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers};
@@ -46,6 +46,11 @@ pub(crate) struct Pipeline {
     pub(crate) bodies: Bodies,
     pub(crate) live: Live,
     pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) fallbacks: Vec<Fallback>,
+    pub(crate) retries: Retries,
+    pub(crate) spent: SpentAccounts,
+    /// An attempt has gone badly: a breaker may be open.
+    pub(crate) failing: Notify,
     pub(crate) clients: RwLock<Arc<HashMap<[u8; 32], Arc<Client>>>>,
     pub(crate) max_wait: Duration,
     pub(crate) timeouts: Timeouts,
@@ -71,8 +76,6 @@ pub(crate) enum Phase {
     Stopped,
 }
 
-/// After so many answers 429 the client gets the last.
-const LIMITED_MAX: u32 = 3;
 impl Pipeline {
     /// One call, whole. Whatever happens in it, its entry is closed exactly once.
     pub(crate) async fn call(self: &Arc<Self>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
@@ -84,11 +87,11 @@ impl Pipeline {
     }
 
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         entry: &mut OpenEntry,
         client: &Client,
         request: Request<Incoming>,
-    ) -> Result<Response<reqwest::Body>, Error> {
+    ) -> Result<Begun, Error> {
         let (head, body) = request.into_parts();
         let body = self.hold(entry, body, headers::max_wait(&head.headers, self.max_wait)).await?;
         let sent = Sent::of(&head, body);
@@ -99,78 +102,22 @@ impl Pipeline {
         if let Some(stored) = self.answers.fresh(entry.call(), sent.body(), self.now()) {
             return Ok(answer_of(stored.status, stored.headers, stored.body));
         }
-        let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
-        let demand = self.demand(entry, client, upstream, &head.headers);
-        let headers = self.outgoing(upstream, head.headers).await?;
-        self.send_until_answered(entry, upstream, &demand, &sent, &headers).await
-    }
-
-    /// Attempt after attempt, each through the door, until one has an answer worth giving.
-    async fn send_until_answered(
-        &self,
-        entry: &mut OpenEntry,
-        upstream: &Upstream,
-        demand: &Demand,
-        sent: &Sent,
-        headers: &HeaderMap,
-    ) -> Result<Response<reqwest::Body>, Error> {
-        let mut limited = 0;
-        let mut lost = false;
-        // What the client gets where the next attempt doesn't fit its wait.
-        let mut last: Option<Result<Response<reqwest::Body>, Error>> = None;
-        loop {
-            match self.enter(entry, demand, sent).await {
-                Ok(pass) => entry.admitted(pass),
-                Err(refusal) => return last.unwrap_or(Err(refusal)),
-            }
-            match self.send(entry, upstream, sent, headers).await? {
-                Ok(answer) => {
-                    let (answer, waiting_helps) = self.heed(entry, upstream, answer).await?;
-                    limited += 1;
-                    if limited >= LIMITED_MAX || !waiting_helps {
-                        return Ok(answer);
-                    }
-                    last = Some(Ok(answer));
-                    entry.again("rate_limit_error", false);
-                }
-                Err(NoAnswer::Lost) if !lost => {
-                    lost = true;
-                    entry.again("connection_lost", true);
-                    last = Some(Err(Error::Lost { upstream: upstream.name.to_string() }));
-                }
-                Err(why) => return Err(no_answer(entry, upstream, why)),
-            }
-        }
-    }
-
-    /// One attempt: written down before it leaves.
-    async fn send(
-        &self,
-        entry: &mut OpenEntry,
-        upstream: &Upstream,
-        sent: &Sent,
-        headers: &HeaderMap,
-    ) -> Result<Result<Response<reqwest::Body>, NoAnswer>, Error> {
-        entry.leaves(&upstream.name).map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
-        let (body, departure) = Departing::with(sent.body.bytes.clone());
-        let answer = upstream.send(Method::POST, &sent.target, headers.clone(), body);
-        Ok(watched(entry, answer, departure).await)
+        self.ask(entry, client, &head.headers, &sent).await
     }
 
     /// The answer on its way to the client, with the entry that it closes.
-    async fn through(&self, answer: Response<reqwest::Body>, mut entry: OpenEntry) -> Response<Answer> {
-        let (mut head, body) = answer.into_parts();
+    async fn through(&self, mut answer: Begun, mut entry: OpenEntry) -> Response<Answer> {
+        let head = &mut answer.head;
         upstream::incoming(&mut head.headers);
-        mark(&mut head.headers, &entry);
-        let body = if http_body::Body::is_end_stream(&body) {
+        mark(&mut head.headers, &entry, answer.from.as_deref());
+        if answer.is_empty() {
             let error = Some("not_an_api_answer".into());
-            let ending = Ending { outcome: Outcome::Failed, status: head.status.as_u16(), error };
+            let ending = Ending { outcome: Outcome::Failed, status: answer.head.status.as_u16(), error };
             let _ = entry.close(ending).await;
-            Answer::empty()
-        } else {
-            Answer::metered(Metered::new(head.status, &head.headers, body, self.timeouts.idle, entry))
-        };
-        Response::from_parts(head, body)
+            return Response::from_parts(answer.head, Answer::empty());
+        }
+        let (head, body) = Metered::of(answer, self.timeouts.idle, entry);
+        Response::from_parts(head, Answer::metered(body))
     }
 
     /// Waiting for room counts as waiting: it ends when the call's patience does.
@@ -251,6 +198,10 @@ impl Sent {
     pub(crate) fn body(&self) -> &[u8] {
         &self.body.bytes
     }
+
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.body.bytes.clone()
+    }
 }
 
 pub(crate) fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {
@@ -260,44 +211,21 @@ pub(crate) fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {
     })
 }
 
-/// Waits for the answer, and meanwhile for the moment at which the request really leaves: a new connection takes its time.
-async fn watched<A>(entry: &OpenEntry, answer: impl Future<Output = A>, departure: Departure) -> A {
-    let mut answer = pin!(answer);
-    tokio::select! {
-        biased;
-        Ok(()) = departure => entry.departs(),
-        answer = &mut answer => return answer,
-    }
-    answer.await
-}
-
 /// Our own answer, once the entry says so too.
 async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
     let mut response = error.response(&entry.call().id.to_string()).map(Answer::whole);
-    mark(response.headers_mut(), &entry);
+    let from = entry.attempts().last().map(|attempt| attempt.upstream.clone());
+    mark(response.headers_mut(), &entry, from.as_deref());
     if !entry.is_closed() {
         let _ = entry.close(entry.ending(error)).await;
     }
     response
 }
 
-fn answer_of(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<reqwest::Body> {
-    let mut response = Response::new(reqwest::Body::from(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
-}
-
-fn no_answer(entry: &mut OpenEntry, upstream: &Upstream, why: NoAnswer) -> Error {
-    let upstream = upstream.name.to_string();
-    match why {
-        NoAnswer::Unreachable(reason) => {
-            entry.never_left();
-            Error::Unreachable { upstream, reason }
-        }
-        NoAnswer::Lost => Error::Lost { upstream },
-        NoAnswer::Silent(after) => Error::Silent { upstream, after },
-    }
+fn answer_of(status: StatusCode, headers: HeaderMap, body: Bytes) -> Begun {
+    let mut response = Response::new(());
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    Begun::whole(None, response.into_parts().0, body)
 }
 
 const CALL: HeaderName = HeaderName::from_static("x-tidegate-call");
@@ -307,7 +235,7 @@ const UPSTREAM: HeaderName = HeaderName::from_static("x-tidegate-upstream");
 const CACHE: HeaderName = HeaderName::from_static("x-tidegate-cache");
 
 /// Says what happened to the call.
-fn mark(headers: &mut HeaderMap, entry: &OpenEntry) {
+fn mark(headers: &mut HeaderMap, entry: &OpenEntry, from: Option<&str>) {
     let mut set = |name, text: String| {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
@@ -316,8 +244,8 @@ fn mark(headers: &mut HeaderMap, entry: &OpenEntry) {
     set(CALL, entry.call().id.to_string());
     set(WAITED, entry.waited().as_millis().to_string());
     set(ATTEMPTS, entry.attempts().len().to_string());
-    if let Some(attempt) = entry.attempts().last() {
-        set(UPSTREAM, attempt.upstream.to_string());
+    if let Some(from) = from {
+        set(UPSTREAM, from.to_owned());
     }
     headers.insert(CACHE, HeaderValue::from_static(CacheUse::Off.name()));
 }

@@ -23,6 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::answers::Answer;
+use crate::asking::{Retries, SpentAccounts};
 use crate::bodies::{Bodies, NotHeld};
 use crate::connection::{Busy, Handle, Judged};
 use crate::door::Door;
@@ -107,6 +108,7 @@ impl Gateway {
         let door_keeper = tokio::spawn(server.pipeline.door.clone().keep());
         let listener = Mutex::new(Some(tokio::spawn(server.clone().accept(listener))));
         tokio::spawn(server.pipeline.clone().keep_places());
+        tokio::spawn(server.pipeline.clone().keep_probing());
         let gateway = Gateway { server, address, door_keeper, listener };
         gateway.set_budgets(config.budgets);
         Ok(gateway)
@@ -206,6 +208,10 @@ fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
         bodies: Bodies::new(config.body_budget),
         live: Live::default(),
         upstreams,
+        fallbacks: config.fallbacks.clone(),
+        retries: Retries::new(config.retry),
+        spent: SpentAccounts::default(),
+        failing: Notify::new(),
         clients: RwLock::default(),
         max_wait: config.max_wait,
         timeouts: config.timeouts,

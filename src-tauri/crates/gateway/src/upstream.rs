@@ -12,6 +12,7 @@ use thiserror::Error as ThisError;
 
 use crate::Timeouts;
 use crate::client::{Client, Failure};
+use crate::error::Error;
 use crate::secret::Secret;
 
 /// How to get out of the house. Loopback is never behind a proxy.
@@ -30,6 +31,8 @@ pub(crate) struct Upstream {
     pub(crate) key: Option<String>,
     /// Scheme, host and port: whom the key may be shown to.
     pub(crate) origin: String,
+    /// Which models it serves, with `*` for any run of characters. Empty: all.
+    pub(crate) models: Vec<Arc<str>>,
     base: String,
     client: Client,
     first_byte: Duration,
@@ -61,6 +64,17 @@ pub(crate) enum NoAnswer {
     Silent(Duration),
 }
 
+impl NoAnswer {
+    pub(crate) fn error(self, upstream: &Upstream) -> Error {
+        let upstream = upstream.name.to_string();
+        match self {
+            NoAnswer::Unreachable(reason) => Error::Unreachable { upstream, reason },
+            NoAnswer::Lost => Error::Lost { upstream },
+            NoAnswer::Silent(after) => Error::Silent { upstream, after },
+        }
+    }
+}
+
 impl Upstream {
     pub(crate) fn new(
         settings: &crate::Upstream,
@@ -87,6 +101,7 @@ impl Upstream {
             account,
             key: settings.key.clone(),
             origin: url.origin().ascii_serialization(),
+            models: settings.models.clone(),
             base,
             client: Client::new(&at, timeouts.connect, if loopback { &ProxyUse::None } else { proxy })?,
             first_byte: timeouts.first_byte,
@@ -276,7 +291,8 @@ mod tests {
                 windows: vec![],
             };
             let account = door.add_account("upstream".into(), pacing.clone());
-            let settings = crate::Upstream { name: "a".into(), base_url: base_url.into(), key: None, pacing };
+            let settings =
+                crate::Upstream { name: "a".into(), base_url: base_url.into(), key: None, models: vec![], pacing };
             Upstream::new(&settings, account, &Timeouts::default(), &ProxyUse::None)
         };
         for (good, base, origin) in [

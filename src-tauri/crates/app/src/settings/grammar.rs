@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use domain::attribution::{AttributeRule, Labels};
 use domain::config::{Amount, BackgroundGuard, Budget, Pacing, Period, Rules, Span, Window, WrittenLimits};
+use domain::money::Usd;
+use domain::routing::BreakerRules;
 use domain::tier::{MinuteLimits, Scheme};
 use domain::time::{BusinessHours, Calendar, Tz};
-use gateway::{ProxyUse, Timeouts};
+use gateway::{ProxyUse, RetryRules, Timeouts};
 use toml::de::{DeTable, DeValue};
 
 use super::kinds::*;
 use super::reader::{Page, Section, Wrong, nearest};
-use super::{BaseUrl, Durability, GatewaySettings, KeyRef, Settings, Upstream, UpstreamKind};
+use super::{
+    BaseUrl, Durability, EmergencySettings, Fallback, GatewaySettings, KeyRef, Settings, StatusPage, Upstream,
+    UpstreamKind,
+};
 
 pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec<Wrong>> {
     let page = Page::new(text);
@@ -35,34 +40,32 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
 }
 
 /// What is checked here and done nowhere yet.
-const LATER: [&str; 10] =
-    ["cache", "retry", "breaker", "metrics", "status_page", "currency", "fallback", "channel", "alerts", "alert"];
+const LATER: [&str; 6] = ["cache", "metrics", "currency", "channel", "alerts", "alert"];
 
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
-    let (week_reserve_permille, is_emergency_idle) = emergency(top.table("emergency"));
+    let upstreams = upstreams(top.tables("upstream", "[[upstream]]"), schemes);
     let (durability, retention) = books(top.table("ledger"));
     let settings = Settings {
         background: background(top, gateway.calendar),
         gateway,
         budgets: top.tables("budget", "[[budget]]").into_iter().flat_map(budgets).collect(),
-        week_reserve_permille,
         timeouts: timeouts(top.table("timeouts")),
-        upstreams: upstreams(top.tables("upstream", "[[upstream]]"), schemes),
+        retry: retry(top.table("retry")),
+        breaker: breaker(top.table("breaker")),
+        fallbacks: fallbacks(top.tables("fallback", "[[fallback]]"), &upstreams),
+        emergency: emergency(top.table("emergency")),
+        status_page: status_page(top.table("status_page")),
+        upstreams,
         durability,
         retention,
         attributes: top.tables("attribute", "[[attribute]]").into_iter().filter_map(attribute).collect(),
         otlp: otlp(top.table("otlp")),
-        without_effect: without_effect(top, is_emergency_idle),
+        without_effect: LATER.into_iter().filter(|section| top.has(section)).collect(),
     };
     check_the_rest(top);
     top.end();
     settings
-}
-
-fn without_effect(top: &Section<'_, '_>, is_emergency_idle: bool) -> Vec<&'static str> {
-    let emergency = is_emergency_idle.then_some("emergency");
-    LATER.into_iter().filter(|section| top.has(section)).chain(emergency).collect()
 }
 
 const fn seconds(count: u64) -> Duration {
@@ -121,6 +124,7 @@ fn upstream(section: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Upstream {
         kind,
         base_url: base_url(section, kind),
         key: key(section, kind),
+        models: section.get("models", &MODELS).unwrap_or_default().into_iter().map(Arc::from).collect(),
         admin_key: section.get("admin_key", &KEY),
         pacing: pacing(section, schemes),
     }
@@ -288,24 +292,94 @@ fn background(top: &Section<'_, '_>, calendar: Calendar) -> Option<BackgroundGua
     top.has("background").then_some(BackgroundGuard { hours: BusinessHours { zone, ..hours }, share_permille })
 }
 
-/// What is kept of the week for critical calls; and whether the section has keys that change nothing yet.
-fn emergency(section: Section<'_, '_>) -> (u32, bool) {
-    let enter_week = section.get("enter_week", &FRACTION);
-    section.get("enter_breaker_open", &TIMEOUT);
-    section.get("enter_spend_usd", &USD);
-    section.get("contacts", &TEXTS);
+fn emergency(section: Section<'_, '_>) -> EmergencySettings {
+    let emergency = EmergencySettings {
+        enter_week_permille: section.get("enter_week", &FRACTION).unwrap_or(Rules::default().week_reserve_permille),
+        enter_breaker_open: section.get("enter_breaker_open", &TIMEOUT).unwrap_or(seconds(120)),
+        enter_spend: section.get("enter_spend_usd", &USD).filter(|usd| *usd > Usd::ZERO),
+        contacts: section.get("contacts", &TEXTS).unwrap_or_default(),
+    };
     section.end();
-    let is_idle = ["enter_breaker_open", "enter_spend_usd", "contacts"].into_iter().any(|key| section.has(key));
-    (enter_week.unwrap_or(Rules::default().week_reserve_permille), is_idle)
+    emergency
 }
+
+fn retry(section: Section<'_, '_>) -> RetryRules {
+    let usual = RetryRules::default();
+    let overloaded = section.get("overloaded", &COUNT).unwrap_or(usual.overloaded.into());
+    if overloaded > 10 {
+        section.wrong("overloaded", "must be at most 10");
+    }
+    let rules = RetryRules {
+        budget_permille: section.get("budget", &FRACTION).unwrap_or(usual.budget_permille),
+        overloaded: overloaded.try_into().unwrap_or(usual.overloaded),
+        ..usual
+    };
+    section.end();
+    rules
+}
+
+fn breaker(section: Section<'_, '_>) -> BreakerRules {
+    let usual = BreakerRules::default();
+    let failures = section.get("failures", &SOME).unwrap_or(usual.failures.into());
+    let rules = BreakerRules {
+        failures: failures.try_into().unwrap_or(u32::MAX),
+        open: section.get("open", &TIMEOUT).unwrap_or(usual.open),
+        error_ratio_permille: section.get("error_ratio", &FRACTION).unwrap_or(usual.error_ratio_permille),
+    };
+    section.end();
+    rules
+}
+
+fn fallbacks(sections: Vec<Section<'_, '_>>, upstreams: &[Upstream]) -> Vec<Fallback> {
+    let mut fallbacks: Vec<Fallback> = vec![];
+    for section in sections {
+        let fallback = fallback(&section, upstreams);
+        if let Some(fallback) = fallback {
+            if fallbacks.iter().any(|other| other.whose == fallback.whose) {
+                section.wrong("for", "has a [[fallback]] above");
+            }
+            fallbacks.push(fallback);
+        }
+        section.end();
+    }
+    fallbacks
+}
+
+fn fallback(section: &Section<'_, '_>, upstreams: &[Upstream]) -> Option<Fallback> {
+    let whose = section.need("for", &WHOSE);
+    let named = section.get("upstreams", &TEXTS).unwrap_or_default();
+    let known: Vec<&str> = upstreams.iter().map(|upstream| &*upstream.name).collect();
+    for name in named.iter().filter(|name| !known.contains(&name.as_str())) {
+        // One that isn't there yet is left out, and the app says so; a slip of the pen would be found out in an outage.
+        if let Some(near) = nearest(name, &known) {
+            section.wrong("upstreams", &format!("names {name:?}, which no [[upstream]] has; did you mean {near:?}?"));
+        }
+    }
+    let text = section.get("static", &TEXT);
+    if named.is_empty() && text.is_none() {
+        section.wrong_here("[[fallback]] leads nowhere: name upstreams, or a static text");
+    }
+    Some(Fallback { whose: whose?, upstreams: named.into_iter().map(Arc::from).collect(), text: text.map(Arc::from) })
+}
+
+fn status_page(section: Section<'_, '_>) -> Option<StatusPage> {
+    let enabled = section.get("enabled", &YES_OR_NO).unwrap_or(false);
+    let url = section.get("url", &HTTP_URL);
+    let every = section.get("every", &TIMEOUT).unwrap_or(seconds(60));
+    if every < seconds(10) {
+        section.wrong("every", "must be at least 10s: the page is other people's");
+    }
+    section.end();
+    let url = url.or_else(|| BaseUrl::parse(STATUS_PAGE).ok())?;
+    enabled.then_some(StatusPage { url, every })
+}
+
+const STATUS_PAGE: &str = "https://status.claude.com";
 
 fn check_the_rest(top: &Section<'_, '_>) {
     check_cache(top.table("cache"));
-    check_retry(top.table("retry"));
-    check_breaker(top.table("breaker"));
-    check_switches(top);
+    check_metrics(top.table("metrics"));
     check_currency(top.table("currency"));
-    top.tables("fallback", "[[fallback]]").into_iter().for_each(check_fallback);
     check_alerts(top);
 }
 
@@ -318,30 +392,9 @@ fn check_cache(section: Section<'_, '_>) {
     section.end();
 }
 
-fn check_retry(section: Section<'_, '_>) {
-    section.get("budget", &FRACTION);
-    if section.get("overloaded", &COUNT).is_some_and(|retries| retries > 10) {
-        section.wrong("overloaded", "must be at most 10");
-    }
+fn check_metrics(section: Section<'_, '_>) {
+    section.get("enabled", &YES_OR_NO);
     section.end();
-}
-
-fn check_breaker(section: Section<'_, '_>) {
-    section.get("failures", &SOME);
-    section.get("open", &TIMEOUT);
-    section.get("error_ratio", &FRACTION);
-    section.end();
-}
-
-fn check_switches(top: &Section<'_, '_>) {
-    let metrics = top.table("metrics");
-    metrics.get("enabled", &YES_OR_NO);
-    metrics.end();
-    let page = top.table("status_page");
-    page.get("enabled", &YES_OR_NO);
-    page.get("url", &HTTP_URL);
-    page.get("every", &TIMEOUT);
-    page.end();
 }
 
 fn check_currency(section: Section<'_, '_>) {
@@ -397,13 +450,6 @@ fn tags(section: &Section<'_, '_>) -> Vec<(Arc<str>, Arc<str>)> {
         }
     };
     written.into_iter().filter_map(tag).collect()
-}
-
-fn check_fallback(section: Section<'_, '_>) {
-    section.need("for", &CLASS);
-    section.get("upstreams", &TEXTS);
-    section.get("static", &TEXT);
-    section.end();
 }
 
 fn check_alerts(top: &Section<'_, '_>) {

@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use super::reader::Kind;
 use super::{BaseUrl, KeyRef, UpstreamKind};
-use gateway::ProxyUse;
+use gateway::{ProxyUse, Whose};
 
 use domain::attribution::When;
 
@@ -335,9 +335,23 @@ pub(super) const URL_OR_KEY: Kind<()> = Kind {
     },
 };
 
-pub(super) const HTTP_URL: Kind<()> = Kind {
+pub(super) const HTTP_URL: Kind<BaseUrl> = Kind {
     example: "\"https://status.claude.com\"",
-    read: |value| BaseUrl::parse(text(value)?).map(drop).map_err(str::to_owned),
+    read: |value| BaseUrl::parse(text(value)?).map_err(str::to_owned),
+};
+
+pub(super) const WHOSE: Kind<Whose> = Kind {
+    example: "\"critical\"",
+    read: |value| {
+        let text = text(value)?;
+        match text.strip_prefix("client:") {
+            Some(name) if is_name(name) => Ok(Whose::Client(name.into())),
+            Some(_) => Err(format!("names a client, whose name {NAME_RULE}")),
+            None => Class::named(text)
+                .map(Whose::Class)
+                .ok_or_else(|| one_of(&["critical", "normal", "background"]) + ", or client:NAME"),
+        }
+    },
 };
 
 pub(super) const CLASS: Kind<Class> = Kind {

@@ -27,13 +27,13 @@ fn the_documented_file_is_taken_whole() {
     let limits = &upstream.pacing.written[0];
     assert_eq!((limits.per_minute.requests, limits.concurrency), (Some(50), None));
     assert_eq!((upstream.pacing.guard_requests_permille, upstream.pacing.guard_tokens_permille), (960, 930));
-    assert!(settings.without_effect.contains(&"cache") && !settings.without_effect.contains(&"budget"));
+    assert!(settings.without_effect.contains(&"currency") && !settings.without_effect.contains(&"budget"));
     let week = &upstream.pacing.windows[0];
     let monday = Cycle::new(Every::Week(Weekday::Mon), 0, Tz::UTC);
     assert_eq!((&*week.name, week.limit, week.span), ("week", Amount::Usd(usd("250")), Span::Until(monday)));
     assert_eq!(upstream.admin_key, Some(KeyRef::Keychain("anthropic-admin".into())));
     let ci = Budget { scope: Scope::Client("ci".into()), period: Period::Day, limit: usd("20"), hard: false };
-    assert_eq!((settings.budgets, settings.week_reserve_permille), (vec![ci], 950));
+    assert_eq!((settings.budgets, settings.emergency.enter_week_permille), (vec![ci], 950));
     let guard = settings.background.expect("a guard");
     assert_eq!((guard.hours.from, guard.hours.to, guard.share_permille), (480, 1_080, 300));
     assert_eq!(guard.hours.days, [true, true, true, true, true, false, false]);
@@ -48,7 +48,7 @@ fn an_empty_file_means_the_documented_defaults() {
     let (empty, documented) = (read("").expect("empty"), read(CONTRACT).expect("the documented file"));
     let unwritten =
         Settings { upstreams: vec![], budgets: vec![], background: None, attributes: Arc::default(), ..documented };
-    assert_eq!(Settings { without_effect: vec![], ..unwritten }, empty);
+    assert_eq!(Settings { without_effect: vec![], fallbacks: vec![], ..unwritten }, empty);
     assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
 }
 
@@ -133,7 +133,24 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
             "channels in [[alert]] names \"opps\", which no [[channel]] has; did you mean \"ops\"?",
         ),
         ("[[alert]]\nmetric = \"m\"\nthresholds = [\"a\"]", 3, "thresholds in [[alert]] must be a list of numbers"),
-        ("[[fallback]]\nfor = \"vip\"", 2, "for in [[fallback]] must be one of critical"),
+        ("[[fallback]]\nfor = \"vip\"\nstatic = \"x\"", 2, "for in [[fallback]] must be one of critical"),
+        (
+            "[[fallback]]\nfor = \"client:a b\"\nstatic = \"x\"",
+            2,
+            "for in [[fallback]] names a client, whose name must",
+        ),
+        ("[[fallback]]\nfor = \"critical\"", 1, "[[fallback]] leads nowhere"),
+        (
+            "[[upstream]]\nname = \"sim\"\nkind = \"simulator\"\n[[fallback]]\nfor = \"critical\"\nupstreams = [\"sim2\"]",
+            6,
+            "upstreams in [[fallback]] names \"sim2\", which no [[upstream]] has; did you mean \"sim\"?",
+        ),
+        (
+            "[[fallback]]\nfor = \"critical\"\nstatic = \"x\"\n[[fallback]]\nfor = \"critical\"\nstatic = \"y\"",
+            5,
+            "for in [[fallback]] has a [[fallback]] above",
+        ),
+        ("[status_page]\nevery = \"1s\"", 2, "every in [status_page] must be at least 10s"),
     ] {
         let wrongs = read(text).expect_err(text);
         assert_eq!(wrongs[0].line, line, "{text}: {wrongs:?}");
@@ -311,10 +328,25 @@ fn business_hours_are_those_of_the_gateways_zone_and_may_span_the_weekend() {
 }
 
 #[test]
-fn the_weeks_reserve_is_in_force_and_the_rest_of_its_section_is_not_yet() {
-    let settings = read("[emergency]\nenter_week = 0.8").expect("legal");
-    assert_eq!((settings.week_reserve_permille, settings.without_effect), (800, vec![]));
-    assert_eq!(read("[emergency]\ncontacts = []").expect("legal").without_effect, ["emergency"]);
+fn what_happens_in_an_outage_is_read() {
+    let text = "[retry]\nbudget = 0.05\noverloaded = 0\n[breaker]\nfailures = 3\nopen = \"1m\"\nerror_ratio = 0.5\n\
+        [emergency]\nenter_week = 0.8\nenter_spend_usd = 5\ncontacts = [\"ops\"]\n[status_page]\nenabled = true\n\
+        [[upstream]]\nname = \"sim\"\nkind = \"simulator\"\nmodels = [\"claude-*\"]\n\
+        [[fallback]]\nfor = \"client:ci\"\nupstreams = [\"sim\", \"other\"]\nstatic = \"busy\"";
+    let settings = read(text).expect("legal");
+    assert_eq!((settings.retry.budget_permille, settings.retry.overloaded), (50, 0));
+    let breaker = settings.breaker;
+    assert_eq!((breaker.failures, breaker.open.as_secs(), breaker.error_ratio_permille), (3, 60, 500));
+    let emergency = settings.emergency;
+    assert_eq!((emergency.enter_week_permille, emergency.enter_spend), (800, Some(usd("5"))));
+    assert_eq!(emergency.contacts, ["ops"]);
+    let page = settings.status_page.expect("it is asked");
+    assert_eq!((page.url.as_str(), page.every.as_secs()), ("https://status.claude.com", 60));
+    assert_eq!(&*settings.upstreams[0].models[0], "claude-*");
+    let fallback = &settings.fallbacks[0];
+    assert_eq!((fallback.whose.clone(), fallback.upstreams.len()), (gateway::Whose::Client("ci".into()), 2));
+    assert_eq!(fallback.text.as_deref(), Some("busy"));
+    assert_eq!(settings.without_effect, Vec::<&str>::new());
 }
 
 #[test]

@@ -10,10 +10,12 @@ use http::{HeaderMap, HeaderValue};
 use memchr::memmem;
 use serde_json::Value;
 
+use self::complaint::Complaint;
 use super::json;
 use super::shape::{Findings, Gauge};
 use crate::headers::short;
 
+pub(crate) mod complaint;
 pub(crate) mod limits;
 
 /// What a decision needs of a request's body, and no more.
@@ -93,8 +95,14 @@ pub(crate) struct Tally {
     pub(crate) priority: bool,
     /// The model declined to answer.
     pub(crate) declined: bool,
+    /// The answer was cut off by its own `max_tokens`.
+    pub(crate) out_of_tokens: bool,
+    /// Some of what a client reads as the answer has come: from here on nothing can be taken back.
+    pub(crate) has_content: bool,
     /// The type of the error it reported.
     pub(crate) error: Option<Arc<str>>,
+    /// And all that it said, where it came as an event.
+    pub(crate) complaint: Option<Box<Complaint>>,
     pub(crate) ended: Option<Ended>,
 }
 
@@ -124,13 +132,17 @@ impl Tally {
             b"message_start" => self.message_start(data),
             b"message_delta" => self.message_delta(data),
             b"message_stop" => self.ended = Some(Ended::Whole),
-            b"error" => {
-                let error = json::member(data, "error").map(|error| error.get().as_bytes());
-                self.error = Some(type_or(error.unwrap_or_default(), "error"));
-                self.ended = Some(Ended::Error);
-            }
+            b"error" => self.fails(data),
             _ => {}
         }
+        self.has_content |= matches!(name, b"content_block_delta" | b"content_block_stop" | b"message_delta");
+    }
+
+    fn fails(&mut self, data: &[u8]) {
+        let complaint = Complaint::read(data);
+        self.error = Some(complaint.kind.as_deref().map_or_else(|| "error".into(), short));
+        self.complaint = Some(Box::new(complaint));
+        self.ended = Some(Ended::Error);
     }
 
     /// Reads a whole answer that is no stream.
@@ -171,9 +183,14 @@ impl Tally {
 
     fn message_delta(&mut self, data: &[u8]) {
         let _ = json::members(data, &["delta", "usage"], |name, value| match name {
-            "delta" => self.declined = json::small_value(value)["stop_reason"] == "refusal",
+            "delta" => self.stops(json::small_value(value)["stop_reason"].as_str().unwrap_or_default()),
             _ => self.whole_known |= self.overlay(&json::small_value(value)),
         });
+    }
+
+    fn stops(&mut self, reason: &str) {
+        self.declined = reason == "refusal";
+        self.out_of_tokens = reason == "max_tokens";
     }
 
     fn message(&mut self, message: &[u8]) {
@@ -181,7 +198,7 @@ impl Tally {
             json::members(message, &["model", "usage", "stop_reason", "content", "error"], |name, value| match name {
                 "model" => self.model = json::text(value).map(Arc::from),
                 "usage" => self.prompt_known = self.overlay(&json::small_value(value)),
-                "stop_reason" => self.declined = value.get() == r#""refusal""#,
+                "stop_reason" => self.stops(&json::text(value).unwrap_or_default()),
                 "content" if value.get() == "[]" => self.text_bytes = 0,
                 "error" => self.error = Some(type_or(value.get().as_bytes(), "error")),
                 _ => {}

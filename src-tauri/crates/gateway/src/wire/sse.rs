@@ -64,6 +64,11 @@ impl Sse {
         self.ends
     }
 
+    /// No event has begun that has not ended.
+    pub(crate) fn is_between_events(&self) -> bool {
+        self.starts.is_none()
+    }
+
     /// How many bytes of `piece` belong to a line end that began with CR.
     fn skip_line_feed(&mut self, piece: &[u8]) -> usize {
         if piece.is_empty() || !std::mem::take(&mut self.after_cr) {

@@ -14,7 +14,7 @@ use domain::usage::Usage;
 use gateway::secret::Secret;
 use gateway::{
     AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Gateway, KeyUnavailable, Mount, Ports, ProxyUse,
-    Secrets, StartError, Timeouts, Upstream,
+    RetryRules, Secrets, StartError, Timeouts, Upstream,
 };
 use http::{Request, Response};
 use sha2::{Digest, Sha256};
@@ -241,8 +241,11 @@ impl World {
                 name: "fake".into(),
                 base_url: format!("http://{}/base", upstream.address),
                 key: Some("keychain:test".into()),
+                models: Vec::new(),
                 pacing: pacing(),
             }],
+            retry: RetryRules::default(),
+            fallbacks: Vec::new(),
             budgets: Vec::new(),
             catalog: InForce::default(),
             attributes: Arc::default(),
@@ -437,7 +440,7 @@ pub(crate) struct Asked {
 }
 
 impl FakeUpstream {
-    async fn start() -> FakeUpstream {
+    pub(crate) async fn start() -> FakeUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (tell, asked) = mpsc::unbounded_channel();

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::admission::{Limited, Measure, Reading, Readings, WindowReading};
+use domain::routing::Failure;
 use domain::time::Timestamp;
 use http::HeaderMap;
-use memchr::memmem;
 
-use super::{number, retry_after, should_retry, text};
-use crate::wire::json;
+use super::complaint::Complaint;
+use super::{number, retry_after, text};
 
 /// What headers tell, and what in them can't be true.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -270,76 +270,41 @@ fn window_of(claim: &str) -> Option<&'static str> {
     }
 }
 
-/// What a 429 tells beside its headers.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Refused {
-    pub(crate) code: Option<String>,
-    measure: Option<Measure>,
-}
-
-impl Refused {
-    pub(crate) fn read(body: &[u8]) -> Refused {
-        let Some(error) = json::member(body, "error").map(|error| error.get().as_bytes()) else {
-            return Refused::default();
-        };
-        let details = json::member(error, "details").map(json::small_value).unwrap_or_default();
-        let message = json::member(error, "message").and_then(json::text);
-        Refused {
-            code: details["error_code"].as_str().map(str::to_owned),
-            measure: message.and_then(|message| measure_in(&message)),
-        }
+/// A refusal as evidence; `None` where it is not the pace that is refused.
+pub(crate) fn limited(failure: Failure, retry_after: Option<Duration>) -> Option<Limited> {
+    match failure {
+        Failure::Pace { measure } => Some(Limited { retry_after, measure, ramp: false }),
+        Failure::Acceleration => Some(Limited { retry_after, measure: None, ramp: true }),
+        Failure::Throttled => Some(Limited { retry_after, measure: None, ramp: false }),
+        Failure::SubscriptionWindow
+        | Failure::TierCap { .. }
+        | Failure::OwnCap
+        | Failure::CreditGone
+        | Failure::Overloaded
+        | Failure::ServerError
+        | Failure::Timeout
+        | Failure::Lost
+        | Failure::Unreachable
+        | Failure::Cut
+        | Failure::BadRequest
+        | Failure::Authentication
+        | Failure::NotAnApiAnswer
+        | Failure::Unknown => None,
     }
-
-    /// Money is spent: only its owner or the next month helps.
-    pub(crate) fn is_about_money(&self) -> bool {
-        self.code
-            .as_deref()
-            .is_some_and(|code| code.ends_with("spend_limit_reached") || code.ends_with("billing_unavailable"))
-    }
-
-    fn is_ramp(&self) -> bool {
-        self.code.as_deref() == Some("ramp_limit_exceeded")
-    }
-}
-
-/// A 429 as evidence; `None` where waiting is not what helps.
-pub(crate) fn limited(headers: &HeaderMap, refused: &Refused, readings: &Readings, now: Timestamp) -> Option<Limited> {
-    let retry_after = retry_after(headers, now);
-    let throttled = retry_after.is_some() || should_retry(headers) == Some(true);
-    (throttled && !refused.is_about_money()).then(|| {
-        let ramp = refused.is_ramp();
-        let measure = if ramp { None } else { refused.measure.or_else(|| emptied(readings)) };
-        Limited { retry_after, measure, ramp }
-    })
 }
 
 /// The limit of which nothing remains; of several, the one that takes longest to fill.
-fn emptied(readings: &Readings) -> Option<Measure> {
+pub(crate) fn emptied(readings: &Readings) -> Option<Measure> {
     let empty = readings.limits.iter().filter(|reading| reading.remaining == Some(0));
     empty.max_by_key(|reading| reading.full_in).map(|reading| reading.measure)
-}
-
-/// As messages have named limits since 2024.
-const WORDINGS: [(&str, Measure); 6] = [
-    ("input tokens per minute", Measure::InputTokens),
-    ("output tokens per minute", Measure::OutputTokens),
-    ("requests per minute", Measure::Requests),
-    ("tokens per minute", Measure::Tokens),
-    ("number of request tokens has exceeded", Measure::InputTokens),
-    ("number of requests has exceeded", Measure::Requests),
-];
-
-fn measure_in(message: &str) -> Option<Measure> {
-    let message = message.to_ascii_lowercase();
-    let named = |(words, _): &&(&str, Measure)| memmem::find(message.as_bytes(), words.as_bytes()).is_some();
-    WORDINGS.iter().find(named).map(|(_, measure)| *measure)
 }
 
 /// What must hold whatever an upstream sends. For tests and the fuzzer.
 pub(crate) fn stays_sane(headers: &HeaderMap, body: &[u8], now: Timestamp) {
     let Told { mut readings, .. } = told(headers, now);
-    let refused = Refused::read(body);
-    readings.limited = limited(headers, &refused, &readings, now);
+    let complaint = Complaint::read(body);
+    let measure = complaint.measure().or_else(|| emptied(&readings));
+    readings.limited = limited(Failure::Pace { measure }, retry_after(headers, now));
     for reading in readings.limits.iter().chain(&readings.priority) {
         assert!((1..=LIMIT_MAX).contains(&reading.limit), "{reading:?}");
         assert!(reading.remaining.is_none_or(|left| left <= reading.limit), "{reading:?}");
@@ -548,61 +513,32 @@ mod tests {
         }
     }
 
-    fn refusal(message: &str) -> Refused {
-        Refused::read(serde_json::json!({"type": "error", "error": {"message": message}}).to_string().as_bytes())
-    }
-
     #[test]
-    fn a_refusal_names_its_limit_in_every_wording_there_was() {
-        let tail = "Please reduce the prompt length or the maximum tokens requested, or try again later.";
-        for (message, expected) in [
-            (
-                "This request would exceed the rate limit for your organization (x) of 30,000 input tokens per minute. ",
-                Some(Measure::InputTokens),
-            ),
-            (
-                "This request would exceed your organization's rate limit of 8,000 output tokens per minute (org: x). ",
-                Some(Measure::OutputTokens),
-            ),
-            (
-                "This request would exceed your organization's rate limit of 50 requests per minute. ",
-                Some(Measure::Requests),
-            ),
-            ("Number of request tokens has exceeded your per-minute rate limit. ", Some(Measure::InputTokens)),
-            ("Number of requests has exceeded your per-minute rate limit. ", Some(Measure::Requests)),
-            ("Rate limited", None),
-            ("", None),
+    fn a_refusal_is_evidence_of_a_limit_a_ramp_or_a_throttle_but_not_of_money() {
+        let wait = Some(Duration::from_secs(7));
+        let told = |measure, ramp| Some(Limited { retry_after: wait, measure, ramp });
+        for (failure, expected) in [
+            (Failure::Pace { measure: Some(Measure::OutputTokens) }, told(Some(Measure::OutputTokens), false)),
+            (Failure::Pace { measure: None }, told(None, false)),
+            (Failure::Acceleration, told(None, true)),
+            (Failure::Throttled, told(None, false)),
+            (Failure::TierCap { until: now() }, None),
+            (Failure::CreditGone, None),
         ] {
-            assert_eq!(refusal(&format!("{message}{tail}")).measure, expected, "{message}");
+            assert_eq!(limited(failure, wait), expected, "{failure:?}");
         }
     }
 
     #[test]
-    fn a_429_is_evidence_of_a_limit_a_ramp_or_a_throttle_but_not_of_money() {
-        let code = |code: &str| {
-            let body = serde_json::json!({"error": {"message": "x", "details": {"error_code": code}}}).to_string();
-            Refused::read(body.as_bytes())
-        };
-        let of = |pairs: &[(&str, &str)], refused: &Refused| {
-            let headers = headers(pairs);
-            limited(&headers, refused, &told(&headers, now()).readings, now())
-        };
-        let after =
-            |seconds, measure, ramp| Some(Limited { retry_after: Some(Duration::from_secs(seconds)), measure, ramp });
-        let by_message = refusal("your organization's rate limit of 8,000 output tokens per minute");
-        let empty = ("anthropic-ratelimit-input-tokens-remaining", "0");
-        let limit = ("anthropic-ratelimit-input-tokens-limit", "30000");
-        let told_wait = ("retry-after", "7");
-        assert_eq!(of(&[told_wait, limit, empty], &by_message), after(7, Some(Measure::OutputTokens), false));
-        assert_eq!(of(&[told_wait, limit, empty], &Refused::default()), after(7, Some(Measure::InputTokens), false));
-        assert_eq!(of(&[told_wait], &code("ramp_limit_exceeded")), after(7, None, true));
-        assert_eq!(of(&[("x-should-retry", "true")], &Refused::default()), Some(Limited::default()));
-        assert_eq!(of(&[], &Refused::default()), None);
-        assert_eq!(of(&[], &code("enforced_spend_limit_reached")), None);
-        assert_eq!(of(&[told_wait], &code("linked_organization_billing_unavailable")), None);
-        for body in ["", "x", "[]", r#"{"error":7}"#, r#"{"error":{"message":7,"details":[]}}"#] {
-            assert_eq!(Refused::read(body.as_bytes()), Refused::default(), "{body}");
-        }
+    fn the_limit_that_takes_longest_to_fill_is_the_one_that_is_empty() {
+        let empty = |measure, seconds| reading(measure, 9, Some(0), Some(seconds));
+        let limits = vec![
+            empty(Measure::InputTokens, 3),
+            empty(Measure::Requests, 7),
+            reading(Measure::OutputTokens, 9, Some(1), Some(60)),
+        ];
+        assert_eq!(emptied(&Readings { limits, ..Readings::default() }), Some(Measure::Requests));
+        assert_eq!(emptied(&Readings::default()), None);
     }
 
     proptest! {

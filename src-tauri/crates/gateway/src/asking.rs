@@ -1,0 +1,289 @@
+//! Attempt after attempt and upstream after upstream, until one has an answer worth giving.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::admission::{AccountId, Demand};
+use domain::config::Client;
+use domain::routing::{Backoff, Failure, Fared, Retry, RetryBudget};
+use domain::time::{Instant, Now};
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::departing::{Departing, Departure};
+use crate::entry::OpenEntry;
+use crate::error::Error;
+use crate::heeding::Failed;
+use crate::holding::Begun;
+use crate::pipeline::{Phase, Pipeline, Sent};
+use crate::route::Route;
+use crate::stand_in;
+use crate::upstream::Upstream;
+
+/// What `[retry]` says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RetryRules {
+    /// Retries in a thousand calls, beyond the first ten; 0 makes none.
+    pub budget_permille: u32,
+    /// Short retries of a call that the upstream is too busy for.
+    pub overloaded: u32,
+    pub backoff: Backoff,
+}
+
+impl Default for RetryRules {
+    fn default() -> RetryRules {
+        RetryRules { budget_permille: 100, overloaded: 1, backoff: Backoff::default() }
+    }
+}
+
+/// What all calls may retry together.
+pub(crate) struct Retries {
+    rules: RetryRules,
+    budget: Mutex<RetryBudget>,
+}
+
+/// After so many answers 429 the client gets the last.
+const LIMITED_MAX: u32 = 3;
+/// So often a call is sent again after a failure that may pass.
+const FAILED_MAX: u32 = 2;
+
+impl Retries {
+    pub(crate) fn new(rules: RetryRules) -> Retries {
+        Retries { rules, budget: Mutex::new(RetryBudget::new(rules.budget_permille)) }
+    }
+
+    fn call(&self) {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).call();
+    }
+
+    fn retry(&self) -> bool {
+        self.rules.budget_permille > 0 && self.budget.lock().unwrap_or_else(PoisonError::into_inner).retry()
+    }
+}
+
+/// Accounts whose money or window is gone, and until when that is believed without asking.
+#[derive(Default)]
+pub(crate) struct SpentAccounts(Mutex<BTreeMap<AccountId, Instant>>);
+
+/// Where nobody says when there is more.
+const SPENT_FOR: Duration = Duration::from_secs(60);
+
+impl SpentAccounts {
+    fn note(&self, account: AccountId, failure: Failure, now: Now) {
+        let until = match failure {
+            Failure::TierCap { until } => now.instant_of(until),
+            Failure::OwnCap | Failure::CreditGone | Failure::SubscriptionWindow => now.instant.after(SPENT_FOR),
+            Failure::Pace { .. }
+            | Failure::Acceleration
+            | Failure::Throttled
+            | Failure::Overloaded
+            | Failure::ServerError
+            | Failure::Timeout
+            | Failure::Lost
+            | Failure::Unreachable
+            | Failure::Cut
+            | Failure::BadRequest
+            | Failure::Authentication
+            | Failure::NotAnApiAnswer
+            | Failure::Unknown => return,
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(account, until);
+    }
+
+    fn has(&self, account: AccountId, now: Instant) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&account).is_some_and(|until| *until > now)
+    }
+}
+
+/// What one upstream made of a call, all attempts together.
+pub(crate) enum Asked {
+    Answered(Begun),
+    /// What the client gets where no other upstream does better.
+    Failed {
+        answer: Result<Begun, Error>,
+        falls_back: bool,
+    },
+}
+
+impl Asked {
+    fn refused(error: Error) -> Asked {
+        let falls_back = error.is_of_one_upstream();
+        Asked::Failed { answer: Err(error), falls_back }
+    }
+}
+
+/// How often a call was sent again, by the reason.
+#[derive(Default)]
+struct Tries {
+    limited: u32,
+    overloaded: u32,
+    lost: u32,
+    failed: u32,
+}
+
+impl Pipeline {
+    pub(crate) async fn ask(
+        &self,
+        entry: &mut OpenEntry,
+        client: &Client,
+        request: &HeaderMap,
+        sent: &Sent,
+    ) -> Result<Begun, Error> {
+        self.retries.call();
+        let Route { upstreams, text } = self.route(&client.name, entry.call().class, &entry.call().model);
+        let mut best = None;
+        for (place, upstream) in upstreams.iter().enumerate() {
+            let has_fallback = place + 1 < upstreams.len() || text.is_some();
+            if has_fallback && self.spent.has(upstream.account, self.now().instant) {
+                continue;
+            }
+            let demand = Demand { has_fallback, ..self.demand(entry, client, upstream, request) };
+            let (answer, falls_back) = match self.ask_one(entry, upstream, &demand, request, sent).await {
+                Asked::Answered(begun) => return Ok(begun),
+                Asked::Failed { answer, falls_back } => (answer, falls_back),
+            };
+            let is_only = best.is_none();
+            best = Some(better(best, answer));
+            if !falls_back && is_only {
+                return best.unwrap_or(Err(Error::NoUpstream));
+            }
+        }
+        match text {
+            Some(text) => self.stand_in(entry, text),
+            None => best.unwrap_or(Err(Error::NoUpstream)),
+        }
+    }
+
+    /// One upstream, until it answers or there is no point in asking it again.
+    async fn ask_one(
+        &self,
+        entry: &mut OpenEntry,
+        upstream: &Upstream,
+        demand: &Demand,
+        request: &HeaderMap,
+        sent: &Sent,
+    ) -> Asked {
+        let headers = match self.outgoing(upstream, request.clone()).await {
+            Ok(headers) => headers,
+            Err(error) => return Asked::refused(error),
+        };
+        let mut tries = Tries::default();
+        // What the client gets where the next attempt doesn't fit its wait.
+        let mut last: Option<Failed> = None;
+        loop {
+            match self.enter(entry, demand, sent).await {
+                Ok(pass) => entry.admitted(pass),
+                Err(refusal) => return last.map_or_else(|| Asked::refused(refusal), Failed::asked),
+            }
+            let failed = match self.attempt(entry, upstream, &headers, sent).await {
+                Ok(Ok(begun)) => return Asked::Answered(begun),
+                Ok(Err(failed)) => failed,
+                Err(closed) => return Asked::Failed { answer: Err(closed), falls_back: false },
+            };
+            self.spent.note(upstream.account, failed.failure, self.now());
+            let Some(delay) = self.next_try(&mut tries, &failed, demand) else {
+                // It keeps its ticket where it is the last: what it used is settled with the entry.
+                return failed.asked();
+            };
+            entry.again(&failed.name, failed.maybe_billed);
+            if let Err(draining) = self.rest(delay).await {
+                return Asked::refused(draining);
+            }
+            last = Some(failed);
+        }
+    }
+
+    /// One attempt: written down before it leaves, and judged by the beginning of its answer.
+    async fn attempt(
+        &self,
+        entry: &mut OpenEntry,
+        upstream: &Upstream,
+        headers: &HeaderMap,
+        sent: &Sent,
+    ) -> Result<Result<Begun, Failed>, Error> {
+        entry.leaves(&upstream.name).map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
+        let (body, departure) = Departing::with(sent.bytes());
+        let answer = upstream.send(Method::POST, &sent.target, headers.clone(), body);
+        let heard = match watched(entry, answer, departure).await {
+            Ok(answer) => self.heed(entry, upstream, answer).await,
+            Err(why) => Err(Failed::unanswered(entry, upstream, why)),
+        };
+        entry.fared(match &heard {
+            Ok(_) => Fared::Well,
+            Err(failed) if failed.failure.course().breaks => Fared::Badly,
+            Err(failed) if failed.answer.is_ok() => Fared::Well,
+            Err(_) => Fared::Unknown,
+        });
+        Ok(heard)
+    }
+
+    /// How long to rest before the call is sent there again; `None` where it isn't.
+    fn next_try(&self, tries: &mut Tries, failed: &Failed, demand: &Demand) -> Option<Duration> {
+        let retry = if failed.should_retry == Some(false) { Retry::Never } else { failed.failure.course().retry };
+        let rules = &self.retries.rules;
+        let (count, max) = match retry {
+            Retry::Never => return None,
+            Retry::Queue => {
+                tries.limited += 1;
+                return (tries.limited < LIMITED_MAX).then_some(Duration::ZERO);
+            }
+            Retry::Overloaded => (&mut tries.overloaded, rules.overloaded),
+            Retry::Once => (&mut tries.lost, 1),
+            Retry::Backoff => (&mut tries.failed, FAILED_MAX),
+        };
+        let rest = if retry == Retry::Once {
+            Duration::ZERO
+        } else {
+            let chance = u64::try_from(self.chance() & u128::from(u64::MAX)).unwrap_or_default();
+            rules.backoff.delay(*count, chance).max(failed.retry_after.unwrap_or_default())
+        };
+        let fits = self.now().instant.after(rest) < demand.deadline;
+        if *count >= max || !fits || !self.retries.retry() {
+            return None;
+        }
+        *count += 1;
+        Some(rest)
+    }
+
+    /// Between two attempts, unless the gateway drains.
+    async fn rest(&self, delay: Duration) -> Result<(), Error> {
+        if delay.is_zero() {
+            return Ok(());
+        }
+        let mut phase = self.phase.subscribe();
+        tokio::select! {
+            biased;
+            _ = phase.wait_for(|phase| *phase != Phase::Open) => Err(Error::Draining),
+            () = tokio::time::sleep(delay) => Ok(()),
+        }
+    }
+
+    /// The configured text, as an attempt of its own: nobody is asked and nothing is used.
+    fn stand_in(&self, entry: &mut OpenEntry, text: &str) -> Result<Begun, Error> {
+        let name = Arc::from(stand_in::NAME);
+        entry.leaves(&name).map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
+        entry.answered(StatusCode::OK, None, None);
+        Ok(stand_in::answer(entry.call(), text))
+    }
+}
+
+/// An upstream's own words say more than ours, and the first upstream's more than those of the next.
+fn better(best: Option<Result<Begun, Error>>, next: Result<Begun, Error>) -> Result<Begun, Error> {
+    match best {
+        Some(Ok(answer)) => Ok(answer),
+        Some(Err(error)) => next.or(Err(error)),
+        None => next,
+    }
+}
+
+/// Waits for the answer, and meanwhile for the moment at which the request really leaves: a new connection takes its time.
+async fn watched<A>(entry: &OpenEntry, answer: impl Future<Output = A>, departure: Departure) -> A {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        biased;
+        Ok(()) = departure => entry.departs(),
+        answer = &mut answer => return answer,
+    }
+    answer.await
+}
