@@ -37,6 +37,7 @@ pub(crate) fn one_decision(waiting: usize) -> Duration {
         reservation: None,
         since: at,
         deadline: at.after(Duration::from_secs(86_400)),
+        has_fallback: false,
     };
     let mut now = Instant::from_nanos(1);
     let mut tickets = Vec::new();

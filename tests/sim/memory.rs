@@ -56,6 +56,7 @@ fn queue_a_million_calls() {
             reservation: None,
             since: now.instant,
             deadline: now.instant.after(Duration::from_secs(10_000_000)),
+            has_fallback: false,
         };
         if let Ok(Verdict::Go(ticket)) = admission.offer(demand, now) {
             tickets.push(ticket);

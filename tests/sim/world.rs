@@ -371,6 +371,7 @@ impl World {
             reservation: client.reservation,
             since: self.instant(*since),
             deadline: self.instant(*deadline),
+            has_fallback: false,
         }
     }
 
@@ -646,6 +647,7 @@ impl World {
             Refusal::Held { .. } => End::Held,
             Refusal::QueueFull { .. } => End::QueueFull,
             Refusal::Paused { .. } => End::Paused,
+            Refusal::BreakerOpen { .. } => panic!("nobody tells here how calls fared"),
             Refusal::Dropped => panic!("nobody drops calls here"),
         };
         // Its client gets the last 429 where it had one.
@@ -834,7 +836,11 @@ fn form(refusal: &Refusal) -> Option<String> {
             spent.resets_at,
         )),
         Refusal::Held { window, opens } => Some(format!("{window} is held until {opens}")),
-        Refusal::Deadline { .. } | Refusal::QueueFull { .. } | Refusal::Paused { .. } | Refusal::Dropped => None,
+        Refusal::Deadline { .. }
+        | Refusal::QueueFull { .. }
+        | Refusal::Paused { .. }
+        | Refusal::BreakerOpen { .. }
+        | Refusal::Dropped => None,
     }
 }
 

@@ -9,6 +9,7 @@ use domain::admission::{Memory, Past};
 use domain::call::{CallId, Class};
 use domain::catalog::InForce;
 use domain::config::Rules;
+use domain::routing::BreakerRules;
 use domain::time::{Calendar, Timestamp};
 use gateway::{Config, Gateway, LiveState, Mount, Ports};
 use ledger::{Filter, Ledger};
@@ -428,6 +429,7 @@ fn rules(settings: &Settings) -> Rules {
         calendar: settings.gateway.calendar,
         background: settings.background,
         week_reserve_permille: settings.week_reserve_permille,
+        breaker: BreakerRules::default(),
     }
 }
 

@@ -11,6 +11,7 @@ mod estimate;
 mod expecting;
 mod gate;
 mod guard;
+mod health;
 mod lanes;
 mod last_minute;
 mod memory;
@@ -39,7 +40,7 @@ pub use self::quota::{QuotaKey, QuotaLevel, Unit, window_tokens};
 pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};
 pub use self::refusal::{Binding, LimitSource, QuotaSpent, Refusal};
 pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
-pub use self::view::{ClassQueue, Level, Outlook, Outside, WaitingCall};
+pub use self::view::{BreakerView, ClassQueue, FreeProbe, Level, Outlook, Outside, WaitingCall};
 
 use self::cached::Conversations;
 use self::demand::Need;
@@ -53,6 +54,7 @@ use crate::call::Class;
 use crate::catalog;
 use crate::config::{Budget, Pacing, Rules};
 use crate::money::Usd;
+use crate::routing::{Breaker, BreakerRules};
 use crate::tier::{MinuteLimits, OutputCounting};
 use crate::time::{Instant, Now};
 use crate::usage::{Tokens, Usage};
@@ -81,6 +83,7 @@ struct Group {
     output: OutputCounting,
     cache_reads_count: bool,
     gate: Gate,
+    breaker: Breaker,
 }
 
 /// Usage grew too fast: for a while less is allowed than the limits do.
@@ -142,6 +145,7 @@ impl Account {
 #[derive(Debug)]
 pub struct Admission {
     queue_max: usize,
+    breaker_rules: BreakerRules,
     accounts: Vec<Account>,
     groups: Vec<Group>,
     /// Groups whose usage grew too fast.
@@ -183,6 +187,7 @@ impl Admission {
     pub fn new(rules: &Rules) -> Admission {
         Admission {
             queue_max: rules.queue_max,
+            breaker_rules: rules.breaker,
             accounts: Vec::new(),
             groups: Vec::new(),
             ramps: BTreeMap::new(),
@@ -235,7 +240,7 @@ impl Admission {
     pub fn offer(&mut self, demand: Demand, now: Now) -> Result<Verdict, Refusal> {
         self.refresh(now);
         let (waiter, terms) = self.waiter(demand, now);
-        if let Some(refusal) = self.spent_beyond(&waiter, now) {
+        if let Some(refusal) = self.spent_beyond(&waiter, now).or_else(|| self.broken_beyond(&waiter, now)) {
             return Err(refusal);
         }
         let (wait, by, covered) = self.wait(&waiter, terms.need, now.instant);
@@ -243,7 +248,7 @@ impl Admission {
             return Ok(Verdict::Go(self.grant(waiter, terms, covered, now)));
         }
         if let Some(refusal) = self.too_late(&waiter, wait, by, now) {
-            return Err(refusal);
+            return Err(self.broken(&waiter, now).unwrap_or(refusal));
         }
         if self.waiters.len() >= self.queue_max && !self.make_room(&waiter) {
             return Err(Refusal::QueueFull { waiting: self.waiters.len() });
@@ -255,10 +260,16 @@ impl Admission {
     /// Call it at `next_wake` and after any other verb.
     pub fn decide(&mut self, now: Now) -> Vec<Decision> {
         self.refresh(now);
-        let mut decided: Vec<Decision> = self.refused.drain(..).map(|(waiter, why)| (waiter, Err(why))).collect();
+        let mut decided = self.told_refused();
         decided.extend(self.admit(now));
         decided.extend(self.expire(now));
+        // One that goes ahead leaves others behind that can go elsewhere.
+        decided.extend(self.told_refused());
         decided
+    }
+
+    fn told_refused(&mut self) -> Vec<Decision> {
+        self.refused.drain(..).map(|(waiter, why)| (waiter, Err(why))).collect()
     }
 
     /// When `decide` will have something to say, if nothing else happens.
@@ -347,6 +358,7 @@ impl Admission {
     /// A call has ended.
     pub fn settle(&mut self, ticket: Ticket, spent: Spent<'_>, now: Now) {
         self.quotas.turn(now.timestamp);
+        self.probe_ended(&ticket);
         let running = &mut self.running[ticket.class as usize];
         *running = running.saturating_sub(1);
         let group = &self.groups[self.lanes[ticket.lane.0].group];
@@ -499,6 +511,7 @@ impl Admission {
             self.resources.take(*id, need, covered_by, now.instant);
         }
         self.groups[self.lanes[lane.0].group].gate.passed(now.instant);
+        let probe = self.pass_breaker(lane, now);
         self.running[asked.class as usize] += 1;
         if let (Row::Reserved, Some(id)) = (row, asked.reservation) {
             self.use_reservation(id, worst_cost, need.size());
@@ -523,6 +536,7 @@ impl Admission {
             worst_cost,
             live_cost: Usd::ZERO,
             covered_by,
+            probe,
         }
     }
 
@@ -541,7 +555,7 @@ impl Admission {
 
     /// What keeps a call, which limit binds, and whether its reservation pays.
     fn wait(&self, waiter: &Waiter, need: Need, now: Instant) -> (Wait, Option<ResourceId>, bool) {
-        let closed = self.groups[self.lanes[waiter.lane.0].group].gate.opens(now).map_or(Wait::None, Wait::Until);
+        let closed = self.closed(waiter.lane, now);
         let worst = |waits: &mut dyn Iterator<Item = (Wait, Option<ResourceId>)>| {
             waits.filter(|(wait, _)| *wait != Wait::None).fold((closed, None), std::cmp::Ord::max)
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::call::Class;
 use crate::money::Usd;
+use crate::routing::BreakerRules;
 use crate::tier::{MinuteLimits, Scheme};
 use crate::time::{BusinessHours, Calendar, Cycle, Every};
 
@@ -141,11 +142,18 @@ pub struct Rules {
     pub background: Option<BackgroundGuard>,
     /// From here on only critical calls spend a week's window. In thousandths of it.
     pub week_reserve_permille: u32,
+    pub breaker: BreakerRules,
 }
 
 /// As the settings have it where they say nothing; days are those of UTC.
 impl Default for Rules {
     fn default() -> Rules {
-        Rules { queue_max: 10_000, calendar: Calendar::UTC, background: None, week_reserve_permille: 950 }
+        Rules {
+            queue_max: 10_000,
+            calendar: Calendar::UTC,
+            background: None,
+            week_reserve_permille: 950,
+            breaker: BreakerRules::default(),
+        }
     }
 }

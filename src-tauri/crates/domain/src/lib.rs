@@ -11,6 +11,7 @@ pub mod config;
 pub mod money;
 pub mod price;
 pub mod reconcile;
+pub mod routing;
 pub mod tier;
 pub mod time;
 pub mod usage;

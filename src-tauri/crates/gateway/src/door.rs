@@ -320,6 +320,7 @@ mod tests {
             reservation: None,
             since: Instant::from_nanos(0),
             deadline: Instant::from_nanos(patience * 1_000_000_000),
+            has_fallback: false,
         }
     }
 

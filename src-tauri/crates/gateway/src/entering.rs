@@ -44,6 +44,7 @@ impl Pipeline {
             reservation: headers::reservation(request),
             since: entry.since(),
             deadline: entry.came().after(headers::max_wait(request, self.max_wait)),
+            has_fallback: false,
         }
     }
 

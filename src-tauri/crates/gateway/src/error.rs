@@ -33,6 +33,8 @@ pub(crate) enum Error {
     Paced { code: &'static str, sentence: String, wait: Option<Duration> },
     #[error("{sentence}")]
     Budget { sentence: String, wait: Option<Duration> },
+    #[error("{sentence}")]
+    BreakerOpen { sentence: String, wait: Duration },
     #[error("the call was taken out of the queue by hand; send it again if it is still wanted")]
     Dropped,
     #[error("the same call was sent again and has taken this one's place in the queue")]
@@ -81,6 +83,7 @@ impl Error {
             | Error::Connections => StatusCode::SERVICE_UNAVAILABLE,
             Error::Lost { .. } => StatusCode::BAD_GATEWAY,
             Error::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Error::BreakerOpen { .. } => overloaded(),
         }
     }
 
@@ -96,6 +99,7 @@ impl Error {
             Error::Paced { .. } | Error::Dropped => "rate_limit_error",
             Error::Budget { .. } => "billing_error",
             Error::Silent { .. } => "timeout_error",
+            Error::BreakerOpen { .. } => "overloaded_error",
             Error::Draining
             | Error::Ledger { .. }
             | Error::Key { .. }
@@ -120,6 +124,7 @@ impl Error {
             Error::NotFound => "tidegate_not_found",
             Error::Paced { code, .. } => code,
             Error::Budget { .. } => "tidegate_budget_reached",
+            Error::BreakerOpen { .. } => "tidegate_breaker_open",
             Error::Dropped => "tidegate_dropped",
             Error::SentAgain => "tidegate_sent_again",
             Error::TooMuchToReserve { .. } => "tidegate_reservation_too_large",
@@ -137,6 +142,7 @@ impl Error {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Error::Paced { wait, .. } | Error::Budget { wait, .. } => *wait,
+            Error::BreakerOpen { wait, .. } => Some(*wait),
             Error::SentAgain => Some(Duration::from_secs(1)),
             Error::Draining | Error::Connections | Error::Unreachable { .. } => Some(Duration::from_secs(5)),
             Error::NoObject
@@ -212,6 +218,11 @@ impl Error {
     }
 }
 
+/// The API's own status for an upstream that has too much to do.
+fn overloaded() -> StatusCode {
+    StatusCode::from_u16(529).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+}
+
 /// Rounded up, and at least 1: a client that comes a moment too early has waited for nothing.
 pub(crate) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_nanos().div_ceil(1_000_000_000).try_into().unwrap_or(u64::MAX).max(1)
@@ -221,7 +232,7 @@ pub(crate) fn whole_seconds(wait: Duration) -> u64 {
 mod tests {
     use super::*;
     use crate::words::Words;
-    use domain::admission::{Binding, LimitSource, Measure, Refusal};
+    use domain::admission::{AccountId, Binding, LimitSource, Measure, Refusal};
     use domain::config::Rules;
     use domain::time::{Instant, Now};
 
@@ -250,6 +261,10 @@ mod tests {
         let upstream = || "a".to_owned();
         let words = Words::of(&Rules::default(), &[]);
         let paced = |refusal| words.refused(&refusal, "claude-x", None, Now::default());
+        let broken = |secs: u64| {
+            let until = Instant::from_nanos(secs * 1_000_000_000);
+            paced(Refusal::BreakerOpen { account: AccountId::default(), group: "sonnet-4".into(), until })
+        };
         let deadline = |secs: u64| {
             paced(Refusal::Deadline { binding: None, not_before: Some(Instant::from_nanos(secs * 1_000_000_000 + 1)) })
         };
@@ -297,6 +312,8 @@ mod tests {
                 Some("3600"),
                 true,
             ),
+            (broken(42), 529, "overloaded_error", "tidegate_breaker_open", Some("42"), false),
+            (broken(61), 529, "overloaded_error", "tidegate_breaker_open", Some("61"), true),
             (paced(Refusal::Dropped), 429, "rate_limit_error", "tidegate_dropped", None, true),
             (Error::SentAgain, 409, "conflict_error", "tidegate_sent_again", Some("1"), false),
             (

@@ -3,7 +3,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use domain::admission::{Binding, LimitSource, Measure, NotReserved, QuotaKey, QuotaSpent, Refusal, TTL_MAX, Unit};
+use domain::admission::{
+    AccountId, Binding, LimitSource, Measure, NotReserved, QuotaKey, QuotaSpent, Refusal, TTL_MAX, Unit,
+};
 use domain::config::{Budget, Period, Rules, Scope};
 use domain::money::Usd;
 use domain::time::{Calendar, Now, Timestamp};
@@ -16,6 +18,8 @@ pub(crate) struct Words {
     calendar: Calendar,
     /// Of a window, what background work leaves to people. In thousandths.
     left_to_people: u32,
+    /// In a row, until calls of a group are held back.
+    failures: u32,
     /// By account: its upstream's name and the windows that the settings give it.
     upstreams: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// Those of the settings: others are a client's own.
@@ -33,6 +37,7 @@ impl Words {
         Words {
             calendar: rules.calendar,
             left_to_people: rules.background.map_or(0, |guard| guard.share_permille),
+            failures: rules.breaker.failures,
             upstreams: upstreams.iter().map(|upstream| (upstream.name.as_str().into(), windows(upstream))).collect(),
             budgets: RwLock::default(),
         }
@@ -80,6 +85,10 @@ impl Words {
                 ),
                 wait: Some(opens.since(now.timestamp)),
             },
+            Refusal::BreakerOpen { account, group, until } => {
+                let wait = until.since(now.instant);
+                Error::BreakerOpen { sentence: self.broken(*account, group, wait), wait }
+            }
             Refusal::Dropped => Error::Dropped,
         }
     }
@@ -135,11 +144,22 @@ impl Words {
         }
     }
 
+    fn broken(&self, account: AccountId, group: &str, wait: Duration) -> String {
+        let (upstream, failures, seconds) = (self.upstream_name(account), self.failures, whole_seconds(wait));
+        format!(
+            "upstream \"{upstream}\" fails calls of {group} ([breaker] failures = {failures} in your settings): \
+             the next one may try in {seconds} s"
+        )
+    }
+
+    fn upstream_name(&self, account: AccountId) -> &str {
+        self.upstreams.get(account.index()).map_or("?", |(upstream, _)| upstream)
+    }
+
     fn quota_name(&self, key: &QuotaKey) -> String {
         match key {
             QuotaKey::Window { account, name } => {
-                let upstream = self.upstreams.get(account.index()).map_or("?", |(upstream, _)| upstream);
-                format!("the window \"{name}\" of upstream \"{upstream}\"")
+                format!("the window \"{name}\" of upstream \"{}\"", self.upstream_name(*account))
             }
             QuotaKey::Budget { scope, period } => {
                 let period = match period {
@@ -360,6 +380,20 @@ mod tests {
         ] {
             assert_eq!(dollars(Usd::from_nanos(nanos)), expected, "{nanos}");
         }
+    }
+
+    #[test]
+    fn a_call_behind_an_open_breaker_learns_whose_it_is_and_when_the_next_may_try() {
+        let (words, ..) = words();
+        let until = Instant::from_nanos(41_500_000_000);
+        let refusal = Refusal::BreakerOpen { account: AccountId::default(), group: "sonnet-4".into(), until };
+        let error = words.refused(&refusal, "m", None, Now::default());
+        assert_eq!(
+            error.to_string(),
+            "upstream \"first\" fails calls of sonnet-4 ([breaker] failures = 5 in your settings): \
+             the next one may try in 42 s"
+        );
+        assert_eq!(error.retry_after(), Some(Duration::from_millis(41_500)));
     }
 
     #[test]

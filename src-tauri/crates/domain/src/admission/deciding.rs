@@ -21,6 +21,10 @@ impl Admission {
         // What an earlier head waits for, a later one must not take.
         let mut held = BTreeSet::new();
         while let Some(((row, _, id), next)) = turns.pop_first() {
+            if self.is_broken(id, now.instant) {
+                // What it waits for is no limit: it holds none back from others.
+                continue;
+            }
             let Some(terms) = self.terms_of_head(id, next, now.instant) else { continue };
             let Some(waiter) = self.waiters.get(&next) else { continue };
             let (wait, by, covered) = self.wait(waiter, terms.need, now.instant);
@@ -129,6 +133,9 @@ impl Admission {
     }
 
     fn why_late(&self, late: &Waiter, id: WaiterId, now: Now) -> Refusal {
+        if let Some(broken) = self.broken(late, now) {
+            return broken;
+        }
         let class = late.asked.class;
         let quotas = || late.quotas.iter().find_map(|id| Some((*id, self.quotas.shut(*id, class, now.timestamp)?)));
         if late.row != Row::Reserved {

@@ -9,6 +9,7 @@ use super::{AccountId, LaneId};
 use crate::call::{CallId, Class};
 use crate::money::Usd;
 use crate::price::Price;
+use crate::routing::ProbeId;
 use crate::time::Instant;
 use crate::usage::{Tokens, Usage};
 
@@ -40,6 +41,8 @@ pub struct Demand {
     pub since: Instant,
     /// When the caller gives up.
     pub deadline: Instant,
+    /// Its caller has somewhere else to go: it never waits behind an open breaker.
+    pub has_fallback: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -93,6 +96,8 @@ pub struct Ticket {
     pub(super) live_cost: Usd,
     /// Its tokens come out of this reservation's own buckets.
     pub(super) covered_by: Option<ReservationId>,
+    /// It goes ahead of all others of its group, which wait to see how it fares.
+    pub(super) probe: Option<ProbeId>,
 }
 
 impl Ticket {

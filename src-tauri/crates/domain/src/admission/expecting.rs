@@ -102,7 +102,10 @@ impl Admission {
 
     fn time_for(&self, lane: LaneId, load: Load, now: Instant) -> Duration {
         let need = Need::exactly(load.input, load.output);
-        let opens = self.groups[self.lanes[lane.0].group].gate.opens(now).map_or(Duration::ZERO, |at| at.since(now));
+        let opens = match self.closed(lane, now) {
+            Wait::Until(at) => at.since(now),
+            Wait::None | Wait::UntilOneEnds => Duration::ZERO,
+        };
         let limits = self.draws_on(lane).map(|id| self.resources.time_for(id, need, load.calls, now));
         limits.max().unwrap_or_default().max(opens)
     }
@@ -133,7 +136,7 @@ impl Admission {
             Wait::None => Duration::ZERO,
             Wait::UntilOneEnds => Duration::MAX,
         };
-        let is_closed = self.groups[self.lanes[waiter.lane.0].group].gate.opens(now).is_some();
+        let is_closed = self.closed(waiter.lane, now) != Wait::None;
         let id = match by {
             _ if time > own => slowest,
             Some(by) => by,

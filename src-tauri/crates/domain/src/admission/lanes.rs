@@ -10,6 +10,7 @@ use super::refusal::LimitSource;
 use super::{Account, AccountId, Admission, Group, Lane, LaneId, MODELS_MAX, measures};
 use crate::catalog;
 use crate::config::WrittenLimits;
+use crate::routing::Breaker;
 use crate::tier::{GroupLimits, MinuteLimits, OutputCounting};
 use crate::time::Instant;
 
@@ -60,7 +61,8 @@ impl Admission {
         let output = tier.map_or(OutputCounting::AsProduced, |(scheme, _)| scheme.output);
         let cache_reads_count = row.is_some_and(|row: &GroupLimits| row.cache_reads_count);
         groups.insert(name.clone(), self.groups.len());
-        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate: Gate::Open });
+        let (gate, breaker) = (Gate::Open, Breaker::default());
+        self.groups.push(Group { account, name, limits, output, cache_reads_count, gate, breaker });
         self.groups.len() - 1
     }
 

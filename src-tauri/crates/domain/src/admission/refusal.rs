@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::AccountId;
 use super::demand::Measure;
 use super::quota::{QuotaKey, Unit};
 use crate::call::Class;
@@ -27,6 +28,12 @@ pub enum Refusal {
     Held {
         window: Arc<str>,
         opens: Timestamp,
+    },
+    /// The upstream fails calls of this group; `until`: when the next of them tries.
+    BreakerOpen {
+        account: AccountId,
+        group: Arc<str>,
+        until: Instant,
     },
     /// Someone took it out of the queue by hand.
     Dropped,

@@ -296,5 +296,6 @@ fn as_demand(ask: &ReservationAsk) -> Demand {
         reservation: None,
         since: Instant::default(),
         deadline: Instant::default(),
+        has_fallback: false,
     }
 }

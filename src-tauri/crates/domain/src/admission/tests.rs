@@ -137,6 +137,7 @@ impl World {
             reservation: None,
             since: self.now,
             deadline: self.now.after(Duration::from_secs(600)),
+            has_fallback: false,
         }
     }
 

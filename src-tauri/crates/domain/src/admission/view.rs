@@ -9,6 +9,7 @@ use super::estimate::Estimate;
 use super::refusal::{Binding, LimitSource};
 use crate::call::{CallId, Class};
 use crate::money::Usd;
+use crate::routing::BreakerState;
 use crate::time::Instant;
 
 /// A limit and how full it is.
@@ -74,4 +75,23 @@ pub struct Outside {
     pub measure: Measure,
     /// Of all that was drawn in the last minutes, in thousandths.
     pub share_permille: u32,
+}
+
+/// A group whose calls fail, or did so lately.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BreakerView {
+    pub account: AccountId,
+    pub group: Arc<str>,
+    pub state: BreakerState,
+    /// Until when no call of it starts.
+    pub until: Option<Instant>,
+    /// When it first opened, however many probes have failed since.
+    pub since: Option<Instant>,
+}
+
+/// A question that costs nothing and tells whether an upstream is there again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FreeProbe {
+    pub account: AccountId,
+    pub group: Arc<str>,
 }

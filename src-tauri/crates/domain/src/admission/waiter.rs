@@ -45,6 +45,7 @@ pub(super) struct Asked {
     pub(super) weight: u32,
     pub(super) max_share: Option<u8>,
     pub(super) fast: bool,
+    pub(super) has_fallback: bool,
     pub(super) class: Class,
     pub(super) caching: Caching,
 }
@@ -96,6 +97,7 @@ impl Asked {
             weight: demand.weight,
             max_share: demand.max_share,
             fast: demand.fast,
+            has_fallback: demand.has_fallback,
             class: demand.class,
             caching: demand.caching,
         }

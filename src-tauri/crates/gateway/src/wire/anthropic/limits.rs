@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::admission::{Limited, Measure, Reading, Readings, WindowReading};
+use domain::routing::measure_named;
 use domain::time::Timestamp;
 use http::HeaderMap;
-use memchr::memmem;
 
 use super::{number, retry_after, should_retry, text};
 use crate::wire::json;
@@ -286,7 +286,7 @@ impl Refused {
         let message = json::member(error, "message").and_then(json::text);
         Refused {
             code: details["error_code"].as_str().map(str::to_owned),
-            measure: message.and_then(|message| measure_in(&message)),
+            measure: message.and_then(|message| measure_named(&message)),
         }
     }
 
@@ -317,22 +317,6 @@ pub(crate) fn limited(headers: &HeaderMap, refused: &Refused, readings: &Reading
 fn emptied(readings: &Readings) -> Option<Measure> {
     let empty = readings.limits.iter().filter(|reading| reading.remaining == Some(0));
     empty.max_by_key(|reading| reading.full_in).map(|reading| reading.measure)
-}
-
-/// As messages have named limits since 2024.
-const WORDINGS: [(&str, Measure); 6] = [
-    ("input tokens per minute", Measure::InputTokens),
-    ("output tokens per minute", Measure::OutputTokens),
-    ("requests per minute", Measure::Requests),
-    ("tokens per minute", Measure::Tokens),
-    ("number of request tokens has exceeded", Measure::InputTokens),
-    ("number of requests has exceeded", Measure::Requests),
-];
-
-fn measure_in(message: &str) -> Option<Measure> {
-    let message = message.to_ascii_lowercase();
-    let named = |(words, _): &&(&str, Measure)| memmem::find(message.as_bytes(), words.as_bytes()).is_some();
-    WORDINGS.iter().find(named).map(|(_, measure)| *measure)
 }
 
 /// What must hold whatever an upstream sends. For tests and the fuzzer.
