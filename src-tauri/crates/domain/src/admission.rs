@@ -260,10 +260,16 @@ impl Admission {
     /// Call it at `next_wake` and after any other verb.
     pub fn decide(&mut self, now: Now) -> Vec<Decision> {
         self.refresh(now);
-        let mut decided = self.admit(now);
+        let mut decided = self.told_refused();
+        decided.extend(self.admit(now));
         decided.extend(self.expire(now));
-        decided.extend(self.refused.drain(..).map(|(waiter, why)| (waiter, Err(why))));
+        // One that goes ahead leaves others behind that can go elsewhere.
+        decided.extend(self.told_refused());
         decided
+    }
+
+    fn told_refused(&mut self) -> Vec<Decision> {
+        self.refused.drain(..).map(|(waiter, why)| (waiter, Err(why))).collect()
     }
 
     /// When `decide` will have something to say, if nothing else happens.
