@@ -1,5 +1,7 @@
 //! Programs as people write them, with the official SDKs, LangChain and curl, over the gateway and the simulator.
 
+mod chaos;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};

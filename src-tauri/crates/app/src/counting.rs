@@ -207,7 +207,13 @@ mod tests {
         settle(&ledger, 2, at("2026-11-26T08:00:00Z"), Some(Usd::from_nanos(7))).await;
         settle(&ledger, 3, at("2026-11-26T09:00:00Z"), None).await;
         let (base_url, key) = ("http://127.0.0.1:9".to_owned(), None);
-        let upstream = gateway::Upstream { name: "anthropic".to_owned(), base_url, key, pacing: pacing(five_hours()) };
+        let upstream = gateway::Upstream {
+            name: "anthropic".to_owned(),
+            base_url,
+            key,
+            models: vec![],
+            pacing: pacing(five_hours()),
+        };
         let mut memory = Memory::default();
         find_windows(&ledger, std::slice::from_ref(&upstream), &mut memory, now()).await.expect("asked");
         let began = memory.windows.first().map(|window| (window.since, window.resets_at));
@@ -238,7 +244,13 @@ mod tests {
         let ledger = ledger(dir.path()).await;
         settle(&ledger, 1, at("2026-11-26T08:00:00Z"), None).await;
         let (base_url, key) = ("http://127.0.0.1:9".to_owned(), None);
-        let upstream = gateway::Upstream { name: "anthropic".to_owned(), base_url, key, pacing: pacing(five_hours()) };
+        let upstream = gateway::Upstream {
+            name: "anthropic".to_owned(),
+            base_url,
+            key,
+            models: vec![],
+            pacing: pacing(five_hours()),
+        };
         let known = |resets_at| KnownWindow {
             account: "anthropic".into(),
             name: "5h".into(),

@@ -16,6 +16,7 @@ use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::connection::Busy;
+use crate::continuing::{Continuing, GoesOn, Joined, Splice};
 use crate::entry::{Ending, OpenEntry};
 use crate::holding::Begun;
 use crate::meter::{Meter, Seen};
@@ -67,6 +68,7 @@ impl Answer {
 pub(crate) struct Broken(&'static str);
 
 const NOT_WHOLE: Broken = Broken("the answer ended early");
+const NOT_CONTINUED: &str = "the upstream ended early, and would not go on";
 const SILENT: Broken = Broken("the upstream fell silent");
 
 impl fmt::Display for Broken {
@@ -177,7 +179,13 @@ impl Passing {
 pub(crate) struct Metered {
     source: Passing,
     meter: Meter,
-    entry: OpenEntry,
+    /// Away while a call goes on after a cut.
+    entry: Option<OpenEntry>,
+    /// What it takes to go on, where its caller asked for that.
+    continuing: Option<Box<Continuing>>,
+    /// Joins the rest to what was said before.
+    splice: Option<Splice>,
+    idle: Duration,
     status: StatusCode,
     /// Of the body, where it is known beforehand.
     length: Option<u64>,
@@ -193,6 +201,8 @@ enum Stage {
         settled: BoxFuture<Result<(), BooksClosed>>,
         then: Then,
     },
+    /// It broke off, and the rest is asked for.
+    GoingOn(GoesOn),
     /// The entry is closed; what still comes is passed on.
     Trailing,
     /// All that may go out has.
@@ -208,13 +218,21 @@ enum Then {
 }
 
 impl Metered {
-    pub(crate) fn of(Begun { head, read, body, .. }: Begun, idle: Duration, entry: OpenEntry) -> (Parts, Metered) {
+    pub(crate) fn of(
+        Begun { head, read, body, .. }: Begun,
+        continuing: Option<Continuing>,
+        idle: Duration,
+        entry: OpenEntry,
+    ) -> (Parts, Metered) {
         let source = Passing { read, body, silence: Silence::of_at_most(idle) };
         let metered = Metered {
             length: source.length(),
             source,
             meter: Meter::for_answer(&head.headers),
-            entry,
+            entry: Some(entry),
+            continuing: continuing.map(Box::new),
+            splice: None,
+            idle,
             status: head.status,
             is_api_answer: anthropic::is_api_answer(&head.headers),
             held: None,
@@ -235,6 +253,10 @@ impl Metered {
                     let written = ready!(settled.as_mut().poll(cx));
                     let then = *then;
                     return Poll::Ready(self.after_settling(written, then));
+                }
+                Stage::GoingOn(going_on) => {
+                    let (entry, rest) = ready!(going_on.as_mut().poll(cx));
+                    self.goes_on(entry, rest);
                 }
                 Stage::Trailing => {
                     let piece = ready!(self.source.poll(cx));
@@ -266,18 +288,70 @@ impl Metered {
     fn breaks(&mut self, broken: &Broken) -> Option<Bytes> {
         self.source.stop();
         let before = self.held.take();
-        self.entry.fared(Fared::Badly);
+        if let Some(entry) = &self.entry {
+            entry.fared(Fared::Badly);
+        }
+        if self.is_continued() {
+            return before;
+        }
         if *broken == SILENT && self.length.is_none() && self.meter.is_between_events() {
-            self.held = Some(self.entry.silence());
+            self.held = self.entry.as_ref().map(OpenEntry::silence);
         }
         self.settle(Outcome::Cut, Some(broken.0), Then::Break);
         before
     }
 
+    /// Whether its caller wants the rest, and it can be asked for.
+    fn is_continued(&mut self) -> bool {
+        let Some(continuing) = self.continuing.take().filter(|_| self.length.is_none()) else { return false };
+        let Some(entry) = self.entry.take() else { return false };
+        match continuing.go_on(entry, self.meter.tally().output_so_far()) {
+            Ok((going_on, splice)) => {
+                (self.stage, self.splice) = (Stage::GoingOn(going_on), Some(splice));
+                true
+            }
+            Err(entry) => {
+                self.entry = Some(entry);
+                false
+            }
+        }
+    }
+
+    fn goes_on(&mut self, mut entry: OpenEntry, rest: Option<Begun>) {
+        let Some(Begun { head, read, body, .. }) = rest else {
+            entry.again("not_continued", false);
+            self.entry = Some(entry);
+            return self.settle(Outcome::Cut, Some(NOT_CONTINUED), Then::Break);
+        };
+        self.entry = Some(entry);
+        self.source = Passing { read, body, silence: Silence::of_at_most(self.idle) };
+        self.meter = Meter::for_answer(&head.headers);
+        self.stage = Stage::Flowing;
+    }
+
     fn flow(&mut self, mut piece: Bytes) -> Option<Bytes> {
         let seen = self.meter.feed(&piece);
-        let flow = self.entry.metered(self.meter.tally());
-        if let Seen::Last { at } = seen {
+        let flow = self.entry.as_mut().map_or(Flow::GoOn, |entry| entry.metered(self.meter.tally()));
+        if let Some(splice) = &mut self.splice {
+            let Joined { before, last } = splice.join(&piece);
+            if seen != Seen::More {
+                self.held = Some(last.into());
+                self.settle_event();
+            }
+            return (!before.is_empty()).then(|| before.into());
+        }
+        if let Some(continuing) = self.continuing.as_mut().filter(|_| seen == Seen::More && self.meter.reads_events()) {
+            continuing.hears(&piece);
+            piece = continuing.whole_events(&piece, self.meter.last_event_ends().unwrap_or(0));
+            if piece.is_empty() {
+                return None;
+            }
+        }
+        if let Seen::Last { mut at } = seen {
+            if let Some(begun) = self.continuing.take().map(|continuing| continuing.begun()).filter(|b| !b.is_empty()) {
+                at += if at == 0 { 0 } else { begun.len() };
+                piece = [begun, piece.to_vec()].concat().into();
+            }
             let before = piece.split_to(at);
             self.held = Some(piece);
             self.settle_event();
@@ -301,7 +375,7 @@ impl Metered {
     /// clients take that for a whole answer.
     fn cut(&mut self, piece: Bytes, spent: &QuotaSpent) -> Bytes {
         self.source.stop();
-        let farewell = self.entry.farewell(spent);
+        let farewell = self.entry.as_ref().map_or_else(Bytes::new, |entry| entry.farewell(spent));
         self.settle(Outcome::Cut, Some("tidegate_budget_reached"), Then::Break);
         match self.meter.last_event_ends().filter(|_| self.length.is_none()) {
             Some(end) => {
@@ -324,9 +398,14 @@ impl Metered {
     fn end(&mut self) {
         self.meter.finish();
         // It is whole: there is nothing left to cut.
-        let _ = self.entry.metered(self.meter.tally());
+        if let Some(entry) = &mut self.entry {
+            let _ = entry.metered(self.meter.tally());
+        }
         match self.meter.tally().ended {
             None if self.meter.reads_events() && self.status.is_success() => {
+                if self.is_continued() {
+                    return;
+                }
                 self.settle(Outcome::Cut, Some("the stream ended without message_stop"), Then::Break);
             }
             Some(Ended::Error) => self.settle(Outcome::Failed, None, Then::End),
@@ -341,8 +420,11 @@ impl Metered {
     fn settle(&mut self, outcome: Outcome, error: Option<&str>, then: Then) {
         let reported = self.meter.tally().error.clone();
         let unlike = (self.status.is_success() && !self.is_api_answer).then_some("not_an_api_answer");
-        let error = unlike.or(error).map(Arc::from).or(reported);
-        let settled = self.entry.close(Ending { outcome, status: self.status.as_u16(), error });
+        // No failure, and less than was asked for: whoever looks for cut answers finds it.
+        let short = (outcome == Outcome::Completed && self.meter.tally().out_of_tokens).then_some("max_tokens");
+        let error = unlike.or(error).or(short).map(Arc::from).or(reported);
+        let Some(entry) = &mut self.entry else { return };
+        let settled = entry.close(Ending { outcome, status: self.status.as_u16(), error });
         self.stage = Stage::Settling { settled, then };
     }
 

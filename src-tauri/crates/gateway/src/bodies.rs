@@ -26,6 +26,13 @@ pub(crate) struct Held {
     _room: OwnedSemaphorePermit,
 }
 
+impl Held {
+    /// A little more or less of the same, in its place.
+    pub(crate) fn with(self, bytes: Bytes) -> Held {
+        Held { bytes, ..self }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum NotHeld {
     Refused(Error),

@@ -50,6 +50,8 @@ pub(crate) struct OpenEntry {
     /// What the answer has shown so far.
     tally: Tally,
     checkpointed: Option<Instant>,
+    /// What an answer had used that broke off and was continued.
+    carried: Usage,
     progress: Option<Arc<Progress>>,
     stage: Stage,
 }
@@ -125,6 +127,7 @@ impl OpenEntry {
             account: None,
             tally: Tally::default(),
             checkpointed: None,
+            carried: Usage::default(),
             progress: None,
             stage: Stage::Arriving,
         }
@@ -312,6 +315,12 @@ impl OpenEntry {
         self.stage = Stage::Waiting;
     }
 
+    /// Its answer broke off, and the rest is asked for: both are what it comes to.
+    pub(crate) fn continues(&mut self) {
+        (self.carried, _) = self.tally.settled(&self.reserved, self.call.max_tokens);
+        self.again("cut", true);
+    }
+
     /// The connection could not be made: nothing left, nothing is owed.
     pub(crate) fn never_left(&mut self) {
         self.pass = None;
@@ -386,7 +395,11 @@ impl OpenEntry {
 
     fn entry(&mut self, ending: Ending) -> Entry {
         let now = self.end();
-        let (mut usage, estimated) = self.usage(ending.outcome);
+        let (mut usage, mut estimated) = self.usage(ending.outcome);
+        if self.carried != Usage::default() {
+            usage.tokens += self.carried.tokens;
+            estimated = true;
+        }
         let charge = self.charge(&usage);
         for aside in &self.tally.asides {
             usage.tokens += aside.tokens;
@@ -454,7 +467,7 @@ impl OpenEntry {
         let refused = outcome == Outcome::Failed && self.is_answered() && !self.tally.prompt_known;
         if self.stage == Stage::Sent && !refused {
             self.tally.settled(&self.reserved, self.call.max_tokens)
-        } else if self.attempts.iter().any(|attempt| attempt.maybe_billed) {
+        } else if self.carried == Usage::default() && self.attempts.iter().any(|attempt| attempt.maybe_billed) {
             Tally::default().settled(&self.reserved, self.call.max_tokens)
         } else {
             (Usage::default(), false)
@@ -491,6 +504,7 @@ impl OpenEntry {
             account: None,
             tally: Tally::default(),
             checkpointed: None,
+            carried: Usage::default(),
             progress: self.progress.clone(),
             stage: Stage::Waiting,
         }

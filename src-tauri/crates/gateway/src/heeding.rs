@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::admission::Readings;
 use domain::routing::{Failure, Phase, Signs, classify};
+use domain::time::Timestamp;
 use http::{HeaderMap, Response, StatusCode};
 
 use crate::asking::Asked;
@@ -102,23 +103,13 @@ impl Pipeline {
             }
         };
         let now = self.now().timestamp;
-        let headers = begun.headers();
-        let (retry_after, should_retry) = (anthropic::retry_after(headers, now), anthropic::should_retry(headers));
-        let is_success = begun.head.status.is_success();
-        let is_api_answer = anthropic::is_api_answer(headers) && !begun.is_empty();
-        let signs = Signs {
-            phase: if is_success && is_api_answer { Phase::Streaming { content: false } } else { Phase::Answered },
-            status: Some(begun.head.status.as_u16()),
-            kind: complaint.kind.as_deref(),
-            code: complaint.code.as_deref(),
-            message: complaint.message.as_deref(),
-            should_retry,
-            retry_after,
-            is_api_answer,
-            window_rejected: text(headers, "anthropic-ratelimit-unified-status") == Some("rejected"),
-            emptied: limits::emptied(readings),
+        let Some(failure) =
+            failure_of(begun.head.status, begun.headers(), !begun.is_empty(), &complaint, readings, now)
+        else {
+            return Ok(begun);
         };
-        let Some(failure) = classify(&signs, now) else { return Ok(begun) };
+        let (retry_after, should_retry) =
+            (anthropic::retry_after(begun.headers(), now), anthropic::should_retry(begun.headers()));
         let name = complaint.kind.as_deref().unwrap_or(failure.name()).into();
         Err(Failed { failure, name, answer: Ok(begun), maybe_billed: false, retry_after, should_retry })
     }
@@ -142,6 +133,31 @@ impl Pipeline {
             self.trouble.passed();
         }
     }
+}
+
+/// Why this is no answer; `None` where it is one.
+pub(crate) fn failure_of(
+    status: StatusCode,
+    headers: &HeaderMap,
+    has_body: bool,
+    complaint: &Complaint,
+    readings: &Readings,
+    now: Timestamp,
+) -> Option<Failure> {
+    let is_api_answer = anthropic::is_api_answer(headers) && has_body;
+    let signs = Signs {
+        phase: if status.is_success() && is_api_answer { Phase::Streaming { content: false } } else { Phase::Answered },
+        status: Some(status.as_u16()),
+        kind: complaint.kind.as_deref(),
+        code: complaint.code.as_deref(),
+        message: complaint.message.as_deref(),
+        should_retry: anthropic::should_retry(headers),
+        retry_after: anthropic::retry_after(headers, now),
+        is_api_answer,
+        window_rejected: text(headers, "anthropic-ratelimit-unified-status") == Some("rejected"),
+        emptied: limits::emptied(readings),
+    };
+    classify(&signs, now)
 }
 
 /// Who pays, as the upstream says: an organisation, and its workspace where the key belongs to one.

@@ -26,6 +26,7 @@ mod asking;
 mod bodies;
 mod client;
 mod connection;
+mod continuing;
 mod controls;
 mod departing;
 mod door;

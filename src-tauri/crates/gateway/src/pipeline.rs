@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::answers::{Answer, Metered};
 use crate::asking::{Retries, SpentAccounts};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
+use crate::continuing::{self, Continuing};
 use crate::door::Door;
 use crate::entry::{Ending, OpenEntry};
 use crate::error::Error;
@@ -81,7 +82,7 @@ impl Pipeline {
     pub(crate) async fn call(self: &Arc<Self>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
         let mut entry = OpenEntry::begin(self.clone(), client, request.headers());
         match self.answer(&mut entry, client, request).await {
-            Ok(answer) => self.through(answer, entry).await,
+            Ok((answer, continuing)) => self.through(answer, continuing, entry).await,
             Err(error) => refuse(&error, entry).await,
         }
     }
@@ -91,7 +92,7 @@ impl Pipeline {
         entry: &mut OpenEntry,
         client: &Client,
         request: Request<Incoming>,
-    ) -> Result<Begun, Error> {
+    ) -> Result<(Begun, Option<Continuing>), Error> {
         let (head, body) = request.into_parts();
         let body = self.hold(entry, body, headers::max_wait(&head.headers, self.max_wait)).await?;
         let sent = Sent::of(&head, body);
@@ -100,13 +101,21 @@ impl Pipeline {
         }
         entry.arrived(&parse(sent.body())?, sent.body().len());
         if let Some(stored) = self.answers.fresh(entry.call(), sent.body(), self.now()) {
-            return Ok(answer_of(stored.status, stored.headers, stored.body));
+            return Ok((answer_of(stored.status, stored.headers, stored.body), None));
         }
-        self.ask(entry, client, &head.headers, &sent).await
+        let answer = self.ask(entry, client, &head.headers, &sent).await?;
+        let continuing =
+            continuing::is_asked_for(&head.headers).then(|| Continuing::of(self.clone(), client, head.headers, sent));
+        Ok((answer, continuing))
     }
 
     /// The answer on its way to the client, with the entry that it closes.
-    async fn through(&self, mut answer: Begun, mut entry: OpenEntry) -> Response<Answer> {
+    async fn through(
+        &self,
+        mut answer: Begun,
+        continuing: Option<Continuing>,
+        mut entry: OpenEntry,
+    ) -> Response<Answer> {
         let head = &mut answer.head;
         upstream::incoming(&mut head.headers);
         mark(&mut head.headers, &entry, answer.from.as_deref());
@@ -116,7 +125,7 @@ impl Pipeline {
             let _ = entry.close(ending).await;
             return Response::from_parts(answer.head, Answer::empty());
         }
-        let (head, body) = Metered::of(answer, self.timeouts.idle, entry);
+        let (head, body) = Metered::of(answer, continuing, self.timeouts.idle, entry);
         Response::from_parts(head, Answer::metered(body))
     }
 
@@ -193,6 +202,11 @@ impl Sent {
     fn of(head: &request::Parts, body: Held) -> Sent {
         let target = head.uri.path_and_query().map_or("/v1/messages", |target| target.as_str()).to_owned();
         Sent { target, body, tries: headers::tries(&head.headers) }
+    }
+
+    /// The same request with another body.
+    pub(crate) fn with(self, body: Bytes) -> Sent {
+        Sent { body: self.body.with(body), ..self }
     }
 
     pub(crate) fn body(&self) -> &[u8] {

@@ -50,6 +50,8 @@ pub enum Kind {
     Overloaded,
     /// The connection closes before any byte.
     Hangup,
+    /// The same for every request of any path, between `from` and `to`.
+    Outage,
     /// Nothing for `seconds` (3,600 if not told), then the answer.
     StallHeaders,
     /// 200 with `text/html`.
@@ -291,6 +293,11 @@ impl Faults {
         Ok(Faults { seed: script.seed, rules: script.rule })
     }
 
+    /// Nobody is there.
+    pub(crate) fn is_outage(&self, elapsed: Duration) -> bool {
+        self.rules.iter().any(|rule| rule.fault == Kind::Outage && rule.is_on(elapsed.as_secs_f64()))
+    }
+
     /// `nth` counts the calls from 1.
     pub(crate) fn pick(&self, nth: u64, model: &str, elapsed: Duration) -> Option<Fault> {
         let hit = |(index, rule): &(usize, &Rule)| rule.holds(self.seed, *index, nth, model, elapsed.as_secs_f64());
@@ -312,6 +319,10 @@ impl Rule {
         if self.probability.is_some_and(|probability| !(0.0..=1.0).contains(&probability)) {
             return Err("probability is from 0 to 1");
         }
+        let picks = self.nth.is_some() || self.every.is_some() || self.probability.is_some() || self.model.is_some();
+        if self.fault == Kind::Outage && picks {
+            return Err("an outage strikes everyone: it has from and to alone");
+        }
         if ![self.from, self.to, self.seconds].into_iter().flatten().all(is_time) {
             return Err("from, to and seconds are from 0 to 31536000");
         }
@@ -325,8 +336,11 @@ impl Rule {
             && self.every.is_none_or(|every| nth.is_multiple_of(every))
             && self.probability.is_none_or(|probability| draw < probability)
             && self.model.as_ref().is_none_or(|pattern| catalog::matches(pattern, model))
-            && self.from.is_none_or(|from| elapsed >= from)
-            && self.to.is_none_or(|to| elapsed < to)
+            && self.is_on(elapsed)
+    }
+
+    fn is_on(&self, elapsed: f64) -> bool {
+        self.from.is_none_or(|from| elapsed >= from) && self.to.is_none_or(|to| elapsed < to)
     }
 
     fn fault(&self) -> Fault {
@@ -381,11 +395,20 @@ mod tests {
             ("probability = 1.5", "rule 1: probability is from 0 to 1"),
             ("probability = nan", "rule 1: probability is from 0 to 1"),
             ("seconds = -1", "rule 1: from, to and seconds are from 0 to 31536000"),
+            ("fault = \"outage\"\nprobability = 0.5", "rule 1: an outage strikes everyone: it has from and to alone"),
             ("from = 1e300", "rule 1: from, to and seconds are from 0 to 31536000"),
         ] {
-            let error = Faults::from_toml(&format!("[[rule]]\nfault = \"cut\"\n{rule}")).expect_err(rule);
+            let fault = if rule.starts_with("fault") { "" } else { "fault = \"cut\"\n" };
+            let error = Faults::from_toml(&format!("[[rule]]\n{fault}{rule}")).expect_err(rule);
             assert_eq!(error.to_string(), reason, "{rule}");
         }
+    }
+
+    #[test]
+    fn an_outage_lasts_from_its_beginning_until_its_end() {
+        let faults = Faults::from_toml("[[rule]]\nfault = \"outage\"\nfrom = 3\nto = 5").expect("a script");
+        let down: Vec<bool> = (1..7).map(|second| faults.is_outage(Duration::from_secs(second))).collect();
+        assert_eq!(down, [false, false, true, true, false, false]);
     }
 
     #[test]

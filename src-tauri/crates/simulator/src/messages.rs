@@ -100,9 +100,8 @@ impl<'a> Call<'a> {
         models::check_length(&ask.model, ask.max_tokens)?;
         let seed = chance::hash(world.seed, &body);
         let markers = Markers::read(&ask.last_text());
-        let since_start = Duration::from_nanos(now.instant.as_nanos());
         let wished = wished_fault(headers, &markers)?;
-        let fault = wished.or_else(|| world.faults.pick(nth, &ask.model, since_start));
+        let fault = wished.or_else(|| world.faults.pick(nth, &ask.model, world.since_start()));
         let answer = Answer::plan(&ask, &markers, seed);
         let pace = world.latency.draw(seed);
         let pool = world.state().limits.pool(&caller.key, &ask.model, now.instant);
@@ -139,7 +138,7 @@ impl<'a> Call<'a> {
             return Err(error.into());
         }
         match fault.kind {
-            Kind::Hangup => Err(Stop::Hangup),
+            Kind::Hangup | Kind::Outage => Err(Stop::Hangup),
             Kind::Html => Err(self.replaced("text/html", b"<!doctype html><title>Sign in</title>\n")),
             Kind::Empty => Err(self.replaced("application/json", b"")),
             Kind::ErrorInStream if !self.ask.stream => Err(ApiError::overloaded().into()),

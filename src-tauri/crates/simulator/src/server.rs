@@ -129,6 +129,9 @@ async fn answer(world: Arc<World>, request: Request<Incoming>, local: bool) -> R
 }
 
 async fn api(world: &Arc<World>, request_id: &str, request: Request<Incoming>) -> Result<Response<Body>, Stop> {
+    if world.faults.is_outage(world.since_start()) {
+        return Err(Stop::Hangup);
+    }
     let (parts, body) = request.into_parts();
     let Some(path) = parts.uri.path().strip_prefix("/v1/") else {
         return Err(ApiError::not_found("Not found").into());

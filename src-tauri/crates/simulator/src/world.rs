@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use domain::catalog::Catalog;
 use domain::time::Timestamp;
@@ -81,6 +82,10 @@ impl World {
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn since_start(&self) -> Duration {
+        Duration::from_nanos(self.clock.now().instant.as_nanos())
     }
 
     pub(crate) fn request_id(&self) -> String {

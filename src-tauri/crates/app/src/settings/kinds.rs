@@ -354,11 +354,6 @@ pub(super) const WHOSE: Kind<Whose> = Kind {
     },
 };
 
-pub(super) const CLASS: Kind<Class> = Kind {
-    example: "\"critical\"",
-    read: |value| Class::named(text(value)?).ok_or_else(|| one_of(&["critical", "normal", "background"])),
-};
-
 /// A rolling window: shorter is a rate, longer than a month is nobody's.
 pub(super) const LENGTH: Kind<Duration> = Kind {
     example: "\"5h\"",

@@ -150,9 +150,9 @@ impl Failure {
                 (Retry::Never, true, false)
             }
             Failure::Overloaded => (Retry::Overloaded, true, true),
-            Failure::ServerError | Failure::Unreachable => (Retry::Backoff, true, true),
+            Failure::ServerError | Failure::Unreachable | Failure::Timeout => (Retry::Backoff, true, true),
             Failure::Lost => (Retry::Once, true, true),
-            Failure::Timeout | Failure::NotAnApiAnswer => (Retry::Never, true, true),
+            Failure::NotAnApiAnswer => (Retry::Never, true, true),
             Failure::Cut => (Retry::Never, false, true),
             Failure::BadRequest | Failure::Authentication | Failure::Unknown => (Retry::Never, false, false),
         };

@@ -15,7 +15,7 @@ const ERROR_EVENT: &str =
     "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
 
 /// Retries come at once.
-fn hasty(config: &mut Config) {
+pub(crate) fn hasty(config: &mut Config) {
     config.retry.backoff = Backoff { base: Duration::from_millis(1), max: Duration::from_millis(1) };
 }
 
@@ -24,7 +24,7 @@ async fn hasty_world() -> World {
 }
 
 /// A second upstream that normal calls fall back to, and its name in the answers.
-async fn with_second(change: impl FnOnce(&mut Config)) -> (World, FakeUpstream) {
+pub(crate) async fn with_second(change: impl FnOnce(&mut Config)) -> (World, FakeUpstream) {
     let second = FakeUpstream::start().await;
     let base_url = format!("http://{}", second.address);
     let world = World::with(|config| {
@@ -54,6 +54,10 @@ async fn answer_each(world: &World, answers: &[(u16, &str)]) {
     for (status, body) in answers {
         world.upstream.asked().await.answer(*status, &format!("{JSON}connection: close\r\n"), body).await;
     }
+}
+
+pub(crate) async fn answer_each_with(mut asked: Asked, body: &str) {
+    asked.answer(200, &format!("{JSON}connection: close\r\n"), body).await;
 }
 
 #[tokio::test]
@@ -167,14 +171,24 @@ async fn a_stream_that_fails_before_its_first_word_begins_again_unseen() {
             "clean end" => first.send("0\r\n\r\n").await,
             _ => {}
         }
-        let kept = (what != "cut").then_some(first);
-        stream_whole(&world, peer, what).await;
+        // Whose answer came to its end takes the next call too.
+        let (kept, again) = match what {
+            "clean end" | "error" => {
+                first.send(if what == "error" { "0\r\n\r\n" } else { "" }).await;
+                (None, first.again().await)
+            }
+            "silent" => (Some(first), world.upstream.asked().await),
+            _ => {
+                drop(first);
+                (None, world.upstream.asked().await)
+            }
+        };
+        stream_whole(&world, peer, again, what).await;
         drop(kept);
     }
 }
 
-async fn stream_whole(world: &World, mut peer: Peer, what: &str) {
-    let mut again = world.upstream.asked().await;
+async fn stream_whole(world: &World, mut peer: Peer, mut again: Asked, what: &str) {
     again.start_stream().await;
     again.chunk(&format!("{START}{DELTA}{END_DELTA}{STOP}")).await;
     again.send("0\r\n\r\n").await;
@@ -452,4 +466,58 @@ async fn an_upstream_that_is_not_there_is_passed_over() {
     answer_none_but(&second).await;
     let answer = peer.answer().await;
     assert_eq!((answer.status, answer.header("x-tidegate-upstream")), (200, Some("second")));
+}
+
+const ASK_TEXT: &str =
+    r#"{"model":"claude-x","max_tokens":100,"stream":true,"messages":[{"role":"user","content":"x"}]}"#;
+const BLOCK: &str = "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
+const BLOCK_STOP: &str = "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n";
+const CONTINUE: &str = "x-tidegate-continue: on\r\n";
+
+#[tokio::test]
+async fn a_text_that_was_cut_goes_on_once_for_whom_asks() {
+    let world = World::new().await;
+    let mut peer = world.call(CONTINUE, ASK_TEXT).await;
+    let mut first = world.upstream.asked().await;
+    assert!(!first.head.contains("continue"));
+    first.start_stream().await;
+    // What has come of an event that is never whole is kept from the client.
+    first.chunk(&format!("{START}{BLOCK}{DELTA}event: content_block_del")).await;
+    peer.read_until(DELTA).await;
+    drop(first);
+    let mut second = world.upstream.asked().await;
+    let body: serde_json::Value = serde_json::from_slice(&second.body).expect("json");
+    assert_eq!(body["messages"][1], serde_json::json!({"role": "assistant", "content": "Hello, this is text."}));
+    second.start_stream().await;
+    second.chunk(&format!("{START}{BLOCK}{DELTA}{BLOCK_STOP}{END_DELTA}{STOP}")).await;
+    second.send("0\r\n\r\n").await;
+    let rest = peer.read_until("0\r\n\r\n").await;
+    assert!(rest.contains("Hello, this is text.") && rest.contains("event: message_stop"), "{rest}");
+    assert!(!rest.contains("message_start") && !rest.contains("content_block_del\""), "{rest}");
+    let entry = world.books.entry().await;
+    assert_eq!((entry.outcome, entry.attempts.len(), entry.estimated), (Outcome::Completed, 2, true));
+    assert_eq!((entry.usage.tokens.input, entry.usage.tokens.output), (22, 47), "both are paid for");
+}
+
+#[tokio::test]
+async fn what_cannot_go_on_ends_as_a_cut() {
+    for (headers, refuses) in [(CONTINUE, true), ("", false)] {
+        let world = World::new().await;
+        let mut peer = world.call(headers, ASK_TEXT).await;
+        let mut first = world.upstream.asked().await;
+        first.start_stream().await;
+        first.chunk(&format!("{START}{BLOCK}{DELTA}")).await;
+        peer.read_until(DELTA).await;
+        drop(first);
+        if refuses {
+            let error = r#"{"type":"error","error":{"type":"invalid_request_error","message":"This model does not support assistant message prefill. The conversation must end with a user message."}}"#;
+            world.upstream.asked().await.answer(400, JSON, error).await;
+        }
+        let rest = peer.rest().await;
+        assert!(!rest.ends_with("0\r\n\r\n"), "{rest}");
+        let entry = world.books.entry().await;
+        assert_eq!((entry.outcome, entry.status, entry.estimated), (Outcome::Cut, 200, true));
+        assert_eq!((entry.usage.tokens.input, entry.usage.tokens.output), (11, 5));
+        assert!(world.upstream.is_idle().await);
+    }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails where its world does")]
 
+mod exchanges;
 mod failures;
 mod pacing;
 mod retries;
@@ -258,7 +259,11 @@ async fn a_call_that_may_be_billed_never_settles_at_nothing() {
     assert_eq!((answer.status, answer.error_code().as_str()), (502, "tidegate_upstream_lost"));
     assert_prompt_is_estimated(&world, 1).await;
 
-    let world = World::with(|config| config.timeouts.first_byte = Duration::from_millis(200)).await;
+    let world = World::with(|config| {
+        config.retry.budget_permille = 0;
+        config.timeouts.first_byte = Duration::from_millis(200);
+    })
+    .await;
     let mut peer = world.call("", ASK).await;
     let mut asked = world.upstream.asked().await;
     asked.answer(429, &format!("{JSON}retry-after-ms: 20\r\n"), "{}").await;
@@ -291,7 +296,11 @@ async fn names_without_end_pass_and_are_kept_short() {
 
 #[tokio::test]
 async fn a_refusal_whose_body_never_comes_is_not_waited_for() {
-    let world = World::with(|config| config.timeouts.idle = Duration::from_millis(50)).await;
+    let world = World::with(|config| {
+        config.retry.budget_permille = 0;
+        config.timeouts.idle = Duration::from_millis(50);
+    })
+    .await;
     let mut peer = world.call("", ASK).await;
     let mut asked = world.upstream.asked().await;
     asked.send("HTTP/1.1 429 X\r\ncontent-length: 9\r\nretry-after: 1\r\n\r\n").await;
@@ -589,7 +598,11 @@ async fn one_connection_carries_call_after_call() {
 
 #[tokio::test]
 async fn an_upstream_that_says_nothing_is_given_up_and_one_that_is_absent_too() {
-    let world = World::with(|config| config.timeouts.first_byte = Duration::from_millis(50)).await;
+    let world = World::with(|config| {
+        config.retry.budget_permille = 0;
+        config.timeouts.first_byte = Duration::from_millis(50);
+    })
+    .await;
     let mut peer = world.call("", ASK).await;
     let _asked = world.upstream.asked().await;
     let answer = peer.answer().await;

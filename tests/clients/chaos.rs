@@ -1,0 +1,162 @@
+//! An upstream that fails in every way it can, by seed, with an outage in the middle; clients retry nothing.
+//! Real time, so only for a minute; `TIDEGATE_CHAOS_SECONDS=300` makes it five, three of them without an upstream.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use support::books::count;
+use support::lab::{Lab, SETTINGS, simulate};
+
+use crate::program;
+
+/// 5 % busy, 3 % broken, 2 % cut and 1 % silent before their first word, and nobody there in the middle.
+const FAULTS: &str = r#"
+seed = 7
+[[rule]]
+fault = "outage"
+from = FROM
+to = TO
+[[rule]]
+fault = "overloaded"
+probability = 0.05
+[[rule]]
+fault = "internal"
+probability = 0.03
+[[rule]]
+fault = "cut"
+after_events = 1
+probability = 0.02
+[[rule]]
+fault = "stall"
+after_events = 1
+probability = 0.01
+"#;
+
+const QUICK: &str = "\n[timeouts]\nconnect = \"2s\"\nfirst_byte = \"10s\"\nidle = \"3s\"\n";
+const SECOND: &str = "\n[[upstream]]\nname = \"second\"\nkind = \"compatible\"\nbase_url = \"OTHER\"\nkey = \"file:KEYFILE\"\n\
+    [[fallback]]\nfor = \"normal\"\nupstreams = [\"simulator\", \"second\"]\n";
+const WORKERS: &str = "20";
+/// After the upstream is back.
+const RECOVERY: f64 = 30.0;
+
+struct Chaos {
+    lab: Lab,
+    seconds: u64,
+    outage: (f64, f64),
+}
+
+/// What became of it, in seconds since the upstream started.
+struct Seen {
+    said: Value,
+    start: f64,
+    errors: Vec<(f64, f64)>,
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64()
+}
+
+impl Chaos {
+    fn with(settings: &str) -> (Chaos, f64) {
+        let seconds = std::env::var("TIDEGATE_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(70);
+        // A fifth before it, three fifths of outage at five minutes; at least half a minute to recover.
+        let (from, to) = if seconds >= 300 { (60.0, 240.0) } else { (15.0, 30.0) };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let script = folder.path().join("faults.toml");
+        let faults = FAULTS.replace("FROM", &from.to_string()).replace("TO", &to.to_string());
+        std::fs::write(&script, faults).expect("written");
+        let lab = Lab::with(settings, &["--scheme", "none", "--faults", script.to_str().expect("a path")]);
+        (Chaos { lab, seconds, outage: (from, to) }, now())
+    }
+
+    fn run(&self, start: f64) -> Seen {
+        let said =
+            program(&self.lab, "python_chaos.py", &[("SECONDS", &self.seconds.to_string()), ("WORKERS", WORKERS)]);
+        let moment = |error: &Value, name: &str| error[name].as_f64().expect("a moment") - start;
+        let errors = said["errors"].as_array().expect("a list");
+        let errors = errors.iter().map(|error| (moment(error, "began"), moment(error, "ended"))).collect();
+        Seen { said, start, errors }
+    }
+
+    /// Completed calls, one for one and to the token, and every other call has its row.
+    fn books_agree(&self, seen: &Seen) -> Vec<Value> {
+        self.lab.home.books().verify();
+        let rows = self.lab.home.books().calls();
+        let completed: Vec<&Value> = rows.iter().filter(|row| row["outcome"] == "completed").collect();
+        let sum = |field: &str| completed.iter().map(|row| count(&row[field])).sum::<u64>();
+        let ours = [completed.len() as u64, sum("input_tokens"), sum("output_tokens")];
+        assert_eq!(ours, ["calls", "input_tokens", "output_tokens"].map(|field| count(&seen.said[field])));
+        assert_eq!(rows.len(), completed.len() + seen.errors.len(), "every call has its row");
+        rows
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_fallback_clients_see_nothing_of_an_upstream_that_fails_and_goes_away() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let other = simulate(&["--scheme", "none"], folder.path()).expect("a second upstream");
+    let settings = format!("{SETTINGS}{QUICK}{SECOND}").replace("OTHER", &other.url);
+    let (chaos, start) = Chaos::with(&settings);
+    let seen = chaos.run(start);
+    let calls = count(&seen.said["calls"]);
+    let failed = seen.errors.len() as u64;
+    chaos.books_agree(&seen);
+    eprintln!("{calls} calls succeeded, {failed} failed");
+    assert!(failed * 1_000 <= calls + failed, "{}", seen.said["errors"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after() {
+    let (chaos, start) = Chaos::with(&format!("{SETTINGS}{QUICK}"));
+    let seen = chaos.run(start);
+    let rows = chaos.books_agree(&seen);
+    let (from, to) = chaos.outage;
+    let outside = seen.errors.iter().filter(|(began, ended)| *ended < from || *began > to + RECOVERY).count();
+    // Those were busy twice in a row, or found the budget of retries spent.
+    let calls = rows.len();
+    assert!(
+        outside * 100 <= calls * 3,
+        "{outside} of {calls} calls failed outside of the outage: {}",
+        seen.said["errors"]
+    );
+    let attempts: u64 = rows.iter().map(|row| count(&row["attempts"])).sum();
+    assert!(attempts <= calls as u64 * 11 / 10 + 10, "{attempts} attempts of {calls} calls are more than a tenth");
+    let recovered = first_success_after(&rows, seen.start + to);
+    eprintln!(
+        "{calls} calls, {} failed, {outside} outside the outage, {attempts} attempts, recovered in {recovered:.1} s",
+        seen.errors.len()
+    );
+    assert!(recovered <= RECOVERY, "recovered after {recovered} s");
+}
+
+/// In seconds; `moment` is one since 1970.
+fn first_success_after(rows: &[Value], moment: f64) -> f64 {
+    let instant = |text: &Value| {
+        let text = text.as_str().expect("an instant");
+        domain::time::Timestamp::parse(text).expect("an instant").as_millis() as f64 / 1_000.0
+    };
+    let completed = rows.iter().filter(|row| row["outcome"] == "completed" && instant(&row["started_at"]) >= moment);
+    completed.map(|row| instant(&row["started_at"]) - moment).fold(f64::INFINITY, f64::min)
+}
+
+/// Whatever it breaks off with, no SDK takes it for whole, and the ledger marks it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_after_its_first_word_ends_as_an_error_and_is_marked() {
+    for (fault, outcome, error) in [
+        ("cut; after_events=6", "cut", "the upstream ended early"),
+        ("stall; after_events=6", "cut", "the upstream fell silent"),
+        ("error_in_stream; after_events=6", "failed", "overloaded_error"),
+    ] {
+        let lab = Lab::with(&format!("{SETTINGS}{}", QUICK.replace("3s", "1s")), &["--scheme", "none"]);
+        let said = program(&lab, "python_cut.py", &[("FAULT", fault)]);
+        assert_eq!(said["raised"], true, "{fault}: {said}");
+        let settled = Lab::until(Duration::from_secs(5), async || lab.home.books().calls().len() == 1).await;
+        settled.expect("it is settled");
+        let row = &lab.home.books().calls()[0];
+        assert_eq!(
+            (&row["outcome"], &row["error"], &row["attempts"]),
+            (&outcome.into(), &error.into(), &"1".into()),
+            "{fault}"
+        );
+    }
+}
