@@ -157,8 +157,8 @@ impl Breaker {
                 };
                 *failures = if failed { failures.saturating_add(1) } else { 0 };
                 recent.add(failed);
-                let opens = *failures >= rules.failures.max(1) || recent.reach(rules.error_ratio_permille);
-                opens.then(|| self.open(Outage { since: now, free_probes_lie: false }, rules, now))
+                let too_many = *failures >= rules.failures.max(1) || recent.reach(rules.error_ratio_permille);
+                (failed && too_many).then(|| self.open(Outage { since: now, free_probes_lie: false }, rules, now))
             }
             State::HalfOpen { outage, is_early, probe } if own.is_some() && *probe == own => match fared {
                 Fared::Well => {
@@ -485,6 +485,14 @@ mod tests {
         // A tenth failure comes when the first call is no longer among the last twenty.
         let fewer = ["0 fail, 0 well", &["0 well, 0 fail"; 8].join(", "), "0 well, 0 well"].join(", ");
         check_by(half, &format!("{fewer}, 1 fail, 2 fail"), &format!("{closed}, closed, closed, open until 302"));
+    }
+
+    #[test]
+    fn fewer_than_twenty_calls_are_no_ratio_and_a_good_answer_never_opens_it() {
+        let half = BreakerRules { error_ratio_permille: 500, ..BreakerRules::default() };
+        let ten_of_nineteen = ["0 fail, 0 well"; 9].join(", ") + ", 0 fail";
+        let closed = ["closed"; 20].join(", ");
+        check_by(half, &format!("{ten_of_nineteen}, 1 well, 2 fail"), &format!("{closed}, open until 302"));
     }
 
     #[test]
