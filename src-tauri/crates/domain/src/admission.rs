@@ -268,10 +268,6 @@ impl Admission {
         decided
     }
 
-    fn told_refused(&mut self) -> Vec<Decision> {
-        self.refused.drain(..).map(|(waiter, why)| (waiter, Err(why))).collect()
-    }
-
     /// When `decide` will have something to say, if nothing else happens.
     pub fn next_wake(&self, now: Now) -> Option<Instant> {
         if self.waiters.is_empty() {
@@ -423,6 +419,10 @@ impl Admission {
     pub fn count(&mut self, key: &QuotaKey, used: i64) {
         self.quotas.count(key, used);
         self.unpark_all();
+    }
+
+    fn told_refused(&mut self) -> Vec<Decision> {
+        self.refused.drain(..).map(|(waiter, why)| (waiter, Err(why))).collect()
     }
 
     /// Periods that have ended, ramps that have gone on, reservations that are over.

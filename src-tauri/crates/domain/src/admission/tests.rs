@@ -1,5 +1,7 @@
 //! The rules of admission, each as a sentence.
 
+mod health;
+
 use super::*;
 use crate::call::CallId;
 use crate::config::{Amount, BackgroundGuard, Period, Scope, Span, Window, WrittenLimits};

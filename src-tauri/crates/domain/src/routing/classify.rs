@@ -304,3 +304,365 @@ fn access_from(message: &str) -> Option<Timestamp> {
     let (date, time) = (moment.get(..10)?, moment.get(10..)?.strip_prefix(" at ")?.get(..5)?);
     Timestamp::parse(&format!("{date}T{time}:00Z"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAIL: &str = "For details, refer to: https://docs.claude.com/en/api/rate-limits. You can see the response \
+                        headers for current usage. Please reduce the prompt length or the maximum tokens requested, \
+                        or try again later. You may also contact sales to discuss your options.";
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::parse(text).expect("a time")
+    }
+
+    fn now() -> Timestamp {
+        at("2026-08-14T12:00:00Z")
+    }
+
+    /// A whole answer of the API without a word.
+    fn answer(status: u16) -> Signs<'static> {
+        Signs {
+            phase: Phase::Answered,
+            status: Some(status),
+            kind: None,
+            code: None,
+            message: None,
+            should_retry: None,
+            retry_after: None,
+            is_api_answer: true,
+            window_rejected: false,
+            emptied: None,
+        }
+    }
+
+    fn error<'a>(status: u16, kind: &'a str, message: &'a str) -> Signs<'a> {
+        Signs { kind: Some(kind), message: Some(message), ..answer(status) }
+    }
+
+    fn limited(message: &str) -> Signs<'_> {
+        Signs { retry_after: Some(Duration::from_secs(7)), ..error(429, "rate_limit_error", message) }
+    }
+
+    fn event(content: bool, kind: Option<&str>) -> Signs<'_> {
+        Signs { phase: Phase::Streaming { content }, kind, message: Some("Overloaded"), ..answer(200) }
+    }
+
+    fn of(signs: Signs<'_>) -> Option<Failure> {
+        classify(&signs, now())
+    }
+
+    fn pace(measure: Measure) -> Option<Failure> {
+        Some(Failure::Pace { measure: Some(measure) })
+    }
+
+    fn next_month() -> Failure {
+        Failure::TierCap { until: at("2026-09-01T00:00:00Z") }
+    }
+
+    #[test]
+    fn a_good_answer_is_no_failure() {
+        assert_eq!([200, 201, 204].map(|status| of(answer(status))), [None; 3]);
+    }
+
+    #[test]
+    fn what_comes_in_the_place_of_an_answer_is_none() {
+        for status in [200, 204, 301, 302, 304, 407, 511] {
+            let page = Signs { is_api_answer: false, ..answer(status) };
+            assert_eq!(of(page), Some(Failure::NotAnApiAnswer), "{status}");
+        }
+        assert_eq!(of(Signs { status: None, ..answer(0) }), Some(Failure::NotAnApiAnswer));
+    }
+
+    #[test]
+    fn an_attempt_without_an_answer_tells_how_far_it_came() {
+        for (phase, expected) in [
+            (Phase::Unreachable, Failure::Unreachable),
+            (Phase::Lost, Failure::Lost),
+            (Phase::Silent, Failure::Timeout),
+        ] {
+            let signs = Signs { phase, status: None, is_api_answer: false, ..answer(0) };
+            assert_eq!(of(signs), Some(expected), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_a_minute_is_named_in_every_wording_there_was() {
+        let since_2025 = |what: &str| {
+            format!("This request would exceed the rate limit for your organization (0f-9) of 30,000 {what}. {TAIL}")
+        };
+        let since_2026 = |what: &str| {
+            format!(
+                "This request would exceed your organization's rate limit of 8,000 {what} (org: 0f-9, model: m). {TAIL}"
+            )
+        };
+        for (what, measure) in [
+            ("input tokens per minute", Measure::InputTokens),
+            ("output tokens per minute", Measure::OutputTokens),
+            ("requests per minute", Measure::Requests),
+            ("tokens per minute", Measure::Tokens),
+        ] {
+            assert_eq!(of(limited(&since_2025(what))), pace(measure), "{what}");
+            assert_eq!(of(limited(&since_2026(what))), pace(measure), "{what}");
+        }
+        for (message, measure) in [
+            (
+                "Number of request tokens has exceeded your per-minute rate limit (https://docs.anthropic.com/en/api/rate-limits); see the response headers for current usage.",
+                Measure::InputTokens,
+            ),
+            ("Number of request tokens has exceeded your per-minute rate limit (Tier: 1)", Measure::InputTokens),
+            ("Number of requests has exceeded your per-minute rate limit", Measure::Requests),
+            ("Output token limit exceeded", Measure::OutputTokens),
+            ("quota exceeded for concurrent_requests_per_base_model", Measure::Concurrency),
+        ] {
+            assert_eq!(of(limited(message)), pace(measure), "{message}");
+            assert_eq!(of(Signs { retry_after: None, ..limited(message) }), pace(measure), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_limit_that_no_words_name_is_the_one_that_is_empty() {
+        let empty = Signs { emptied: Some(Measure::OutputTokens), ..limited("x") };
+        assert_eq!(of(empty), pace(Measure::OutputTokens));
+        let named = Signs { message: Some("of 50 requests per minute"), ..empty };
+        assert_eq!(of(named), pace(Measure::Requests), "words come first");
+        assert_eq!(of(limited("x")), Some(Failure::Pace { measure: None }), "a workspace's limit, say");
+    }
+
+    #[test]
+    fn a_throttle_of_a_moment_names_no_limit() {
+        for message in [
+            "Rate limited",
+            "Error",
+            "This request would exceed your account's rate limit. Please try again later.",
+            "Too many requests, please wait before trying again.",
+        ] {
+            let throttle = error(429, "rate_limit_error", message);
+            assert_eq!(of(throttle), Some(Failure::Throttled), "{message}");
+            let soon = Signs { should_retry: Some(true), retry_after: Some(Duration::from_secs(1)), ..throttle };
+            assert_eq!(of(soon), Some(Failure::Throttled), "{message}");
+        }
+        assert_eq!(of(error(429, "ThrottlingException", "Too many requests")), Some(Failure::Throttled));
+        assert_eq!(of(Signs { is_api_answer: false, ..answer(429) }), Some(Failure::Throttled));
+    }
+
+    #[test]
+    fn codes_decide_before_words() {
+        for (status, code, expected) in [
+            (429, "ramp_limit_exceeded", Failure::Acceleration),
+            (429, "enforced_spend_limit_reached", next_month()),
+            (429, "contract_spend_limit_reached", Failure::OwnCap),
+            (403, "linked_organization_spend_limit_reached", Failure::OwnCap),
+            (403, "linked_organization_billing_unavailable", Failure::CreditGone),
+            (429, "something_new", Failure::Pace { measure: Some(Measure::Requests) }),
+            (400, "request_body_encoding_invalid", Failure::BadRequest),
+            (400, "image_dimensions_too_large", Failure::BadRequest),
+            (403, "organization_on_hold", Failure::Authentication),
+            (408, "request_body_timeout", Failure::Timeout),
+        ] {
+            let signs = Signs { code: Some(code), ..limited("of 50 requests per minute") };
+            assert_eq!(of(Signs { status: Some(status), ..signs }), Some(expected), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_tier_cap_ends_when_its_words_say_or_with_the_month() {
+        let words = |moment: &str| {
+            format!(
+                "You have reached your API usage limits: your organization has crossed its monthly API usage \
+                 threshold, set based on your organization's API tier. You will regain access on {moment}."
+            )
+        };
+        for (moment, until) in [
+            ("2026-09-01 at 00:00 UTC", "2026-09-01T00:00:00Z"),
+            ("2026-08-20 at 06:30 UTC", "2026-08-20T06:30:00Z"),
+            ("2026-08-01 at 00:00 UTC", "2026-09-01T00:00:00Z"),
+            ("2036-09-01 at 00:00 UTC", "2026-09-01T00:00:00Z"),
+            ("2026-02-31 at 00:00 UTC", "2026-09-01T00:00:00Z"),
+            ("September", "2026-09-01T00:00:00Z"),
+            ("2026-09-é", "2026-09-01T00:00:00Z"),
+            ("", "2026-09-01T00:00:00Z"),
+        ] {
+            let words = words(moment);
+            let by_words = error(429, "rate_limit_error", &words);
+            let expected = Some(Failure::TierCap { until: at(until) });
+            assert_eq!(of(by_words), expected, "{moment}");
+            assert_eq!(of(Signs { code: Some("enforced_spend_limit_reached"), ..by_words }), expected, "{moment}");
+        }
+        let code = Signs { code: Some("enforced_spend_limit_reached"), message: None, ..limited("") };
+        let new_year = Failure::TierCap { until: at("2027-01-01T00:00:00Z") };
+        assert_eq!(classify(&code, at("2026-12-31T23:59:59Z")), Some(new_year));
+    }
+
+    #[test]
+    fn money_that_is_used_up_is_no_bad_request() {
+        for (status, kind, message, expected) in [
+            (
+                400,
+                "invalid_request_error",
+                "You have reached your specified API usage limits. You will regain access on 2026-09-01 at 00:00 UTC.",
+                Failure::OwnCap,
+            ),
+            (
+                400,
+                "invalid_request_error",
+                "You have reached your specified workspace API usage limits. You will regain access on 2026-09-01.",
+                Failure::OwnCap,
+            ),
+            (
+                400,
+                "invalid_request_error",
+                "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.",
+                Failure::CreditGone,
+            ),
+            (402, "billing_error", "Your payment failed", Failure::CreditGone),
+            (403, "billing_error", "Your payment failed", Failure::CreditGone),
+            (429, "billing_error", "spend limit reached · resets Aug 8", Failure::OwnCap),
+        ] {
+            assert_eq!(of(error(status, kind, message)), Some(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_bad_request_stays_one_whatever_it_quotes() {
+        for message in [
+            "prompt is too long: 200001 tokens > 200000 maximum",
+            "input length and `max_tokens` exceed context limit: 199000 + 4096 > 200000, decrease one",
+            "max_tokens: 999999 > 128000, which is the maximum allowed number of output tokens for this model",
+            "Input is too long.",
+            "The request size (30037042 bytes) exceeds 30.000MB limit.",
+            "messages.0: \"Your credit balance is too low\" is no block",
+        ] {
+            assert_eq!(of(error(400, "invalid_request_error", message)), Some(Failure::BadRequest), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_window_of_a_subscription_is_told_by_its_headers() {
+        let rejected =
+            Signs { window_rejected: true, ..limited("This request would exceed your account's rate limit.") };
+        assert_eq!(of(rejected), Some(Failure::SubscriptionWindow));
+        assert_eq!(of(Signs { window_rejected: true, ..answer(200) }), None, "the call went through");
+    }
+
+    #[test]
+    fn every_status_has_its_class_with_and_without_an_envelope() {
+        for (status, kind, expected) in [
+            (400, "invalid_request_error", Failure::BadRequest),
+            (401, "authentication_error", Failure::Authentication),
+            (402, "billing_error", Failure::CreditGone),
+            (403, "permission_error", Failure::Authentication),
+            (404, "not_found_error", Failure::BadRequest),
+            (405, "invalid_request_error", Failure::BadRequest),
+            (408, "timeout_error", Failure::Timeout),
+            (409, "conflict_error", Failure::BadRequest),
+            (412, "memory_precondition_failed_error", Failure::BadRequest),
+            (413, "request_too_large", Failure::BadRequest),
+            (422, "invalid_request_error", Failure::BadRequest),
+            (429, "rate_limit_error", Failure::Throttled),
+            (431, "invalid_request_error", Failure::BadRequest),
+            (499, "api_error", Failure::BadRequest),
+            (500, "api_error", Failure::ServerError),
+            (501, "not_supported", Failure::BadRequest),
+            (502, "api_error", Failure::ServerError),
+            (503, "api_error", Failure::ServerError),
+            (504, "timeout_error", Failure::Timeout),
+            (520, "api_error", Failure::ServerError),
+            (529, "overloaded_error", Failure::Overloaded),
+            (600, "api_error", Failure::Unknown),
+            (100, "api_error", Failure::Unknown),
+        ] {
+            assert_eq!(of(error(status, kind, "x")), Some(expected), "{status}");
+            let page = Signs { is_api_answer: false, ..answer(status) };
+            assert_eq!(of(page), Some(expected), "{status} of a proxy in between");
+        }
+    }
+
+    #[test]
+    fn what_hides_behind_another_status_is_told_by_its_type() {
+        let overloaded = "529 - overloaded_error: Anthropic's API is temporarily overloaded";
+        for (status, kind, message, expected) in [
+            (529, "overloaded_error", overloaded, Failure::Overloaded),
+            (529, "api_error", "Overloaded", Failure::Overloaded),
+            (500, "overloaded_error", "Overloaded", Failure::Overloaded),
+            (503, "overloaded_error", "Overloaded", Failure::Overloaded),
+            (429, "overloaded_error", "Overloaded", Failure::Overloaded),
+            (500, "rate_limit_error", "Too many tokens", Failure::Throttled),
+            (500, "timeout_error", "x", Failure::Timeout),
+            (500, "invalid_request_error", "x", Failure::ServerError),
+            (200, "overloaded_error", "Overloaded", Failure::Overloaded),
+        ] {
+            assert_eq!(of(error(status, kind, message)), Some(expected), "{status} {kind}");
+        }
+    }
+
+    #[test]
+    fn an_error_event_before_content_is_told_like_an_answer() {
+        for (kind, expected) in [
+            ("overloaded_error", Failure::Overloaded),
+            ("api_error", Failure::ServerError),
+            ("timeout_error", Failure::Timeout),
+            ("rate_limit_error", Failure::Throttled),
+            ("invalid_request_error", Failure::BadRequest),
+            ("not_found_error", Failure::BadRequest),
+            ("request_too_large", Failure::BadRequest),
+            ("authentication_error", Failure::Authentication),
+            ("permission_error", Failure::Authentication),
+            ("billing_error", Failure::CreditGone),
+            ("something_new", Failure::Unknown),
+        ] {
+            assert_eq!(of(event(false, Some(kind))), Some(expected), "{kind}");
+        }
+        assert_eq!(of(event(false, None)), Some(Failure::Lost), "a cut before content");
+        let named =
+            Signs { message: Some("of 8,000 output tokens per minute"), ..event(false, Some("rate_limit_error")) };
+        assert_eq!(of(named), pace(Measure::OutputTokens));
+    }
+
+    #[test]
+    fn after_content_nothing_is_sent_again_and_no_limit_breaks() {
+        for (kind, expected) in [
+            (Some("overloaded_error"), Failure::Cut),
+            (Some("api_error"), Failure::Cut),
+            (Some("timeout_error"), Failure::Cut),
+            (None, Failure::Cut),
+            (Some("rate_limit_error"), Failure::Unknown),
+            (Some("billing_error"), Failure::Unknown),
+            (Some("invalid_request_error"), Failure::BadRequest),
+            (Some("authentication_error"), Failure::Authentication),
+            (Some("something_new"), Failure::Unknown),
+        ] {
+            let failure = of(event(true, kind)).expect("a failure");
+            assert_eq!(failure, expected, "{kind:?}");
+            let Course { retry, fallback, .. } = failure.course();
+            assert_eq!((retry, fallback), (Retry::Never, false), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn each_failure_has_its_name_and_its_course() {
+        let course = |retry, fallback, breaks| Course { retry, fallback, breaks };
+        for (failure, name, expected) in [
+            (Failure::Pace { measure: None }, "pace", course(Retry::Queue, true, false)),
+            (Failure::Acceleration, "acceleration", course(Retry::Queue, true, false)),
+            (Failure::Throttled, "throttled", course(Retry::Queue, true, false)),
+            (next_month(), "tier_cap", course(Retry::Never, true, false)),
+            (Failure::OwnCap, "own_cap", course(Retry::Never, true, false)),
+            (Failure::CreditGone, "credit_gone", course(Retry::Never, true, false)),
+            (Failure::SubscriptionWindow, "subscription_window", course(Retry::Never, true, false)),
+            (Failure::Overloaded, "overloaded", course(Retry::Overloaded, true, true)),
+            (Failure::ServerError, "server_error", course(Retry::Backoff, true, true)),
+            (Failure::Timeout, "timeout", course(Retry::Never, true, true)),
+            (Failure::Lost, "lost", course(Retry::Once, true, true)),
+            (Failure::Unreachable, "unreachable", course(Retry::Backoff, true, true)),
+            (Failure::Cut, "cut", course(Retry::Never, false, true)),
+            (Failure::BadRequest, "bad_request", course(Retry::Never, false, false)),
+            (Failure::Authentication, "authentication", course(Retry::Never, false, false)),
+            (Failure::NotAnApiAnswer, "not_an_api_answer", course(Retry::Never, true, true)),
+            (Failure::Unknown, "unknown", course(Retry::Never, false, false)),
+        ] {
+            assert_eq!((failure.name(), failure.course()), (name, expected));
+        }
+    }
+}
