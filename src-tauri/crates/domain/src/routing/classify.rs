@@ -653,7 +653,7 @@ mod tests {
             (Failure::SubscriptionWindow, "subscription_window", course(Retry::Never, true, false)),
             (Failure::Overloaded, "overloaded", course(Retry::Overloaded, true, true)),
             (Failure::ServerError, "server_error", course(Retry::Backoff, true, true)),
-            (Failure::Timeout, "timeout", course(Retry::Never, true, true)),
+            (Failure::Timeout, "timeout", course(Retry::Backoff, true, true)),
             (Failure::Lost, "lost", course(Retry::Once, true, true)),
             (Failure::Unreachable, "unreachable", course(Retry::Backoff, true, true)),
             (Failure::Cut, "cut", course(Retry::Never, false, true)),
