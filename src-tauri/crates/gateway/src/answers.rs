@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::admission::{Flow, QuotaSpent};
+use domain::cache;
 use domain::call::Outcome;
 use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
+use crate::caching::Duplicate;
 use crate::connection::Busy;
 use crate::entry::{Ending, OpenEntry};
 use crate::meter::{Meter, Seen};
@@ -162,6 +164,7 @@ pub(crate) struct Metered {
     length: Option<u64>,
     is_api_answer: bool,
     held: Option<Bytes>,
+    duplicate: Duplicate,
     stage: Stage,
 }
 
@@ -192,9 +195,10 @@ impl Metered {
         headers: &HeaderMap,
         body: reqwest::Body,
         idle: Duration,
-        entry: OpenEntry,
+        mut entry: OpenEntry,
     ) -> Metered {
         Metered {
+            duplicate: entry.duplicate(status, headers),
             length: body.size_hint().exact(),
             source: Passing::new(body, idle),
             meter: Meter::for_answer(headers),
@@ -221,6 +225,7 @@ impl Metered {
                 }
                 Stage::Trailing => {
                     let piece = ready!(self.source.poll(cx));
+                    self.duplicate.trails(piece.as_ref());
                     return Poll::Ready(piece);
                 }
                 Stage::Breaking => {
@@ -249,6 +254,7 @@ impl Metered {
     }
 
     fn flow(&mut self, mut piece: Bytes) -> Option<Bytes> {
+        self.duplicate.piece(&piece);
         let seen = self.meter.feed(&piece);
         let flow = self.entry.metered(self.meter.tally());
         if let Seen::Last { at } = seen {
@@ -317,7 +323,15 @@ impl Metered {
         let unlike = (self.status.is_success() && !self.is_api_answer).then_some("not_an_api_answer");
         let error = unlike.or(error).map(Arc::from).or(reported);
         let settled = self.entry.close(Ending { outcome, status: self.status.as_u16(), error });
+        let (ended, made_at) = (self.ended(outcome), self.entry.now().timestamp);
+        self.duplicate.ends(ended, made_at, self.entry.cost());
         self.stage = Stage::Settling { settled, then };
+    }
+
+    fn ended(&self, outcome: Outcome) -> cache::Ended {
+        let tally = self.meter.tally();
+        let (declined, paused) = (tally.declined, tally.paused);
+        cache::Ended { status: self.status.as_u16(), outcome, is_told: tally.whole_known, declined, paused }
     }
 
     fn after_settling(&mut self, written: Result<(), BooksClosed>, then: Then) -> Option<Result<Bytes, Broken>> {
@@ -327,6 +341,7 @@ impl Metered {
             Then::End | Then::Break => Stage::Over,
         };
         if written.is_err() {
+            self.duplicate.breaks();
             self.stage = Stage::Over;
             return Some(Err(Broken("the ledger could not be written")));
         }

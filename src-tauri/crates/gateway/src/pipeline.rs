@@ -10,18 +10,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::admission::Demand;
 use domain::attribution::AttributeRule;
-use domain::call::{CacheUse, Outcome};
+use domain::call::Outcome;
 use domain::catalog::InForce;
 use domain::config::Client;
 use domain::time::Now;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Response, StatusCode, request};
+use http::{Method, Request, Response, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{Notify, watch};
 
 use crate::answers::{Answer, Metered};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
+use crate::caching::{Asks, Caching, Given};
 use crate::departing::{Departing, Departure};
 use crate::door::Door;
 use crate::entry::{Ending, OpenEntry};
@@ -32,14 +33,14 @@ use crate::seldom::Seldom;
 use crate::upstream::{self, NoAnswer, Upstream};
 use crate::wire::anthropic::{self, NotACall};
 use crate::words::Words;
-use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers};
+use crate::{Books, Clock, Secrets, Timeouts, headers};
 
 /// Everything a call meets on its way.
 pub(crate) struct Pipeline {
     pub(crate) books: Arc<dyn Books>,
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) answers: Arc<dyn AnswerStore>,
+    pub(crate) caching: Caching,
     pub(crate) catalog: InForce,
     pub(crate) attributes: Arc<[AttributeRule]>,
     pub(crate) door: Arc<Door>,
@@ -78,31 +79,29 @@ impl Pipeline {
     pub(crate) async fn call(self: &Arc<Self>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
         let mut entry = OpenEntry::begin(self.clone(), client, request.headers());
         match self.answer(&mut entry, client, request).await {
-            Ok(answer) => self.through(answer, entry).await,
+            Ok(Given::Fresh(answer)) => self.through(answer, entry).await,
+            Ok(Given::Again(kept)) => self.give_again(&kept, entry).await,
             Err(error) => refuse(&error, entry).await,
         }
     }
 
-    async fn answer(
-        &self,
-        entry: &mut OpenEntry,
-        client: &Client,
-        request: Request<Incoming>,
-    ) -> Result<Response<reqwest::Body>, Error> {
+    async fn answer(&self, entry: &mut OpenEntry, client: &Client, request: Request<Incoming>) -> Result<Given, Error> {
         let (head, body) = request.into_parts();
         let body = self.hold(entry, body, headers::max_wait(&head.headers, self.max_wait)).await?;
         let sent = Sent::of(&head, body);
         if let Some(taken) = self.place_of_earlier_try(entry, &sent) {
             entry.comes_back(taken);
         }
-        entry.arrived(&parse(sent.body())?, sent.body().len());
-        if let Some(stored) = self.answers.fresh(entry.call(), sent.body(), self.now()) {
-            return Ok(answer_of(stored.status, stored.headers, stored.body));
-        }
+        let peek = parse(sent.body())?;
+        entry.arrived(&peek, sent.body().len());
         let upstream = self.upstreams.first().ok_or(Error::NoUpstream)?;
+        let asks = Asks { upstream, sent: &sent, headers: &head.headers, offers_tools: peek.offers_tools };
+        if let Some(kept) = self.answer_of_another(entry, asks).await {
+            return Ok(Given::Again(kept));
+        }
         let demand = self.demand(entry, client, upstream, &head.headers);
         let headers = self.outgoing(upstream, head.headers).await?;
-        self.send_until_answered(entry, upstream, &demand, &sent, &headers).await
+        self.send_until_answered(entry, upstream, &demand, &sent, &headers).await.map(Given::Fresh)
     }
 
     /// Attempt after attempt, each through the door, until one has an answer worth giving.
@@ -272,19 +271,12 @@ async fn watched<A>(entry: &OpenEntry, answer: impl Future<Output = A>, departur
 }
 
 /// Our own answer, once the entry says so too.
-async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
+pub(crate) async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
     let mut response = error.response(&entry.call().id.to_string()).map(Answer::whole);
     mark(response.headers_mut(), &entry);
     if !entry.is_closed() {
         let _ = entry.close(entry.ending(error)).await;
     }
-    response
-}
-
-fn answer_of(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<reqwest::Body> {
-    let mut response = Response::new(reqwest::Body::from(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
     response
 }
 
@@ -307,7 +299,7 @@ const UPSTREAM: HeaderName = HeaderName::from_static("x-tidegate-upstream");
 const CACHE: HeaderName = HeaderName::from_static("x-tidegate-cache");
 
 /// Says what happened to the call.
-fn mark(headers: &mut HeaderMap, entry: &OpenEntry) {
+pub(crate) fn mark(headers: &mut HeaderMap, entry: &OpenEntry) {
     let mut set = |name, text: String| {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
@@ -319,7 +311,7 @@ fn mark(headers: &mut HeaderMap, entry: &OpenEntry) {
     if let Some(attempt) = entry.attempts().last() {
         set(UPSTREAM, attempt.upstream.to_string());
     }
-    headers.insert(CACHE, HeaderValue::from_static(CacheUse::Off.name()));
+    headers.insert(CACHE, HeaderValue::from_static(entry.cache().name()));
 }
 
 /// What keeps calls from leaving, until one leaves.

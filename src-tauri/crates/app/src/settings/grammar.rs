@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::attribution::{AttributeRule, Labels};
+use domain::cache::Terms;
 use domain::config::{Amount, BackgroundGuard, Budget, Pacing, Period, Rules, Span, Window, WrittenLimits};
 use domain::tier::{MinuteLimits, Scheme};
 use domain::time::{BusinessHours, Calendar, Tz};
@@ -35,8 +36,8 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
 }
 
 /// What is checked here and done nowhere yet.
-const LATER: [&str; 10] =
-    ["cache", "retry", "breaker", "metrics", "status_page", "currency", "fallback", "channel", "alerts", "alert"];
+const LATER: [&str; 9] =
+    ["retry", "breaker", "metrics", "status_page", "currency", "fallback", "channel", "alerts", "alert"];
 
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
@@ -53,6 +54,7 @@ fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
         retention,
         attributes: top.tables("attribute", "[[attribute]]").into_iter().filter_map(attribute).collect(),
         otlp: otlp(top.table("otlp")),
+        cache: cache(top.table("cache")),
         without_effect: without_effect(top, is_emergency_idle),
     };
     check_the_rest(top);
@@ -300,7 +302,6 @@ fn emergency(section: Section<'_, '_>) -> (u32, bool) {
 }
 
 fn check_the_rest(top: &Section<'_, '_>) {
-    check_cache(top.table("cache"));
     check_retry(top.table("retry"));
     check_breaker(top.table("breaker"));
     check_switches(top);
@@ -309,13 +310,15 @@ fn check_the_rest(top: &Section<'_, '_>) {
     check_alerts(top);
 }
 
-fn check_cache(section: Section<'_, '_>) {
-    for key in ["enabled", "shared", "tools"] {
-        section.get(key, &YES_OR_NO);
-    }
-    section.get("ttl", &TIMEOUT);
-    section.get("emergency_ttl", &TIMEOUT);
+/// `None` unless it is written that it is on.
+fn cache(section: Section<'_, '_>) -> Option<Terms> {
+    let usual = Terms::default();
+    let is = |key| section.get(key, &YES_OR_NO).unwrap_or(false);
+    let (enabled, shared, tools) = (is("enabled"), is("shared"), is("tools"));
+    let ttl = section.get("ttl", &TIMEOUT).unwrap_or(usual.ttl);
+    let emergency_ttl = section.get("emergency_ttl", &TIMEOUT).unwrap_or(usual.emergency_ttl);
     section.end();
+    enabled.then_some(Terms { ttl, emergency_ttl, shared, tools })
 }
 
 fn check_retry(section: Section<'_, '_>) {

@@ -29,6 +29,8 @@ pub(crate) struct Peek<'a> {
     /// It asks for the fast mode, which has limits of its own.
     pub(crate) fast: bool,
     pub(crate) service_tier: Option<Cow<'a, str>>,
+    /// The model may ask for something to be done.
+    pub(crate) offers_tools: bool,
 }
 
 /// Why a body is not forwarded. Everything else is the upstream's to judge.
@@ -66,6 +68,10 @@ pub(crate) fn peek(body: &[u8]) -> Result<Peek<'_>, NotACall> {
         "metadata" => peek.user_id = json::small_value(value)["user_id"].as_str().map(str::to_owned),
         "speed" => peek.fast = value.get() == r#""fast""#,
         "service_tier" => peek.service_tier = json::text(value),
+        "tools" | "mcp_servers" => {
+            peek.offers_tools |= !matches!(value.get(), "[]" | "null");
+            gauge.member(name, value.get());
+        }
         _ => gauge.member(name, value.get()),
     })
     .map_err(|_| NotACall::NoObject)?;
@@ -93,6 +99,8 @@ pub(crate) struct Tally {
     pub(crate) priority: bool,
     /// The model declined to answer.
     pub(crate) declined: bool,
+    /// The turn is to be continued by another call.
+    pub(crate) paused: bool,
     /// The type of the error it reported.
     pub(crate) error: Option<Arc<str>>,
     pub(crate) ended: Option<Ended>,
@@ -171,7 +179,10 @@ impl Tally {
 
     fn message_delta(&mut self, data: &[u8]) {
         let _ = json::members(data, &["delta", "usage"], |name, value| match name {
-            "delta" => self.declined = json::small_value(value)["stop_reason"] == "refusal",
+            "delta" => {
+                let stop_reason = &json::small_value(value)["stop_reason"];
+                (self.declined, self.paused) = (stop_reason == "refusal", stop_reason == "pause_turn");
+            }
             _ => self.whole_known |= self.overlay(&json::small_value(value)),
         });
     }
@@ -181,7 +192,10 @@ impl Tally {
             json::members(message, &["model", "usage", "stop_reason", "content", "error"], |name, value| match name {
                 "model" => self.model = json::text(value).map(Arc::from),
                 "usage" => self.prompt_known = self.overlay(&json::small_value(value)),
-                "stop_reason" => self.declined = value.get() == r#""refusal""#,
+                "stop_reason" => {
+                    self.declined = value.get() == r#""refusal""#;
+                    self.paused = value.get() == r#""pause_turn""#;
+                }
                 "content" if value.get() == "[]" => self.text_bytes = 0,
                 "error" => self.error = Some(type_or(value.get().as_bytes(), "error")),
                 _ => {}
