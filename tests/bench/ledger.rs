@@ -260,6 +260,7 @@ fn entry(call: Call) -> Entry {
         first_byte_ms: Some(400),
         total_ms: 2_000,
         cache: CacheUse::Off,
+        saved: None,
         error: None,
         account: None,
         call,

@@ -19,8 +19,8 @@ use crate::range::range;
 use crate::reconcile::ReconcileView;
 use crate::show;
 use crate::view::{
-    CallView, ClientView, ObservedView, OutlookView, ReservationView, StatusView, UsageView, VerifyView, WaitingView,
-    WhyView,
+    CallView, ClientView, KeptView, ObservedView, OutlookView, ReservationView, StatusView, UsageView, VerifyView,
+    WaitingView, WhyView,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -101,6 +101,10 @@ pub enum Command {
     },
     /// Keys were changed in the keychain: the next call reads them again.
     ForgetKeys,
+    /// What the response cache holds and has saved.
+    Cache,
+    /// Forgets every kept answer.
+    CacheClear,
     Pause {
         class: String,
     },
@@ -174,6 +178,7 @@ pub enum Answer {
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
+    Kept(KeptView),
     Bundle(BundleView),
     Bundles(Vec<BundleView>),
     Devices(Vec<DeviceView>),
@@ -338,6 +343,8 @@ impl App {
                 self.keychain().forget();
                 Answer::Done
             }
+            Command::Cache => Answer::Kept(self.kept_answers().await?),
+            Command::CacheClear => Answer::Kept(self.forget_answers().await?),
             Command::Pause { class } => {
                 self.pause(named_class(&class)?).await?;
                 Answer::Done

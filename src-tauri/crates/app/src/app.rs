@@ -10,10 +10,11 @@ use domain::call::{CallId, Class};
 use domain::catalog::InForce;
 use domain::config::Rules;
 use domain::time::{Calendar, Timestamp};
-use gateway::{Config, Gateway, LiveState, Mount, Ports};
-use ledger::{Filter, Ledger};
+use gateway::{AnswerStore, Config, Gateway, LiveState, Mount, Ports};
+use ledger::{Answers, Filter, Ledger, Shelved};
 use simulator::{Latency, Simulator};
 
+use crate::answers::ResponseCache;
 use crate::api::ApiError;
 use crate::books::GatewayBooks;
 use crate::clients::{ClientChange, ClientError, Clients, Known};
@@ -26,7 +27,7 @@ use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::prices::Prices;
 use crate::retention::Retention;
 use crate::settings::{self, BaseUrl, Durability, Settings, Upstream, UpstreamKind};
-use crate::view::{ClientView, LiveCallView, StatusView};
+use crate::view::{ClientView, KeptView, LiveCallView, StatusView};
 use crate::watch::{Inlet, Sources, Watched};
 use crate::{HostError, counting, learned, port, show, statusline};
 
@@ -52,6 +53,8 @@ struct Serving {
     gateway: Arc<Gateway>,
     upstreams: Vec<String>,
     keeping: Arc<Keeping>,
+    /// Where the settings want one.
+    answers: Option<Arc<ResponseCache>>,
     /// Until the gateway is stopped.
     sources: Arc<tokio::sync::Mutex<Option<Sources>>>,
     _simulators: Arc<Vec<Simulator>>,
@@ -105,7 +108,7 @@ impl App {
         });
         let upstreams = upstreams.collect();
         let config = Config { listen: ANY_PORT, upstreams, ..config(&self.settings, self.prices.in_force()) };
-        let gateway = Gateway::bind(config, self.ports(), vec![]).await?;
+        let gateway = Gateway::bind(config, self.ports(None), vec![]).await?;
         gateway.recall(learned::read(&self.dir));
         Ok(Arc::new(gateway))
     }
@@ -148,7 +151,12 @@ impl App {
         let inherited = self.inheritance(settings, &upstreams).await?;
         let fallbacks = fallbacks(settings, &upstreams);
         let config = Config { listen, upstreams, fallbacks, ..config(settings, self.prices.in_force()) };
-        let gateway = Gateway::bind(config, self.ports(), mounts).await.map_err(|error| taken(error, listen))?;
+        let answers = match &settings.cache {
+            Some(terms) => Some(Arc::new(ResponseCache::open(&self.dir, terms).await)),
+            None => None,
+        };
+        let ports = self.ports(answers.clone());
+        let gateway = Gateway::bind(config, ports, mounts).await.map_err(|error| taken(error, listen))?;
         gateway.set_clients(known(&lock(&self.clients)));
         inherited.tell(&gateway);
         for (key, used) in counted.spent(&gateway.quotas(), self.now()).await? {
@@ -164,6 +172,7 @@ impl App {
             gateway: gateway.clone(),
             upstreams: counted.upstreams,
             keeping: Arc::new(keeping),
+            answers,
             sources: Arc::new(tokio::sync::Mutex::new(Some(sources))),
             _simulators: Arc::new(simulators),
         });
@@ -214,12 +223,12 @@ impl App {
         Ok(Inheritance { memory, past })
     }
 
-    fn ports(&self) -> Ports {
+    fn ports(&self, answers: Option<Arc<ResponseCache>>) -> Ports {
         Ports {
             books: Arc::new(GatewayBooks(self.ledger.clone())),
             secrets: Arc::new(GatewaySecrets(self.keychain.clone())),
             clock: Arc::new(SystemClock),
-            answers: Arc::new(NoAnswers),
+            answers: answers.map_or_else(|| Arc::new(NoAnswers) as Arc<dyn AnswerStore>, |answers| answers),
         }
     }
 
@@ -270,6 +279,9 @@ impl App {
         if let Some(serving) = serving {
             serving.gateway.drain(patience).await;
             serving.keeping.keep_now().await;
+            if let Some(answers) = &serving.answers {
+                answers.end().await;
+            }
             let sources = serving.sources.lock().await.take();
             if let Some(sources) = sources {
                 sources.end().await;
@@ -298,7 +310,7 @@ impl App {
             at: now.timestamp.to_string(),
             spend: show::spend(&spend),
             live: self.before.clone(),
-            cache: show::nothing_cached(),
+            cache: show::cache(&spend.month),
             subscription: self.subscription().await?,
             ..StatusView::default()
         };
@@ -378,6 +390,37 @@ impl App {
         if let Some(serving) = serving {
             serving.keeping.keep_now().await;
         }
+    }
+
+    /// The answers that are kept, whether or not a gateway runs; none where there has never been a cache.
+    pub async fn kept_answers(&self) -> Result<KeptView, ApiError> {
+        let shelved = match self.answers() {
+            Some(answers) => answers.shelved().await,
+            None if Answers::exist(&self.dir) => {
+                Answers::open(&self.dir).await.map_err(ApiError::machine)?.shelved().await
+            }
+            None => Ok(Shelved::default()),
+        };
+        let spend = self.ledger.spend(self.calendar, self.now()).await.map_err(ApiError::machine)?;
+        Ok(show::kept(self.settings.cache.is_some(), shelved.map_err(ApiError::machine)?, &spend.month))
+    }
+
+    /// Forgets them all, in memory and on the disk. Tells what was there.
+    pub async fn forget_answers(&self) -> Result<KeptView, ApiError> {
+        let before = self.kept_answers().await?;
+        match self.answers() {
+            Some(answers) => answers.clear().await.map_err(ApiError::machine)?,
+            None if Answers::exist(&self.dir) => {
+                let answers = Answers::open(&self.dir).await.map_err(ApiError::machine)?;
+                answers.clear().await.map_err(ApiError::machine)?
+            }
+            None => Shelved::default(),
+        };
+        Ok(before)
+    }
+
+    fn answers(&self) -> Option<Arc<ResponseCache>> {
+        lock(&self.serving).as_ref()?.answers.clone()
     }
 
     pub async fn pause(&self, class: Class) -> Result<(), ApiError> {
@@ -469,6 +512,7 @@ fn config(settings: &Settings, catalog: InForce) -> Config {
         budgets: settings.budgets.clone(),
         catalog,
         attributes: settings.attributes.clone(),
+        cache: settings.cache,
     }
 }
 

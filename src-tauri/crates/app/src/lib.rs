@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod answers;
 pub mod api;
 mod app;
 mod books;

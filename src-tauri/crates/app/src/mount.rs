@@ -97,6 +97,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
         "calls" => Command::Calls { last: last(query.remove("last"))? },
         "clients" => Command::ClientList,
         "queue" => Command::Queue,
+        "cache" => Command::Cache,
         "verify" => Command::Verify,
         path => match path.strip_prefix("calls/") {
             Some(call_id) => Command::Why { call_id: call_id.to_owned() },
@@ -109,7 +110,8 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
     }
 }
 
-const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue and verify";
+const WHAT_THERE_IS: &str =
+    "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue, cache and verify";
 
 fn last(text: Option<String>) -> Result<u32, ApiError> {
     let wrong = || ApiError::asker("last is a number from 1 to 100000");
@@ -146,6 +148,7 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(Answer::Verify(view)) => json(&view),
         Ok(Answer::Clients(view)) => json(&view),
         Ok(Answer::Queue(view)) => json(&view),
+        Ok(Answer::Kept(view)) => json(&view),
         // No reading command has these answers.
         Ok(
             Answer::Token(_)

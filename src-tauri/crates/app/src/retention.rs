@@ -146,6 +146,7 @@ mod tests {
                 first_byte_ms: None,
                 total_ms: 0,
                 cache: CacheUse::Off,
+                saved: None,
                 error: None,
                 account: None,
             };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::attribution::AttributeRule;
+use domain::cache::Terms;
 use domain::config::{BackgroundGuard, Budget, Pacing};
 use domain::money::Usd;
 use domain::routing::BreakerRules;
@@ -49,6 +50,8 @@ pub struct Settings {
     pub attributes: Arc<[AttributeRule]>,
     /// Where Claude Code's telemetry is taken in.
     pub otlp: Option<SocketAddr>,
+    /// `None`: no answer is given twice.
+    pub cache: Option<Terms>,
     /// Sections that are legal and change nothing in this version.
     pub without_effect: Vec<&'static str>,
 }

@@ -12,15 +12,15 @@ use domain::config::{Client, Scope};
 use domain::money::Usd;
 use domain::time::{Now, Timestamp};
 use gateway::{Gateway, LiveCall, LiveState};
-use ledger::{Observation, PriceChange, Provenance, Spend, Totals, UsageRow};
+use ledger::{Observation, PriceChange, Provenance, Shelved, Spend, Totals, UsageRow};
 
 use crate::prices::{Explained, explained};
 use crate::provenance::sources;
 use crate::range::Range;
 use crate::view::{
-    AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, LimitView, LiveCallView,
-    ObservedView, OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView, UsageView,
-    WaitingView, WhyView, WindowView,
+    AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, KeptView, LimitView,
+    LiveCallView, ObservedView, OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView,
+    UsageView, WaitingView, WhyView, WindowView,
 };
 
 pub(crate) fn call(entry: &Entry) -> CallView {
@@ -51,6 +51,8 @@ pub(crate) fn call(entry: &Entry) -> CallView {
         first_byte_ms: entry.first_byte_ms,
         total_ms: entry.total_ms,
         attempts: entry.attempts.len() as u64,
+        cache: entry.cache.name().to_owned(),
+        saved_usd: money(entry.saved),
         error: text(&entry.error),
     }
 }
@@ -134,12 +136,24 @@ fn sums(key: &str, totals: &Totals) -> UsageRowView {
         output_tokens: totals.tokens.output,
         cost_usd: money(totals.cost()),
         unpriced_calls: totals.unpriced_calls,
-        saved_usd: Usd::ZERO.to_string(),
+        saved_usd: totals.saved.to_string(),
     }
 }
 
-pub(crate) fn nothing_cached() -> CacheView {
-    CacheView { saved_usd: Usd::ZERO.to_string(), ..CacheView::default() }
+pub(crate) fn cache(month: &Totals) -> CacheView {
+    let Totals { cache_hits: hits, cache_misses: misses, saved, .. } = *month;
+    let asked = hits.saturating_add(misses);
+    CacheView {
+        hits,
+        misses,
+        calls_avoided: hits,
+        hit_rate: (asked > 0).then(|| hits as f64 / asked as f64),
+        saved_usd: saved.to_string(),
+    }
+}
+
+pub(crate) fn kept(enabled: bool, shelved: Shelved, month: &Totals) -> KeptView {
+    KeptView { enabled, answers: shelved.answers, bytes: shelved.bytes, month: cache(month) }
 }
 
 pub(crate) fn client(client: &Client) -> ClientView {

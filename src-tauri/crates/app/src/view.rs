@@ -250,13 +250,31 @@ pub struct EstimateView {
     pub p95_error: f64,
 }
 
+/// Of this month's calls that asked the response cache.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct CacheView {
     pub hits: u64,
     pub misses: u64,
+    /// That would have gone to an upstream: each hit.
     pub calls_avoided: u64,
+    /// Part of the calls that asked, 0 to 1; null where none did.
+    pub hit_rate: Option<f64>,
+    /// What the answers had cost that were given again. It is in no cost.
     pub saved_usd: String,
+}
+
+/// `tidegate cache --json`
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct KeptView {
+    /// By the settings.
+    pub enabled: bool,
+    /// Kept on the disk.
+    pub answers: u64,
+    pub bytes: u64,
+    /// This month so far.
+    pub month: CacheView,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
@@ -356,6 +374,10 @@ pub struct CallView {
     pub first_byte_ms: Option<u64>,
     pub total_ms: u64,
     pub attempts: u64,
+    /// `hit`, `miss`, `off`.
+    pub cache: String,
+    /// What the answer had cost that a hit gave again.
+    pub saved_usd: Option<String>,
     pub error: Option<String>,
 }
 

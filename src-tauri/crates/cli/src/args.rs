@@ -128,6 +128,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate queue\n  tidegate queue raise 01JDQ3V8M2    as much of an id as names one call"
     )]
     Queue(Queue),
+    /// What the response cache holds and has saved; empty it
+    #[command(
+        after_help = "Examples:\n  tidegate cache\n  tidegate cache clear         forget every kept answer, in memory and on the disk"
+    )]
+    Cache(Cache),
     /// Run a command with capacity set aside for its calls
     #[command(after_help = RESERVE_HELP)]
     Reserve(Reserve),
@@ -534,6 +539,23 @@ pub(crate) struct Queue {
     pub(crate) act: Option<QueueAct>,
     #[command(flatten)]
     pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Cache {
+    #[command(subcommand)]
+    pub(crate) act: Option<CacheAct>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheAct {
+    /// How much it holds, how often it answered, what that saved
+    Status(Shape),
+    /// Forget every kept answer
+    Clear(Shape),
 }
 
 #[derive(Debug, Subcommand)]

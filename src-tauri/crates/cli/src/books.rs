@@ -149,6 +149,9 @@ fn shown_why(why: &WhyView) -> String {
     );
     let first_byte = call.first_byte_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {}", time(ms)));
     text += &format!("waited {}  first byte {first_byte}  total {}\n", time(call.waited_ms), time(call.total_ms));
+    if call.cache == "hit" {
+        text += &format!("answered from the cache, {} saved\n", dollars(call.saved_usd.as_deref()));
+    }
     text += &shown_attempts(why);
     text += &shown_cost(why);
     text + &shown_sources(why)

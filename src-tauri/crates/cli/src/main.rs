@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 mod args;
 mod books;
 mod bundle;
+mod cache;
 mod clients;
 mod doctor;
 mod explain;
@@ -100,6 +101,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Pause(class) => queue::pause(&place, class).await,
             Command::Resume(class) => queue::resume(&place, class).await,
             Command::Queue(queue) => queue::run(&place, queue).await,
+            Command::Cache(cache) => cache::run(&place, cache).await,
             Command::Reserve(reserve) => reserve::reserve(&place, reserve).await,
             Command::Statusline => statusline::statusline(&place),
             Command::Simulate(options) => simulate::simulate(options).await,

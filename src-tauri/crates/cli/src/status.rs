@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use app::api::{Answer, Command};
 use app::view::{
-    AmountView, ClassQueueView, EstimateView, LimitView, ObservedView, OutsideView, ReservationView, StatusView,
-    WindowView,
+    AmountView, CacheView, ClassQueueView, EstimateView, LimitView, ObservedView, OutsideView, ReservationView,
+    StatusView, WindowView,
 };
 
 use crate::args::Shape;
@@ -41,6 +41,7 @@ fn shown_status(status: &StatusView) -> String {
     if spend.unpriced_calls > 0 {
         text += &format!("       and {} calls of unknown price\n", count(spend.unpriced_calls));
     }
+    text += &shown_cache(&status.cache);
     text += &shown_queue(status);
     text += &shown_limits(&status.limits);
     text += &shown_windows(&status.windows);
@@ -48,6 +49,15 @@ fn shown_status(status: &StatusView) -> String {
     text += &shown_reservations(&status.reservations);
     text += &shown_outside(&status.outside);
     text + &shown_estimates(&status.estimates)
+}
+
+/// Nothing where no call has asked.
+fn shown_cache(cache: &CacheView) -> String {
+    let line = |rate| {
+        let (hits, saved) = (count(cache.hits), dollars(Some(&cache.saved_usd)));
+        format!("cache  {hits} calls avoided this month, {} of those that asked; {saved} saved\n", percent(rate))
+    };
+    cache.hit_rate.map(line).unwrap_or_default()
 }
 
 fn shown_queue(status: &StatusView) -> String {

@@ -185,6 +185,8 @@ pub struct Entry {
     pub first_byte_ms: Option<u64>,
     pub total_ms: u64,
     pub cache: CacheUse,
+    /// What the answer had cost that a hit gave again; `None` where it was no hit, or that price is unknown.
+    pub saved: Option<Usd>,
     /// One short code or sentence; never a body.
     pub error: Option<Arc<str>>,
     /// The organisation that paid, and the workspace where it has one: `ORGANISATION/WORKSPACE`, as the upstream says.

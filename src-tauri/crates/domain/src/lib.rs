@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod attribution;
+pub mod cache;
 pub mod call;
 pub mod catalog;
 pub mod config;

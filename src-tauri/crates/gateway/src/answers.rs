@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::admission::{Flow, QuotaSpent};
+use domain::cache;
 use domain::call::Outcome;
 use domain::routing::Fared;
 use http::StatusCode;
 use http::response::Parts;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::caching::Duplicate;
 use crate::connection::Busy;
 use crate::continuing::{Continuing, GoesOn, Joined, Splice};
 use crate::entry::{Ending, OpenEntry};
@@ -191,6 +193,7 @@ pub(crate) struct Metered {
     length: Option<u64>,
     is_api_answer: bool,
     held: Option<Bytes>,
+    duplicate: Duplicate,
     stage: Stage,
 }
 
@@ -219,18 +222,19 @@ enum Then {
 
 impl Metered {
     pub(crate) fn of(
-        Begun { head, read, body, .. }: Begun,
-        continuing: Option<Continuing>,
+        Begun { from, head, read, body }: Begun,
+        continuing: Option<Box<Continuing>>,
         idle: Duration,
-        entry: OpenEntry,
+        mut entry: OpenEntry,
     ) -> (Parts, Metered) {
         let source = Passing { read, body, silence: Silence::of_at_most(idle) };
         let metered = Metered {
+            duplicate: entry.duplicate(from.as_ref(), head.status, &head.headers),
             length: source.length(),
             source,
             meter: Meter::for_answer(&head.headers),
             entry: Some(entry),
-            continuing: continuing.map(Box::new),
+            continuing,
             splice: None,
             idle,
             status: head.status,
@@ -260,6 +264,7 @@ impl Metered {
                 }
                 Stage::Trailing => {
                     let piece = ready!(self.source.poll(cx));
+                    self.duplicate.trails(piece.as_ref());
                     return Poll::Ready(piece);
                 }
                 Stage::Breaking => {
@@ -304,6 +309,8 @@ impl Metered {
     /// Whether its caller wants the rest, and it can be asked for.
     fn is_continued(&mut self) -> bool {
         let Some(continuing) = self.continuing.take().filter(|_| self.length.is_none()) else { return false };
+        // What is joined from two is not what one call got.
+        self.duplicate.breaks();
         let Some(entry) = self.entry.take() else { return false };
         match continuing.go_on(entry, self.meter.tally().output_so_far()) {
             Ok((going_on, splice)) => {
@@ -330,6 +337,7 @@ impl Metered {
     }
 
     fn flow(&mut self, mut piece: Bytes) -> Option<Bytes> {
+        self.duplicate.piece(&piece);
         let seen = self.meter.feed(&piece);
         let flow = self.entry.as_mut().map_or(Flow::GoOn, |entry| entry.metered(self.meter.tally()));
         if let Some(splice) = &mut self.splice {
@@ -423,9 +431,17 @@ impl Metered {
         // No failure, and less than was asked for: whoever looks for cut answers finds it.
         let short = (outcome == Outcome::Completed && self.meter.tally().out_of_tokens).then_some("max_tokens");
         let error = unlike.or(error).or(short).map(Arc::from).or(reported);
+        let ended = self.ended(outcome);
         let Some(entry) = &mut self.entry else { return };
         let settled = entry.close(Ending { outcome, status: self.status.as_u16(), error });
+        self.duplicate.ends(ended, entry.now().timestamp, entry.cost());
         self.stage = Stage::Settling { settled, then };
+    }
+
+    fn ended(&self, outcome: Outcome) -> cache::Ended {
+        let tally = self.meter.tally();
+        let (declined, paused) = (tally.declined, tally.paused);
+        cache::Ended { status: self.status.as_u16(), outcome, is_told: tally.whole_known, declined, paused }
     }
 
     fn after_settling(&mut self, written: Result<(), BooksClosed>, then: Then) -> Option<Result<Bytes, Broken>> {
@@ -435,6 +451,7 @@ impl Metered {
             Then::End | Then::Break => Stage::Over,
         };
         if written.is_err() {
+            self.duplicate.breaks();
             self.stage = Stage::Over;
             return Some(Err(Broken("the ledger could not be written")));
         }

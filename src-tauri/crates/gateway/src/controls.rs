@@ -33,6 +33,11 @@ impl Gateway {
         self.pipeline().door.ask(|admission, now| admission.levels(now))
     }
 
+    /// While it is `true`, answers may be given again for as long as the settings allow in an emergency.
+    pub fn set_emergency_ttl(&self, is_emergency: bool) {
+        self.pipeline().caching.set_emergency(is_emergency);
+    }
+
     pub fn queue(&self, class: Class) -> ClassQueue {
         self.pipeline().door.ask(|admission, now| admission.queue(class, now))
     }

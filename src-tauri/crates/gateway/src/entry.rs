@@ -15,6 +15,7 @@ use domain::usage::Usage;
 use http::{HeaderMap, StatusCode};
 use tokio::sync::oneshot;
 
+use crate::caching::{Duplicate, Lead};
 use crate::door::Pass;
 use crate::error::Error;
 use crate::headers;
@@ -53,6 +54,12 @@ pub(crate) struct OpenEntry {
     /// What an answer had used that broke off and was continued.
     carried: Usage,
     progress: Option<Arc<Progress>>,
+    cache: CacheUse,
+    saved: Option<Usd>,
+    /// Where others like it may be waiting for its answer.
+    lead: Option<Lead>,
+    /// Known when it is closed.
+    cost: Option<Usd>,
     stage: Stage,
 }
 
@@ -129,6 +136,10 @@ impl OpenEntry {
             checkpointed: None,
             carried: Usage::default(),
             progress: None,
+            cache: CacheUse::Off,
+            saved: None,
+            lead: None,
+            cost: None,
             stage: Stage::Arriving,
         }
     }
@@ -164,6 +175,36 @@ impl OpenEntry {
 
     pub(crate) fn attempts(&self) -> &[Attempt] {
         &self.attempts
+    }
+
+    pub(crate) fn cache(&self) -> CacheUse {
+        self.cache
+    }
+
+    /// What it came to, once it is closed.
+    pub(crate) fn cost(&self) -> Option<Usd> {
+        self.cost
+    }
+
+    /// No kept answer is of use to it: it goes out, and those like it may wait for what it brings.
+    pub(crate) fn misses(&mut self, lead: Option<Lead>) {
+        (self.cache, self.lead) = (CacheUse::Miss, lead);
+    }
+
+    /// It gets an answer that had cost so much.
+    pub(crate) fn hits(&mut self, saved: Option<Usd>) {
+        (self.cache, self.saved) = (CacheUse::Hit, saved);
+        self.first_byte = Some(self.pipeline.now().instant.since(self.started));
+    }
+
+    /// Where its answer, which `from` gave, may be given again, that which stays of it.
+    pub(crate) fn duplicate(&mut self, from: Option<&Arc<str>>, status: StatusCode, headers: &HeaderMap) -> Duplicate {
+        let Some(lead) = self.lead.take() else { return Duplicate::default() };
+        let Call { who, class, model, .. } = &self.call;
+        let route = self.pipeline.route(&who.client, *class, model);
+        // Another upstream's answer is not what was asked for.
+        let is_own = route.upstreams.first().map(|first| &first.name) == from;
+        Duplicate::of(&self.pipeline.caching, is_own.then_some(status), lead, headers)
     }
 
     /// Its client has sent it before: it goes on where that one stood.
@@ -364,6 +405,7 @@ impl OpenEntry {
             self.pipeline.returning.rise(&seat);
         }
         let entry = self.entry(ending);
+        self.cost = entry.cost;
         self.stage = Stage::Closed;
         let settled = self.pipeline.books.settle(&entry);
         if let Some(pass) = self.pass.take() {
@@ -386,6 +428,10 @@ impl OpenEntry {
     pub(crate) fn ending(&self, error: &Error) -> Ending {
         let outcome = if self.attempts.is_empty() { Outcome::Refused } else { Outcome::Failed };
         Ending { outcome, status: error.status().as_u16(), error: Some(error.code().into()) }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.pipeline.now()
     }
 
     /// Now, or when its caller went.
@@ -426,7 +472,8 @@ impl OpenEntry {
             waited_ms: millis(waited),
             first_byte_ms: self.first_byte.map(millis),
             total_ms: millis(now.instant.since(self.started)),
-            cache: CacheUse::Off,
+            cache: self.cache,
+            saved: self.saved,
             error: ending.error,
             account: self.account.take(),
         }
@@ -506,6 +553,10 @@ impl OpenEntry {
             checkpointed: None,
             carried: Usage::default(),
             progress: self.progress.clone(),
+            cache: self.cache,
+            saved: None,
+            lead: None,
+            cost: None,
             stage: Stage::Waiting,
         }
     }

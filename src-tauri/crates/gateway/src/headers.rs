@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use domain::admission::ReservationId;
 use domain::attribution::{AttributeRule, Circumstances, add_tags, labels};
+use domain::cache::Wish;
 use domain::call::{Attribution, Class};
 use domain::config::Client;
 use http::HeaderMap;
@@ -63,6 +64,11 @@ pub(crate) fn tries(headers: &HeaderMap) -> Option<u32> {
 /// The reservation that a call is to draw on; a name that is none counts as none.
 pub(crate) fn reservation(headers: &HeaderMap) -> Option<ReservationId> {
     text(headers, "x-tidegate-reservation")?.parse().ok().map(ReservationId)
+}
+
+/// What the call wants of the response cache.
+pub(crate) fn cache_wish(headers: &HeaderMap) -> Wish {
+    text(headers, "x-tidegate-cache").map_or(Wish::Use, |name| Wish::named(&name))
 }
 
 fn tags(headers: &HeaderMap) -> Vec<(Arc<str>, Arc<str>)> {

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::attribution::AttributeRule;
+use domain::cache;
 use domain::call::{Call, CallId, Entry, Opening};
 use domain::catalog::InForce;
 use domain::config::{Budget, Pacing, Rules};
-use domain::time::Now;
+use domain::money::Usd;
+use domain::time::{Now, Timestamp};
 use domain::usage::Usage;
 use http::{Request, Response};
 use thiserror::Error;
@@ -24,6 +26,7 @@ use thiserror::Error;
 mod answers;
 mod asking;
 mod bodies;
+mod caching;
 mod client;
 mod connection;
 mod continuing;
@@ -94,6 +97,8 @@ pub struct Config {
     pub catalog: InForce,
     /// Whose calls are whose, by the programs and sessions they come from.
     pub attributes: Arc<[AttributeRule]>,
+    /// `None`: no answer is given twice.
+    pub cache: Option<cache::Terms>,
 }
 
 /// Three clocks; a stream is never cut for its length.
@@ -188,18 +193,32 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Now;
 }
 
-/// Where answers are kept to be given again. The default keeps none.
+/// Where answers are kept to be given again, as long as the settings may ever ask for one. The default keeps none.
 pub trait AnswerStore: Send + Sync + 'static {
-    fn fresh(&self, _call: &Call, _body: &[u8], _now: Now) -> Option<StoredAnswer> {
+    /// What is in memory, whatever its age.
+    fn at_hand(&self, _key: &AnswerKey) -> Option<Arc<StoredAnswer>> {
         None
     }
+
+    /// What is anywhere, whatever its age.
+    fn find(&self, _key: &AnswerKey) -> BoxFuture<Option<Arc<StoredAnswer>>> {
+        Box::pin(async { None })
+    }
+
+    /// Takes the place of what was there. Returns at once; `at_hand` has it from then on.
+    fn keep(&self, _key: AnswerKey, _answer: Arc<StoredAnswer>) {}
 }
 
-/// An answer as it came: status, headers that may be repeated, body.
-#[derive(Clone, Debug)]
+/// The SHA-256 of everything an answer depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct AnswerKey(pub [u8; 32]);
+
+/// An answer as it came, status 200: headers that may be repeated, body.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredAnswer {
-    pub status: http::StatusCode,
     pub headers: http::HeaderMap,
-    pub body: bytes::Bytes,
-    pub usage: Usage,
+    pub body: Bytes,
+    pub made_at: Timestamp,
+    /// What the call had cost that it was made for; `None` where its price was unknown.
+    pub cost: Option<Usd>,
 }

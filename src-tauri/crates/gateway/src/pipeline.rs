@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::attribution::AttributeRule;
-use domain::call::{CacheUse, Outcome};
+use domain::call::Outcome;
 use domain::catalog::InForce;
 use domain::config::Client;
 use domain::time::Now;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, StatusCode, request};
+use http::{Request, Response, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::{Notify, watch};
@@ -21,6 +21,7 @@ use tokio::sync::{Notify, watch};
 use crate::answers::{Answer, Metered};
 use crate::asking::{Retries, SpentAccounts};
 use crate::bodies::{Bodies, Held, MESSAGES_BYTES_MAX, NotHeld};
+use crate::caching::{Asks, Caching, Given};
 use crate::continuing::{self, Continuing};
 use crate::door::Door;
 use crate::entry::{Ending, OpenEntry};
@@ -33,14 +34,14 @@ use crate::seldom::Seldom;
 use crate::upstream::{self, Upstream};
 use crate::wire::anthropic::{self, NotACall};
 use crate::words::Words;
-use crate::{AnswerStore, Books, Clock, Secrets, Timeouts, headers};
+use crate::{Books, Clock, Secrets, Timeouts, headers};
 
 /// Everything a call meets on its way.
 pub(crate) struct Pipeline {
     pub(crate) books: Arc<dyn Books>,
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) answers: Arc<dyn AnswerStore>,
+    pub(crate) caching: Caching,
     pub(crate) catalog: InForce,
     pub(crate) attributes: Arc<[AttributeRule]>,
     pub(crate) door: Arc<Door>,
@@ -82,7 +83,8 @@ impl Pipeline {
     pub(crate) async fn call(self: &Arc<Self>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
         let mut entry = OpenEntry::begin(self.clone(), client, request.headers());
         match self.answer(&mut entry, client, request).await {
-            Ok((answer, continuing)) => self.through(answer, continuing, entry).await,
+            Ok(Given::Fresh(answer, continuing)) => self.through(answer, continuing, entry).await,
+            Ok(Given::Again(kept)) => self.give_again(&kept, entry).await,
             Err(error) => refuse(&error, entry).await,
         }
     }
@@ -92,28 +94,30 @@ impl Pipeline {
         entry: &mut OpenEntry,
         client: &Client,
         request: Request<Incoming>,
-    ) -> Result<(Begun, Option<Continuing>), Error> {
+    ) -> Result<Given, Error> {
         let (head, body) = request.into_parts();
         let body = self.hold(entry, body, headers::max_wait(&head.headers, self.max_wait)).await?;
         let sent = Sent::of(&head, body);
         if let Some(taken) = self.place_of_earlier_try(entry, &sent) {
             entry.comes_back(taken);
         }
-        entry.arrived(&parse(sent.body())?, sent.body().len());
-        if let Some(stored) = self.answers.fresh(entry.call(), sent.body(), self.now()) {
-            return Ok((answer_of(stored.status, stored.headers, stored.body), None));
+        let peek = parse(sent.body())?;
+        entry.arrived(&peek, sent.body().len());
+        let asks = Asks { sent: &sent, headers: &head.headers, offers_tools: peek.offers_tools };
+        if let Some(kept) = self.answer_of_another(entry, asks).await {
+            return Ok(Given::Again(kept));
         }
         let answer = self.ask(entry, client, &head.headers, &sent).await?;
-        let continuing =
-            continuing::is_asked_for(&head.headers).then(|| Continuing::of(self.clone(), client, head.headers, sent));
-        Ok((answer, continuing))
+        let continuing = continuing::is_asked_for(&head.headers)
+            .then(|| Box::new(Continuing::of(self.clone(), client, head.headers, sent)));
+        Ok(Given::Fresh(answer, continuing))
     }
 
     /// The answer on its way to the client, with the entry that it closes.
     async fn through(
         &self,
         mut answer: Begun,
-        continuing: Option<Continuing>,
+        continuing: Option<Box<Continuing>>,
         mut entry: OpenEntry,
     ) -> Response<Answer> {
         let head = &mut answer.head;
@@ -226,7 +230,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<anthropic::Peek<'_>, Error> {
 }
 
 /// Our own answer, once the entry says so too.
-async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
+pub(crate) async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
     let mut response = error.response(&entry.call().id.to_string()).map(Answer::whole);
     let from = entry.attempts().last().map(|attempt| attempt.upstream.clone());
     mark(response.headers_mut(), &entry, from.as_deref());
@@ -236,12 +240,6 @@ async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answer> {
     response
 }
 
-fn answer_of(status: StatusCode, headers: HeaderMap, body: Bytes) -> Begun {
-    let mut response = Response::new(());
-    (*response.status_mut(), *response.headers_mut()) = (status, headers);
-    Begun::whole(None, response.into_parts().0, body)
-}
-
 const CALL: HeaderName = HeaderName::from_static("x-tidegate-call");
 const WAITED: HeaderName = HeaderName::from_static("x-tidegate-waited-ms");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tidegate-attempts");
@@ -249,7 +247,7 @@ const UPSTREAM: HeaderName = HeaderName::from_static("x-tidegate-upstream");
 const CACHE: HeaderName = HeaderName::from_static("x-tidegate-cache");
 
 /// Says what happened to the call.
-fn mark(headers: &mut HeaderMap, entry: &OpenEntry, from: Option<&str>) {
+pub(crate) fn mark(headers: &mut HeaderMap, entry: &OpenEntry, from: Option<&str>) {
     let mut set = |name, text: String| {
         if let Ok(value) = HeaderValue::try_from(text) {
             headers.insert(name, value);
@@ -261,7 +259,7 @@ fn mark(headers: &mut HeaderMap, entry: &OpenEntry, from: Option<&str>) {
     if let Some(from) = from {
         set(UPSTREAM, from.to_owned());
     }
-    headers.insert(CACHE, HeaderValue::from_static(CacheUse::Off.name()));
+    headers.insert(CACHE, HeaderValue::from_static(entry.cache().name()));
 }
 
 /// What keeps calls from leaving, until one leaves.

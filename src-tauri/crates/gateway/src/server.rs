@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use crate::answers::Answer;
 use crate::asking::{Retries, SpentAccounts};
 use crate::bodies::{Bodies, NotHeld};
+use crate::caching::Caching;
 use crate::connection::{Busy, Handle, Judged};
 use crate::door::Door;
 use crate::error::Error;
@@ -201,7 +202,7 @@ fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
         books: ports.books,
         secrets: ports.secrets,
         clock: ports.clock,
-        answers: ports.answers,
+        caching: Caching::new(config.cache, ports.answers),
         catalog: config.catalog.clone(),
         attributes: config.attributes.clone(),
         door,

@@ -109,6 +109,11 @@ impl Upstream {
     }
 
     /// Sends one request and waits for the head of the answer. `target` is a path with its query.
+    /// Its address, without a slash at the end.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     pub(crate) async fn send(
         &self,
         method: Method,

@@ -1,6 +1,7 @@
 //! What a dialect says on the wire: what to read of a request, what to count of an answer.
 
 pub(crate) mod anthropic;
+pub(crate) mod canonical;
 pub(crate) mod json;
 mod shape;
 pub(crate) mod sse;

@@ -273,6 +273,7 @@ impl Counts {
             output: natural(self.output),
         };
         let (calls, unpriced_calls) = (natural(self.calls), natural(self.unpriced));
-        Totals { calls, tokens, known_cost: Usd::from_nanos(self.cost), unpriced_calls }
+        // What was saved stays with who saved it.
+        Totals { calls, tokens, known_cost: Usd::from_nanos(self.cost), unpriced_calls, ..Totals::default() }
     }
 }

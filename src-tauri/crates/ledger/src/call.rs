@@ -71,6 +71,9 @@ pub(crate) struct EntryRow {
     /// Left out where it is '': the chain of entries from before it was known holds.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) account: String,
+    /// Of a hit; left out elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) saved_nanos: Option<i64>,
     #[serde(skip)]
     pub(crate) chain: Vec<u8>,
 }
@@ -204,6 +207,7 @@ impl EntryRow {
             cache: entry.cache.name().into(),
             error: none_as_empty(&entry.error),
             account: none_as_empty(&entry.account),
+            saved_nanos: entry.saved.map(|saved| saved.min(COST_MAX).as_nanos()),
             chain: Vec::new(),
         }
     }
@@ -255,6 +259,7 @@ impl EntryRow {
             &row.cache,
             &row.error,
             &row.account,
+            row.saved_nanos,
             link,
         );
         (who, sent, told)
@@ -308,6 +313,7 @@ impl EntryRow {
             cache: CacheUse::named(&row.cache).ok_or(Unreadable)?,
             error: empty_as_none(&row.error),
             account: empty_as_none(&row.account),
+            saved: row.saved_nanos.map(Usd::from_nanos),
         })
     }
 }

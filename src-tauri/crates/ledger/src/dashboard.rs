@@ -112,7 +112,8 @@ async fn cells_of_day(conn: &mut SqliteConnection, day: i64) -> sqlx::Result<Vec
         r#"SELECT json_array(model, client) AS "key!: String", priced AS "priced!: i64", sum(calls) AS "calls!: i64",
              sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
              sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
-             sum(output_tokens) AS "output!: i64", sum(cost_nanos) AS "cost!: i64"
+             sum(output_tokens) AS "output!: i64", sum(cost_nanos) AS "cost!: i64",
+             sum(cache_hits) AS "hits!: i64", sum(cache_misses) AS "misses!: i64", sum(saved_nanos) AS "saved!: i64"
          FROM day_rollup WHERE day = ?1 GROUP BY model, client, priced"#,
         day
     )
@@ -127,7 +128,8 @@ async fn cells_of_quarters(conn: &mut SqliteConnection, quarters: &Range<i64>) -
              sum(calls) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
              sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
              sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-             sum(cost_nanos) AS "cost!: i64"
+             sum(cost_nanos) AS "cost!: i64",
+             sum(cache_hits) AS "hits!: i64", sum(cache_misses) AS "misses!: i64", sum(saved_nanos) AS "saved!: i64"
          FROM rollup WHERE quarter >= ?1 AND quarter < ?2 GROUP BY model, client, priced"#,
         quarters.start,
         quarters.end
@@ -143,7 +145,9 @@ async fn cells_of_entries(conn: &mut SqliteConnection, moments: &Range<i64>) -> 
              cost_nanos IS NOT NULL AS "priced!: i64", count(*) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
              sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
              sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-             coalesce(sum(cost_nanos), 0) AS "cost!: i64"
+             coalesce(sum(cost_nanos), 0) AS "cost!: i64",
+             sum(cache = 'hit') AS "hits!: i64", sum(cache = 'miss') AS "misses!: i64",
+             coalesce(sum(saved_nanos), 0) AS "saved!: i64"
          FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND outcome <> 'refused'
          GROUP BY model, client, cost_nanos IS NOT NULL"#,
         moments.start,

@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+mod answers;
 mod backup;
 mod bundle;
 mod call;
@@ -46,6 +47,7 @@ mod summing;
 mod verify;
 mod writer;
 
+pub use answers::{Answers, KeptAnswer, Shelved};
 pub use bundle::{BundleMonth, BundleRow, KnownDevice, KnownMonth, Member, Merged, NotMerged};
 pub use counting::{Sent, Spender, Used};
 pub use daily::{Span, SumColumns};

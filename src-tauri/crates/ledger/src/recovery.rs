@@ -93,6 +93,7 @@ impl Interrupted {
             first_byte_ms: None,
             total_ms: millis_between(call.started_at, ended_at),
             cache: CacheUse::Off,
+            saved: None,
             error: Some("Tidegate ended while the call ran".into()),
             account: None,
             call,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::AddAssign;
 
+use domain::call::CacheUse;
 use domain::time::{Calendar, Timestamp, Tz};
 use serde::Serialize;
 use sqlx::{Connection, SqliteConnection};
@@ -36,6 +37,8 @@ pub(crate) struct Counted<'a> {
     pub(crate) output_tokens: i64,
     pub(crate) web_searches: i64,
     pub(crate) cost_nanos: Option<i64>,
+    pub(crate) cache: Cow<'a, str>,
+    pub(crate) saved_nanos: Option<i64>,
 }
 
 /// Calls of the same names are summed together.
@@ -52,9 +55,9 @@ struct Names<'a> {
     priced: u8,
 }
 
-/// Calls, the five classes of tokens, web searches, nano-dollars: as the columns are.
+/// Calls, the five classes of tokens, web searches, nano-dollars, then hits, misses and nano-dollars saved: as the columns are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-struct Sum([i64; 8]);
+struct Sum([i64; 11]);
 
 /// Entries that begin to count and entries that count no longer, summed before the tables are touched.
 #[derive(Default)]
@@ -129,6 +132,8 @@ impl<'a> Counted<'a> {
             output_tokens: entry.output_tokens,
             web_searches: entry.web_searches,
             cost_nanos: entry.cost_nanos,
+            cache: Cow::Borrowed(&entry.cache),
+            saved_nanos: entry.saved_nanos,
         }
     }
 }
@@ -152,6 +157,9 @@ impl Sum {
             entry.output_tokens,
             entry.web_searches,
             entry.cost_nanos.unwrap_or(0),
+            (entry.cache == CacheUse::Hit.name()).into(),
+            (entry.cache == CacheUse::Miss.name()).into(),
+            entry.saved_nanos.unwrap_or(0),
         ])
     }
 }
@@ -167,7 +175,8 @@ impl AddAssign for Sum {
 pub(crate) async fn counted(conn: &mut SqliteConnection, calls: &str) -> sqlx::Result<Vec<Counted<'static>>> {
     let rows = sqlx::query!(
         "SELECT started_at, client, person, project, tenant, account, upstream, model, source, outcome, input_tokens,
-             cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, cost_nanos
+             cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, cost_nanos,
+             cache, saved_nanos
          FROM counted WHERE call_id IN (SELECT value FROM json_each(?1))",
         calls
     )
@@ -191,6 +200,8 @@ pub(crate) async fn counted(conn: &mut SqliteConnection, calls: &str) -> sqlx::R
         output_tokens: row.output_tokens,
         web_searches: row.web_searches,
         cost_nanos: row.cost_nanos,
+        cache: row.cache.into(),
+        saved_nanos: row.saved_nanos,
     });
     Ok(counted.collect())
 }
@@ -300,7 +311,7 @@ async fn add_quarters(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result<(
     sqlx::query!(
         "INSERT INTO quarter_sum
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-             value ->> 8, value ->> 9, value ->> 10
+             value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13
          FROM jsonb_each(?1) WHERE true
          ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
              input_tokens = min(9223372036854775807, input_tokens + excluded.input_tokens),
@@ -309,7 +320,9 @@ async fn add_quarters(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result<(
              cache_read_tokens = min(9223372036854775807, cache_read_tokens + excluded.cache_read_tokens),
              output_tokens = min(9223372036854775807, output_tokens + excluded.output_tokens),
              web_searches = min(9223372036854775807, web_searches + excluded.web_searches),
-             cost_nanos = min(9223372036854775807, cost_nanos + excluded.cost_nanos)",
+             cost_nanos = min(9223372036854775807, cost_nanos + excluded.cost_nanos),
+             cache_hits = cache_hits + excluded.cache_hits, cache_misses = cache_misses + excluded.cache_misses,
+             saved_nanos = min(9223372036854775807, saved_nanos + excluded.saved_nanos)",
         rows
     )
     .execute(conn)
@@ -321,7 +334,7 @@ async fn add_days(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result<()> {
     sqlx::query!(
         "INSERT INTO day_sum
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-             value ->> 8, value ->> 9
+             value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
          FROM jsonb_each(?1) WHERE true
          ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
              input_tokens = min(9223372036854775807, input_tokens + excluded.input_tokens),
@@ -330,7 +343,9 @@ async fn add_days(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result<()> {
              cache_read_tokens = min(9223372036854775807, cache_read_tokens + excluded.cache_read_tokens),
              output_tokens = min(9223372036854775807, output_tokens + excluded.output_tokens),
              web_searches = min(9223372036854775807, web_searches + excluded.web_searches),
-             cost_nanos = min(9223372036854775807, cost_nanos + excluded.cost_nanos)",
+             cost_nanos = min(9223372036854775807, cost_nanos + excluded.cost_nanos),
+             cache_hits = cache_hits + excluded.cache_hits, cache_misses = cache_misses + excluded.cache_misses,
+             saved_nanos = min(9223372036854775807, saved_nanos + excluded.saved_nanos)",
         rows
     )
     .execute(conn)
@@ -342,7 +357,7 @@ async fn add_tenant_days(conn: &mut SqliteConnection, rows: &str) -> sqlx::Resul
     sqlx::query!(
         "INSERT INTO tenant_day_sum
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-             value ->> 8, value ->> 9
+             value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12
          FROM jsonb_each(?1) WHERE true
          ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,
              input_tokens = min(9223372036854775807, input_tokens + excluded.input_tokens),
@@ -351,7 +366,9 @@ async fn add_tenant_days(conn: &mut SqliteConnection, rows: &str) -> sqlx::Resul
              cache_read_tokens = min(9223372036854775807, cache_read_tokens + excluded.cache_read_tokens),
              output_tokens = min(9223372036854775807, output_tokens + excluded.output_tokens),
              web_searches = min(9223372036854775807, web_searches + excluded.web_searches),
-             cost_nanos = min(9223372036854775807, cost_nanos + excluded.cost_nanos)",
+             cost_nanos = min(9223372036854775807, cost_nanos + excluded.cost_nanos),
+             cache_hits = cache_hits + excluded.cache_hits, cache_misses = cache_misses + excluded.cache_misses,
+             saved_nanos = min(9223372036854775807, saved_nanos + excluded.saved_nanos)",
         rows
     )
     .execute(conn)
@@ -386,7 +403,8 @@ async fn sum_day(conn: &mut SqliteConnection, day: i64, from: i64, to: i64) -> s
     sqlx::query!(
         "INSERT INTO day_sum
          SELECT ?1, series, sum(calls), sum(input_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens),
-             sum(cache_read_tokens), sum(output_tokens), sum(web_searches), sum(cost_nanos)
+             sum(cache_read_tokens), sum(output_tokens), sum(web_searches), sum(cost_nanos),
+             sum(cache_hits), sum(cache_misses), sum(saved_nanos)
          FROM quarter_sum WHERE quarter >= ?2 AND quarter < ?3 GROUP BY series",
         day,
         from,
@@ -397,7 +415,8 @@ async fn sum_day(conn: &mut SqliteConnection, day: i64, from: i64, to: i64) -> s
     sqlx::query!(
         "INSERT INTO tenant_day_sum
          SELECT ?1, tenant_series, sum(calls), sum(input_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens),
-             sum(cache_read_tokens), sum(output_tokens), sum(web_searches), sum(cost_nanos)
+             sum(cache_read_tokens), sum(output_tokens), sum(web_searches), sum(cost_nanos),
+             sum(cache_hits), sum(cache_misses), sum(saved_nanos)
          FROM quarter_sum WHERE quarter >= ?2 AND quarter < ?3 GROUP BY tenant_series",
         day,
         from,

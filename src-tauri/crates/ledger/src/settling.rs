@@ -110,7 +110,7 @@ async fn insert_entries(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result
              stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens, cache_write_5m_tokens,
              cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches,
              batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error,
-             account, chain)
+             account, saved_nanos, chain)
          SELECT value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]', value ->> '$[0][3]', value ->> '$[0][4]',
              value ->> '$[0][5]', value ->> '$[0][6]', value ->> '$[0][7]', value ->> '$[0][8]', value ->> '$[0][9]',
              value ->> '$[0][10]', value ->> '$[0][11]', value ->> '$[0][12]',
@@ -119,7 +119,7 @@ async fn insert_entries(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result
              value ->> '$[1][10]', value ->> '$[1][11]', value ->> '$[1][12]',
              value ->> '$[2][0]', value ->> '$[2][1]', value ->> '$[2][2]', value ->> '$[2][3]', value ->> '$[2][4]',
              value ->> '$[2][5]', value ->> '$[2][6]', value ->> '$[2][7]', value ->> '$[2][8]', value ->> '$[2][9]',
-             value ->> '$[2][10]', value ->> '$[2][11]', value ->> '$[2][12]', unhex(value ->> '$[2][13]')
+             value ->> '$[2][10]', value ->> '$[2][11]', value ->> '$[2][12]', value ->> '$[2][13]', unhex(value ->> '$[2][14]')
          FROM jsonb_each(?1)",
         rows
     )

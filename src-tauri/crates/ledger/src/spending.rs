@@ -83,6 +83,10 @@ pub struct Totals {
     /// Of the calls whose price is known.
     pub known_cost: Usd,
     pub unpriced_calls: u64,
+    pub cache_hits: u64,
+    pub cache_misses: u64,
+    /// What the answers had cost that hits gave again, where that is known. It is in no cost.
+    pub saved: Usd,
 }
 
 impl Totals {
@@ -96,6 +100,9 @@ impl Totals {
         self.tokens += other.tokens;
         self.known_cost += other.known_cost;
         self.unpriced_calls = self.unpriced_calls.saturating_add(other.unpriced_calls);
+        self.cache_hits = self.cache_hits.saturating_add(other.cache_hits);
+        self.cache_misses = self.cache_misses.saturating_add(other.cache_misses);
+        self.saved += other.saved;
     }
 }
 

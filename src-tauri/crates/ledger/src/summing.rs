@@ -21,6 +21,9 @@ pub(crate) struct Sums {
     pub(crate) cache_read: i64,
     pub(crate) output: i64,
     pub(crate) cost: i64,
+    pub(crate) hits: i64,
+    pub(crate) misses: i64,
+    pub(crate) saved: i64,
 }
 
 /// Which calls are summed, and by what: a column, or else the time.
@@ -89,7 +92,9 @@ impl Ledger {
                  cost_nanos IS NOT NULL AS "priced!: i64", count(*) AS "calls!: i64",
                  sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
                  sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
-                 sum(output_tokens) AS "output!: i64", coalesce(sum(cost_nanos), 0) AS "cost!: i64"
+                 sum(output_tokens) AS "output!: i64", coalesce(sum(cost_nanos), 0) AS "cost!: i64",
+             sum(cache = 'hit') AS "hits!: i64", sum(cache = 'miss') AS "misses!: i64",
+             coalesce(sum(saved_nanos), 0) AS "saved!: i64"
              FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND outcome <> 'refused' GROUP BY 1, 2"#,
             key,
             from,
@@ -110,7 +115,8 @@ async fn sums_of_days(conn: &mut SqliteConnection, wanted: Wanted<'_>, days: &Ra
              sum(calls) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
              sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
              sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-             sum(cost_nanos) AS "cost!: i64"
+             sum(cost_nanos) AS "cost!: i64",
+             sum(cache_hits) AS "hits!: i64", sum(cache_misses) AS "misses!: i64", sum(saved_nanos) AS "saved!: i64"
          FROM day_rollup WHERE day >= ?2 AND day < ?3 AND (?4 = '' OR source = ?4) GROUP BY 1, 2"#,
         wanted.by,
         days.start,
@@ -132,7 +138,8 @@ async fn sums_of_tenant_days(
              sum(calls) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
              sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
              sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-             sum(cost_nanos) AS "cost!: i64"
+             sum(cost_nanos) AS "cost!: i64",
+             sum(cache_hits) AS "hits!: i64", sum(cache_misses) AS "misses!: i64", sum(saved_nanos) AS "saved!: i64"
          FROM tenant_day_rollup WHERE day >= ?1 AND day < ?2 AND (?3 = '' OR source = ?3) GROUP BY 1, 2"#,
         days.start,
         days.end,
@@ -155,7 +162,8 @@ async fn sums_of_quarters(
              sum(calls) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
              sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
              sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-             sum(cost_nanos) AS "cost!: i64"
+             sum(cost_nanos) AS "cost!: i64",
+             sum(cache_hits) AS "hits!: i64", sum(cache_misses) AS "misses!: i64", sum(saved_nanos) AS "saved!: i64"
          FROM rollup WHERE quarter >= ?2 AND quarter < ?3 AND (?4 = '' OR source = ?4) GROUP BY 1, 2"#,
         wanted.by,
         quarters.start,
@@ -180,7 +188,9 @@ async fn sums_of_entries(
              count(*) AS "calls!: i64", sum(input_tokens) AS "input!: i64",
              sum(cache_write_5m_tokens) AS "cache_write_5m!: i64", sum(cache_write_1h_tokens) AS "cache_write_1h!: i64",
              sum(cache_read_tokens) AS "cache_read!: i64", sum(output_tokens) AS "output!: i64",
-             coalesce(sum(cost_nanos), 0) AS "cost!: i64"
+             coalesce(sum(cost_nanos), 0) AS "cost!: i64",
+             sum(cache = 'hit') AS "hits!: i64", sum(cache = 'miss') AS "misses!: i64",
+             coalesce(sum(saved_nanos), 0) AS "saved!: i64"
          FROM counted WHERE started_at >= ?2 AND started_at < ?3 AND ended_at >= ?4 AND outcome <> 'refused'
              AND (?5 = '' OR source = ?5) GROUP BY 1, 2"#,
         wanted.by,
@@ -201,6 +211,9 @@ impl Sums {
             tokens: self.tokens(),
             known_cost: Usd::from_nanos(self.cost),
             unpriced_calls: if self.is_priced() { 0 } else { calls },
+            cache_hits: natural(self.hits),
+            cache_misses: natural(self.misses),
+            saved: Usd::from_nanos(self.saved),
         }
     }
 

@@ -93,6 +93,7 @@ fn entry(call: Call) -> Entry {
         first_byte_ms: Some(400),
         total_ms: 1_500,
         cache: CacheUse::Off,
+        saved: None,
         error: None,
         account: None,
         call,
@@ -255,6 +256,33 @@ async fn a_call_settled_twice_is_entered_once() {
     settle(&ledger, &entry).await;
     assert_eq!(count(&ledger).await, 1);
     assert_eq!(ledger.verify(Vec::new).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn what_hits_saved_is_summed_beside_the_cost() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    let hit = |number: u128, saved: Option<i64>| Entry {
+        cache: CacheUse::Hit,
+        saved: saved.map(Usd::from_nanos),
+        attempts: vec![],
+        usage: Usage::default(),
+        cost: Some(Usd::ZERO),
+        ..entry(call(number, noon()))
+    };
+    let unpriced = hit(2, None);
+    settle(&ledger, &hit(1, Some(330_000))).await;
+    settle(&ledger, &unpriced).await;
+    settle(&ledger, &Entry { cache: CacheUse::Miss, ..entry(call(3, noon())) }).await;
+    settle(&ledger, &entry(call(4, noon()))).await;
+    let report = ledger.usage(&By::Client, at("2026-11-24T00:00:00Z"), at("2026-11-25T00:00:00Z"), Calendar::UTC).await;
+    let asked = report.expect("a report").total;
+    assert_eq!((asked.calls, asked.cache_hits, asked.cache_misses), (4, 2, 1));
+    assert_eq!((asked.saved, asked.known_cost), (Usd::from_nanos(330_000), Usd::from_nanos(660_000)));
+    assert_eq!(ledger.call(unpriced.call.id).await.expect("an answer"), Some(unpriced));
+    assert_eq!(ledger.verify(Vec::new).await, Ok(vec![]));
+    raw(dir.path(), "UPDATE day_sum SET saved_nanos = 0 WHERE saved_nanos > 0").await;
+    assert!(!ledger.verify(Vec::new).await.expect("verified").is_empty());
 }
 
 #[tokio::test]

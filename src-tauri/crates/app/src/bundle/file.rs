@@ -283,7 +283,13 @@ impl RowFile {
         {
             check_name("a name", name)?;
         }
-        let totals = Totals { calls: self.calls, tokens, known_cost: cost, unpriced_calls: self.unpriced_calls };
+        let totals = Totals {
+            calls: self.calls,
+            tokens,
+            known_cost: cost,
+            unpriced_calls: self.unpriced_calls,
+            ..Totals::default()
+        };
         Ok(BundleRow {
             day: Calendar::UTC.start_of(day).as_millis().div_euclid(DAY_MS),
             client: self.client,

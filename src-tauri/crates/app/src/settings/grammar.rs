@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::attribution::{AttributeRule, Labels};
+use domain::cache::Terms;
 use domain::config::{Amount, BackgroundGuard, Budget, Pacing, Period, Rules, Span, Window, WrittenLimits};
 use domain::money::Usd;
 use domain::routing::BreakerRules;
@@ -40,7 +41,7 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
 }
 
 /// What is checked here and done nowhere yet.
-const LATER: [&str; 6] = ["cache", "metrics", "currency", "channel", "alerts", "alert"];
+const LATER: [&str; 5] = ["metrics", "currency", "channel", "alerts", "alert"];
 
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
@@ -61,6 +62,7 @@ fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
         retention,
         attributes: top.tables("attribute", "[[attribute]]").into_iter().filter_map(attribute).collect(),
         otlp: otlp(top.table("otlp")),
+        cache: cache(top.table("cache")),
         without_effect: LATER.into_iter().filter(|section| top.has(section)).collect(),
     };
     check_the_rest(top);
@@ -377,19 +379,20 @@ fn status_page(section: Section<'_, '_>) -> Option<StatusPage> {
 const STATUS_PAGE: &str = "https://status.claude.com";
 
 fn check_the_rest(top: &Section<'_, '_>) {
-    check_cache(top.table("cache"));
     check_metrics(top.table("metrics"));
     check_currency(top.table("currency"));
     check_alerts(top);
 }
 
-fn check_cache(section: Section<'_, '_>) {
-    for key in ["enabled", "shared", "tools"] {
-        section.get(key, &YES_OR_NO);
-    }
-    section.get("ttl", &TIMEOUT);
-    section.get("emergency_ttl", &TIMEOUT);
+/// `None` unless it is written that it is on.
+fn cache(section: Section<'_, '_>) -> Option<Terms> {
+    let usual = Terms::default();
+    let is = |key| section.get(key, &YES_OR_NO).unwrap_or(false);
+    let (enabled, shared, tools) = (is("enabled"), is("shared"), is("tools"));
+    let ttl = section.get("ttl", &TIMEOUT).unwrap_or(usual.ttl);
+    let emergency_ttl = section.get("emergency_ttl", &TIMEOUT).unwrap_or(usual.emergency_ttl);
     section.end();
+    enabled.then_some(Terms { ttl, emergency_ttl, shared, tools })
 }
 
 fn check_metrics(section: Section<'_, '_>) {

@@ -28,6 +28,7 @@ fn the_documented_file_is_taken_whole() {
     assert_eq!((limits.per_minute.requests, limits.concurrency), (Some(50), None));
     assert_eq!((upstream.pacing.guard_requests_permille, upstream.pacing.guard_tokens_permille), (960, 930));
     assert!(settings.without_effect.contains(&"currency") && !settings.without_effect.contains(&"budget"));
+    assert_eq!(settings.cache, Some(Terms::default()));
     let week = &upstream.pacing.windows[0];
     let monday = Cycle::new(Every::Week(Weekday::Mon), 0, Tz::UTC);
     assert_eq!((&*week.name, week.limit, week.span), ("week", Amount::Usd(usd("250")), Span::Until(monday)));
@@ -46,9 +47,16 @@ fn usd(text: &str) -> domain::money::Usd {
 #[test]
 fn an_empty_file_means_the_documented_defaults() {
     let (empty, documented) = (read("").expect("empty"), read(CONTRACT).expect("the documented file"));
-    let unwritten =
-        Settings { upstreams: vec![], budgets: vec![], background: None, attributes: Arc::default(), ..documented };
-    assert_eq!(Settings { without_effect: vec![], fallbacks: vec![], ..unwritten }, empty);
+    let unwritten = Settings {
+        upstreams: vec![],
+        budgets: vec![],
+        background: None,
+        attributes: Arc::default(),
+        fallbacks: vec![],
+        cache: None,
+        ..documented
+    };
+    assert_eq!(Settings { without_effect: vec![], ..unwritten }, empty);
     assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
 }
 

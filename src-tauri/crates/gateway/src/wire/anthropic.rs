@@ -31,6 +31,8 @@ pub(crate) struct Peek<'a> {
     /// It asks for the fast mode, which has limits of its own.
     pub(crate) fast: bool,
     pub(crate) service_tier: Option<Cow<'a, str>>,
+    /// The model may ask for something to be done.
+    pub(crate) offers_tools: bool,
 }
 
 /// Why a body is not forwarded. Everything else is the upstream's to judge.
@@ -68,6 +70,10 @@ pub(crate) fn peek(body: &[u8]) -> Result<Peek<'_>, NotACall> {
         "metadata" => peek.user_id = json::small_value(value)["user_id"].as_str().map(str::to_owned),
         "speed" => peek.fast = value.get() == r#""fast""#,
         "service_tier" => peek.service_tier = json::text(value),
+        "tools" | "mcp_servers" => {
+            peek.offers_tools |= !matches!(value.get(), "[]" | "null");
+            gauge.member(name, value.get());
+        }
         _ => gauge.member(name, value.get()),
     })
     .map_err(|_| NotACall::NoObject)?;
@@ -99,6 +105,8 @@ pub(crate) struct Tally {
     pub(crate) out_of_tokens: bool,
     /// Some of what a client reads as the answer has come: from here on nothing can be taken back.
     pub(crate) has_content: bool,
+    /// The turn is to be continued by another call.
+    pub(crate) paused: bool,
     /// The type of the error it reported.
     pub(crate) error: Option<Arc<str>>,
     /// And all that it said, where it came as an event.
@@ -190,6 +198,7 @@ impl Tally {
 
     fn stops(&mut self, reason: &str) {
         self.declined = reason == "refusal";
+        self.paused = reason == "pause_turn";
         self.out_of_tokens = reason == "max_tokens";
     }
 

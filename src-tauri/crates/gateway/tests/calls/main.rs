@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails where its world does")]
 
+mod caching;
 mod exchanges;
 mod failures;
 mod pacing;

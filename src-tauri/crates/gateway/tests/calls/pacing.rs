@@ -17,7 +17,7 @@ use crate::support::{Answer, TOKEN, World, client};
 use crate::{ASK, ASK_STREAM, DELTA, JSON, MESSAGE, START};
 
 /// A tenth of a cent for each token of output, and nothing for the rest.
-fn priced(model: &str) -> InForce {
+pub(crate) fn priced(model: &str) -> InForce {
     let price = Price {
         id: "p".into(),
         model: model.into(),

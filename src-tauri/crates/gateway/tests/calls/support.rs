@@ -1,6 +1,6 @@
 //! A gateway over real loopback sockets, between a scripted upstream and a client that sees every byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,8 +13,8 @@ use domain::time::{Instant, Now, Timestamp};
 use domain::usage::Usage;
 use gateway::secret::Secret;
 use gateway::{
-    AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Gateway, KeyUnavailable, Mount, Ports, ProxyUse,
-    RetryRules, Secrets, StartError, Timeouts, Upstream,
+    AnswerKey, AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Gateway, KeyUnavailable, Mount, Ports,
+    ProxyUse, RetryRules, Secrets, StartError, StoredAnswer, Timeouts, Upstream,
 };
 use http::{Request, Response};
 use sha2::{Digest, Sha256};
@@ -174,8 +174,41 @@ impl Clock for TestClock {
     }
 }
 
-struct NoAnswers;
-impl AnswerStore for NoAnswers {}
+/// Keeps answers in memory, or on a shelf where they have to be looked for.
+#[derive(Default)]
+pub(crate) struct FakeAnswers {
+    at_hand: Mutex<HashMap<AnswerKey, Arc<StoredAnswer>>>,
+    shelf: Mutex<HashMap<AnswerKey, Arc<StoredAnswer>>>,
+}
+
+impl FakeAnswers {
+    pub(crate) fn kept(&self) -> Vec<Arc<StoredAnswer>> {
+        self.at_hand.lock().expect("answers").values().cloned().collect()
+    }
+
+    /// As a restart does it.
+    pub(crate) fn shelve(&self) {
+        *self.shelf.lock().expect("answers") = std::mem::take(&mut *self.at_hand.lock().expect("answers"));
+    }
+}
+
+impl AnswerStore for FakeAnswers {
+    fn at_hand(&self, key: &AnswerKey) -> Option<Arc<StoredAnswer>> {
+        self.at_hand.lock().expect("answers").get(key).cloned()
+    }
+
+    fn find(&self, key: &AnswerKey) -> BoxFuture<Option<Arc<StoredAnswer>>> {
+        let found = self.at_hand(key).or_else(|| self.shelf.lock().expect("answers").get(key).cloned());
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            found
+        })
+    }
+
+    fn keep(&self, key: AnswerKey, answer: Arc<StoredAnswer>) {
+        self.at_hand.lock().expect("answers").insert(key, answer);
+    }
+}
 
 /// Answers its own path with what it was asked.
 struct Echo;
@@ -194,6 +227,7 @@ pub(crate) struct World {
     pub(crate) gateway: Gateway,
     pub(crate) books: Arc<FakeBooks>,
     pub(crate) secrets: Arc<FakeSecrets>,
+    pub(crate) answers: Arc<FakeAnswers>,
     pub(crate) upstream: FakeUpstream,
     clock: Arc<TestClock>,
 }
@@ -249,19 +283,16 @@ impl World {
             budgets: Vec::new(),
             catalog: InForce::default(),
             attributes: Arc::default(),
+            cache: None,
         };
         change(&mut config);
         let (books, secrets) = (Arc::new(FakeBooks::default()), Arc::new(FakeSecrets::default()));
-        let clock = Arc::new(TestClock::new());
-        let ports = Ports {
-            books: books.clone(),
-            secrets: secrets.clone(),
-            clock: clock.clone(),
-            answers: Arc::new(NoAnswers),
-        };
+        let (answers, clock) = (Arc::new(FakeAnswers::default()), Arc::new(TestClock::new()));
+        let ports =
+            Ports { books: books.clone(), secrets: secrets.clone(), clock: clock.clone(), answers: answers.clone() };
         let gateway = Gateway::bind(config, ports, vec![Arc::new(Echo)]).await?;
         gateway.set_clients(vec![(Sha256::digest(TOKEN).into(), Arc::new(client()))]);
-        Ok(World { gateway, books, secrets, upstream, clock })
+        Ok(World { gateway, books, secrets, answers, upstream, clock })
     }
 
     pub(crate) fn now(&self) -> Now {

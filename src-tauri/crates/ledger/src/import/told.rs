@@ -346,6 +346,7 @@ impl<'a> Standing<'a> {
             first_byte_ms: None,
             total_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
             cache: CacheUse::Off,
+            saved: None,
             error: None,
             account: some(self.account),
         }

@@ -102,10 +102,11 @@ pub(super) fn any_entry() -> impl Strategy<Value = Entry> {
         proptest::sample::select(Source::ALL),
         proptest::sample::select(CacheUse::ALL),
     );
-    let rest = (any_attempts(), 0..600_u16, some_text(), any::<bool>(), some_text(), some_text());
+    let saved = proptest::option::of((0..1_000_000_000_000_i64).prop_map(Usd::from_nanos));
+    let rest = (any_attempts(), 0..600_u16, some_text(), any::<bool>(), some_text(), (some_text(), saved));
     (any_call(), moment(), usage(), cost, times, kinds, rest).prop_map(
         |(call, ended_at, usage, cost, (waited_ms, first_byte_ms, total_ms), (outcome, source, cache), rest)| {
-            let (attempts, status, price_id, estimated, error, account) = rest;
+            let (attempts, status, price_id, estimated, error, (account, saved)) = rest;
             Entry {
                 call,
                 ended_at,
@@ -121,6 +122,7 @@ pub(super) fn any_entry() -> impl Strategy<Value = Entry> {
                 first_byte_ms,
                 total_ms,
                 cache,
+                saved,
                 error,
                 account,
             }
@@ -153,6 +155,9 @@ fn summed<'a>(entries: impl Iterator<Item = &'a Entry>) -> Totals {
         totals.tokens += entry.usage.tokens;
         totals.known_cost += entry.cost.unwrap_or_default();
         totals.unpriced_calls += u64::from(entry.cost.is_none());
+        totals.cache_hits += u64::from(entry.cache == CacheUse::Hit);
+        totals.cache_misses += u64::from(entry.cache == CacheUse::Miss);
+        totals.saved += entry.saved.unwrap_or_default();
     }
     totals
 }

@@ -23,7 +23,7 @@ fn row(text: &str, person: &str, calls: u64) -> BundleRow {
         model: "m".to_owned(),
         upstream: "anthropic".to_owned(),
         source: "gateway".to_owned(),
-        totals: Totals { calls, tokens, known_cost, unpriced_calls: 0 },
+        totals: Totals { calls, tokens, known_cost, ..Totals::default() },
         ..BundleRow::default()
     }
 }

@@ -115,7 +115,7 @@ async fn what_is_changed_or_removed_behind_a_cut_is_found() {
         ("UPDATE day_sum SET cost_nanos = cost_nanos + 1 WHERE day = (SELECT min(day) FROM day_sum)".into(), |f| {
             matches!(f, Finding::DaySumsDiffer { day, .. } if day == "2026-10-01")
         }),
-        ("INSERT INTO tenant_day_sum SELECT 7, tenant_series, calls, 0, 0, 0, 0, 0, 0, 0 FROM tenant_day_sum LIMIT 1".into(), |f| {
+        ("INSERT INTO tenant_day_sum SELECT 7, tenant_series, calls, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 FROM tenant_day_sum LIMIT 1".into(), |f| {
             matches!(f, Finding::DaySumsDiffer { day, .. } if day == "1970-01-08")
         }),
     ];

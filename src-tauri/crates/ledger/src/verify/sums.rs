@@ -78,12 +78,14 @@ async fn more_in_entries(conn: &mut SqliteConnection, quarters: Range<i64>) -> s
         r#"SELECT quarter AS "quarter!: i64", entries.client AS "client!: String", entries.model AS "model!: String"
          FROM (SELECT started_at / 900000 AS quarter, client, person, project, tenant, account, upstream, model, source,
                  cost_nanos IS NOT NULL AS priced, count(*) AS calls, sum(input_tokens) AS input_tokens,
-                 sum(output_tokens) AS output_tokens, coalesce(sum(cost_nanos), 0) AS cost_nanos
+                 sum(output_tokens) AS output_tokens, coalesce(sum(cost_nanos), 0) AS cost_nanos,
+                 coalesce(sum(saved_nanos), 0) AS saved_nanos
              FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND outcome <> 'refused'
              GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10) AS entries
          LEFT JOIN rollup USING (quarter, client, person, project, tenant, account, upstream, model, source, priced)
          WHERE rollup.calls IS NULL OR rollup.calls < entries.calls OR rollup.input_tokens < entries.input_tokens
              OR rollup.output_tokens < entries.output_tokens OR rollup.cost_nanos < entries.cost_nanos
+             OR rollup.saved_nanos < entries.saved_nanos
          ORDER BY 1, 2, 3 LIMIT 20"#,
         from,
         to
@@ -103,12 +105,13 @@ async fn other_in_entries(conn: &mut SqliteConnection, quarters: Range<i64>) -> 
              SELECT started_at / 900000 AS quarter, client, person, project, tenant, account, upstream, model, source,
                  cost_nanos IS NOT NULL AS priced, count(*), sum(input_tokens), sum(cache_write_5m_tokens),
                  sum(cache_write_1h_tokens), sum(cache_read_tokens), sum(output_tokens), sum(web_searches),
-                 coalesce(sum(cost_nanos), 0)
+                 coalesce(sum(cost_nanos), 0), sum(cache = 'hit'), sum(cache = 'miss'), coalesce(sum(saved_nanos), 0)
              FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND outcome <> 'refused'
              GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
          sums AS (
              SELECT quarter, client, person, project, tenant, account, upstream, model, source, priced, calls, input_tokens,
-                 cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, cost_nanos
+                 cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches, cost_nanos,
+                 cache_hits, cache_misses, saved_nanos
              FROM rollup WHERE quarter >= ?3 AND quarter < ?4),
          missing AS (SELECT * FROM entries EXCEPT SELECT * FROM sums),
          surplus AS (SELECT * FROM sums EXCEPT SELECT * FROM entries)
@@ -129,11 +132,12 @@ async fn other_in_days(conn: &mut SqliteConnection, number: i64, quarters: Range
     let of_series = sqlx::query_scalar!(
         r#"WITH quarters AS (
              SELECT series, sum(calls), sum(input_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens),
-                 sum(cache_read_tokens), sum(output_tokens), sum(web_searches), sum(cost_nanos)
+                 sum(cache_read_tokens), sum(output_tokens), sum(web_searches), sum(cost_nanos),
+                 sum(cache_hits), sum(cache_misses), sum(saved_nanos)
              FROM quarter_sum WHERE quarter >= ?1 AND quarter < ?2 GROUP BY series),
          days AS (
              SELECT series, calls, input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens,
-                 output_tokens, web_searches, cost_nanos FROM day_sum WHERE day = ?3),
+                 output_tokens, web_searches, cost_nanos, cache_hits, cache_misses, saved_nanos FROM day_sum WHERE day = ?3),
          missing AS (SELECT * FROM quarters EXCEPT SELECT * FROM days),
          surplus AS (SELECT * FROM days EXCEPT SELECT * FROM quarters)
          SELECT DISTINCT client AS "client!: String"
@@ -148,11 +152,12 @@ async fn other_in_days(conn: &mut SqliteConnection, number: i64, quarters: Range
     let of_tenants = sqlx::query_scalar!(
         r#"WITH quarters AS (
              SELECT tenant_series, sum(calls), sum(input_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens),
-                 sum(cache_read_tokens), sum(output_tokens), sum(web_searches), sum(cost_nanos)
+                 sum(cache_read_tokens), sum(output_tokens), sum(web_searches), sum(cost_nanos),
+                 sum(cache_hits), sum(cache_misses), sum(saved_nanos)
              FROM quarter_sum WHERE quarter >= ?1 AND quarter < ?2 GROUP BY tenant_series),
          days AS (
              SELECT tenant_series, calls, input_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens,
-                 output_tokens, web_searches, cost_nanos FROM tenant_day_sum WHERE day = ?3),
+                 output_tokens, web_searches, cost_nanos, cache_hits, cache_misses, saved_nanos FROM tenant_day_sum WHERE day = ?3),
          missing AS (SELECT * FROM quarters EXCEPT SELECT * FROM days),
          surplus AS (SELECT * FROM days EXCEPT SELECT * FROM quarters)
          SELECT DISTINCT client AS "client!: String"

@@ -1,0 +1,295 @@
+//! Half an hour of an upstream that fails in every way it can, with an outage in the middle: the gateway and the
+//! simulator as they are, over real sockets, on a clock that the test turns. Clients retry nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::call::{Call, CallId, Class, Entry, Opening, Outcome};
+use domain::catalog::InForce;
+use domain::config::{Client, Pacing, Rules};
+use domain::time::{Instant, Now, Timestamp};
+use domain::usage::Usage;
+use gateway::secret::Secret;
+use gateway::{
+    AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Fallback, Gateway, KeyUnavailable, Ports, ProxyUse,
+    RetryRules, Secrets, Timeouts, Upstream, Whose,
+};
+use sha2::{Digest, Sha256};
+use simulator::{Faults, Simulator};
+use support::http::{self, Answer, Request};
+
+/// 5 % busy, 3 % broken, 2 % cut and 1 % silent before their first word; nobody there for three minutes.
+const FAULTS: &str = r#"
+seed = SEED
+[[rule]]
+fault = "outage"
+from = 600
+to = 780
+[[rule]]
+fault = "overloaded"
+probability = 0.05
+[[rule]]
+fault = "internal"
+probability = 0.03
+[[rule]]
+fault = "cut"
+after_events = 1
+probability = 0.02
+[[rule]]
+fault = "stall"
+after_events = 1
+probability = 0.01
+"#;
+
+const OUTAGE: std::ops::Range<f64> = 600.0..780.0;
+const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
+const WORKERS: u64 = 10;
+/// Between two calls of a worker.
+const PAUSE: Duration = Duration::from_millis(700);
+/// After the upstream is back.
+const RECOVERY: f64 = 30.0;
+const TOKEN: &str = "tg-chaos";
+
+/// Goes as the runtime's clock goes.
+struct Turned(tokio::time::Instant);
+
+impl Clock for Turned {
+    fn now(&self) -> Now {
+        let gone = self.0.elapsed();
+        Now { instant: Instant::default().after(gone), timestamp: Timestamp::from_millis(1_767_225_600_000).after(gone) }
+    }
+}
+
+#[derive(Default)]
+struct Written(Mutex<Vec<Entry>>);
+
+impl Books for Written {
+    fn open(&self, _: &Call, _: &Opening) -> Result<(), BooksClosed> {
+        Ok(())
+    }
+
+    fn checkpoint(&self, _: CallId, _: &Usage) {}
+
+    fn settle(&self, entry: &Entry) -> BoxFuture<Result<(), BooksClosed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry.clone());
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct OneKey;
+
+impl Secrets for OneKey {
+    fn key(&self, _: &str, _: &str) -> BoxFuture<Result<Arc<Secret>, KeyUnavailable>> {
+        Box::pin(async { Ok(Arc::new(Secret::new("sk-ant-chaos".to_owned()))) })
+    }
+}
+
+struct NoAnswers;
+
+impl AnswerStore for NoAnswers {}
+
+fn upstream(name: &str, simulator: &Simulator) -> Upstream {
+    let pacing = Pacing {
+        presumed: None,
+        written: vec![],
+        guard_requests_permille: 960,
+        guard_tokens_permille: 930,
+        retry_after_buffer: Duration::ZERO,
+        windows: vec![],
+    };
+    let (base_url, key) = (simulator.base_url().to_owned(), Some("env:KEY".to_owned()));
+    Upstream { name: name.to_owned(), base_url, key, models: vec![], pacing }
+}
+
+fn config(upstreams: Vec<Upstream>) -> Config {
+    let fallbacks = match upstreams.len() {
+        1 => vec![],
+        count => vec![Fallback { whose: Whose::Class(Class::Normal), upstreams: (0..count).collect(), text: None }],
+    };
+    Config {
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        allow_remote: false,
+        max_wait: Duration::from_secs(60),
+        rules: Rules::default(),
+        host_names: vec![],
+        allowed_origins: vec![],
+        body_budget: 512 << 20,
+        timeouts: Timeouts {
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_secs(10),
+            idle: Duration::from_secs(3),
+        },
+        proxy: ProxyUse::None,
+        upstreams,
+        retry: RetryRules::default(),
+        fallbacks,
+        budgets: vec![],
+        catalog: InForce::default(),
+        attributes: Arc::default(),
+        cache: None,
+    }
+}
+
+/// One call as its client saw it, in seconds since the simulator started.
+struct Seen {
+    began: f64,
+    ended: f64,
+    good: bool,
+    what: String,
+}
+
+struct Half {
+    seen: Vec<Seen>,
+    entries: Vec<Entry>,
+    /// When it began.
+    epoch: Timestamp,
+}
+
+/// All of it, with or without a second upstream.
+fn half_an_hour(seed: u64, has_second: bool) -> Half {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(async move {
+        let faults = Faults::from_toml(&FAULTS.replace("SEED", &seed.to_string())).expect("a script");
+        let first = Simulator::start(simulator::Options { faults, seed, ..Default::default() }).await.expect("it starts");
+        let second = Simulator::start(simulator::Options::default()).await.expect("it starts");
+        let clock = Arc::new(Turned(tokio::time::Instant::now()));
+        let books = Arc::new(Written::default());
+        let ports = Ports {
+            books: books.clone(),
+            secrets: Arc::new(OneKey),
+            clock: clock.clone(),
+            answers: Arc::new(NoAnswers),
+        };
+        let mut upstreams = vec![upstream("first", &first)];
+        upstreams.extend(has_second.then(|| upstream("second", &second)));
+        let epoch = clock.now().timestamp;
+        let gateway = Gateway::start(config(upstreams), ports, vec![]).await.expect("it starts");
+        gateway.set_clients(vec![(Sha256::digest(TOKEN).into(), Arc::new(client()))]);
+        let workers: Vec<_> =
+            (0..WORKERS).map(|worker| tokio::spawn(work(gateway.address().to_string(), worker, clock.clone()))).collect();
+        let mut seen = vec![];
+        let all = async {
+            for worker in workers {
+                seen.extend(worker.await.expect("no worker panics"));
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            () = turn() => {}
+        }
+        let entries = std::mem::take(&mut *books.0.lock().unwrap_or_else(PoisonError::into_inner));
+        Half { seen, entries, epoch }
+    })
+}
+
+/// Time goes by in small steps, and after each step what is on the sockets gets the time it takes.
+async fn turn() {
+    const STEP: Duration = Duration::from_millis(50);
+    const BREATH: Duration = Duration::from_micros(300);
+    loop {
+        // While a thread is busy the runtime's own clock stands still.
+        let _ = tokio::task::spawn_blocking(|| std::thread::sleep(BREATH)).await;
+        tokio::time::advance(STEP).await;
+    }
+}
+
+fn client() -> Client {
+    Client {
+        name: "chaos".into(),
+        class: Class::Normal,
+        weight: 1,
+        person: None,
+        project: None,
+        daily: None,
+        weekly: None,
+        monthly: None,
+        max_share: None,
+    }
+}
+
+async fn work(address: String, worker: u64, clock: Arc<Turned>) -> Vec<Seen> {
+    let mut seen = vec![];
+    let now = || clock.now().instant.since(Instant::default());
+    tokio::time::sleep(PAUSE * u32::try_from(worker).expect("a few") / u32::try_from(WORKERS).expect("a few")).await;
+    while now() < HALF_AN_HOUR {
+        let began = now().as_secs_f64();
+        let stream = worker % 2 == 0;
+        let body = format!(
+            r#"{{"model":"claude-sonnet-4-5","max_tokens":64,"stream":{stream},"messages":[{{"role":"user","content":"Name tide {began} of {worker}. [[output 5]]"}}]}}"#
+        );
+        let request = Request::message(body).header("x-api-key", TOKEN).header("x-stainless-timeout", "60");
+        let answer = http::call(&address, &request).await;
+        let ended = now().as_secs_f64();
+        let good = answer.as_ref().is_ok_and(|answer| is_whole(answer, stream));
+        let what = answer.map_or_else(|error| error.to_string(), |answer| format!("{} {}", answer.status(), answer.text()));
+        seen.push(Seen { began, ended, good, what });
+        tokio::time::sleep(PAUSE).await;
+    }
+    seen
+}
+
+fn is_whole(answer: &Answer, stream: bool) -> bool {
+    answer.status() == 200 && answer.whole && (!stream || answer.text().contains("event: message_stop"))
+}
+
+impl Half {
+    fn failures(&self) -> Vec<&Seen> {
+        self.seen.iter().filter(|call| !call.good).collect()
+    }
+
+    fn seconds(&self, at: Timestamp) -> f64 {
+        at.since(self.epoch).as_secs_f64()
+    }
+
+    /// Every call has one entry, which says of it what its client saw.
+    fn agrees(&self) {
+        assert_eq!(self.entries.len(), self.seen.len());
+        let completed = self.entries.iter().filter(|entry| entry.outcome == Outcome::Completed).count();
+        assert_eq!(completed, self.seen.len() - self.failures().len());
+        assert!(self.entries.iter().filter(|entry| entry.outcome == Outcome::Completed).all(|entry| !entry.estimated));
+    }
+
+    /// When attempts left for the first upstream.
+    fn attempts(&self) -> impl Iterator<Item = f64> {
+        let attempts = self.entries.iter().flat_map(|entry| &entry.attempts);
+        attempts.filter(|attempt| &*attempt.upstream == "first").map(|attempt| self.seconds(attempt.opened_at))
+    }
+}
+
+#[test]
+fn with_a_second_upstream_clients_see_nothing_of_it() {
+    for seed in [7, 8] {
+        let half = half_an_hour(seed, true);
+        half.agrees();
+        let (failed, all) = (half.failures().len(), half.seen.len());
+        eprintln!("seed {seed}: {failed} of {all} calls failed");
+        assert!(all > 10_000 && failed * 1_000 <= all, "{:?}", half.failures().first().map(|call| &call.what));
+    }
+}
+
+#[test]
+fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after() {
+    let half = half_an_hour(7, false);
+    half.agrees();
+    let all = half.seen.len();
+    let window = OUTAGE.start..OUTAGE.end + RECOVERY;
+    let outside: Vec<&Seen> =
+        half.failures().into_iter().filter(|call| call.ended < window.start || call.began > window.end).collect();
+    let in_it = half.failures().len() - outside.len();
+    // Busy twice in a row, or the budget of retries was spent.
+    assert!(outside.iter().all(|call| ["529", "500", "502", "504"].iter().any(|status| call.what.starts_with(status))));
+    assert!(outside.len() * 100 <= all * 3, "{} of {all}: {:?}", outside.len(), outside.first().map(|call| &call.what));
+    let attempts = half.attempts().count();
+    assert!(attempts <= all * 11 / 10 + 10, "{attempts} attempts of {all} calls");
+    let back = half.seen.iter().filter(|call| call.good && call.began >= OUTAGE.end).map(|call| call.began - OUTAGE.end);
+    let recovered = back.fold(f64::INFINITY, f64::min);
+    // A dead upstream: whoever left within the first second did so before the breaker opened.
+    let into_the_dark = half.attempts().filter(|at| (OUTAGE.start + 2.0..OUTAGE.end).contains(at)).count();
+    eprintln!(
+        "{all} calls, {in_it} failed in the outage, {} outside, {attempts} attempts, {into_the_dark} of them into the \
+         outage once the breaker was open, recovered after {recovered:.1} s",
+        outside.len()
+    );
+    assert!(recovered <= RECOVERY, "{recovered}");
+    assert!(into_the_dark <= 1, "{into_the_dark} calls were sent to a dead upstream");
+}
