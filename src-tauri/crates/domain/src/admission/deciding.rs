@@ -61,6 +61,9 @@ impl Admission {
 
     pub(super) fn wait_of_head(&self, id: LaneId, now: Now) -> Option<Wait> {
         let Head { place, .. } = self.head(id, now)?;
+        if self.is_broken(id, now.instant) {
+            return Some(self.closed(id, now.instant));
+        }
         let waiter = self.waiters.get(&place.waiter)?;
         let known = self.lanes[id.0].head.filter(|(head, ..)| *head == place.waiter);
         let terms = known.map_or_else(|| self.terms(waiter, now.instant), |(_, _, terms)| terms);
