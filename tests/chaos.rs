@@ -56,7 +56,10 @@ struct Turned(tokio::time::Instant);
 impl Clock for Turned {
     fn now(&self) -> Now {
         let gone = self.0.elapsed();
-        Now { instant: Instant::default().after(gone), timestamp: Timestamp::from_millis(1_767_225_600_000).after(gone) }
+        Now {
+            instant: Instant::default().after(gone),
+            timestamp: Timestamp::from_millis(1_767_225_600_000).after(gone),
+        }
     }
 }
 
@@ -150,7 +153,8 @@ fn half_an_hour(seed: u64, has_second: bool) -> Half {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("a runtime").block_on(async move {
         let faults = Faults::from_toml(&FAULTS.replace("SEED", &seed.to_string())).expect("a script");
-        let first = Simulator::start(simulator::Options { faults, seed, ..Default::default() }).await.expect("it starts");
+        let first =
+            Simulator::start(simulator::Options { faults, seed, ..Default::default() }).await.expect("it starts");
         let second = Simulator::start(simulator::Options::default()).await.expect("it starts");
         let clock = Arc::new(Turned(tokio::time::Instant::now()));
         let books = Arc::new(Written::default());
@@ -165,8 +169,9 @@ fn half_an_hour(seed: u64, has_second: bool) -> Half {
         let epoch = clock.now().timestamp;
         let gateway = Gateway::start(config(upstreams), ports, vec![]).await.expect("it starts");
         gateway.set_clients(vec![(Sha256::digest(TOKEN).into(), Arc::new(client()))]);
-        let workers: Vec<_> =
-            (0..WORKERS).map(|worker| tokio::spawn(work(gateway.address().to_string(), worker, clock.clone()))).collect();
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| tokio::spawn(work(gateway.address().to_string(), worker, clock.clone())))
+            .collect();
         let mut seen = vec![];
         let all = async {
             for worker in workers {
@@ -221,7 +226,8 @@ async fn work(address: String, worker: u64, clock: Arc<Turned>) -> Vec<Seen> {
         let answer = http::call(&address, &request).await;
         let ended = now().as_secs_f64();
         let good = answer.as_ref().is_ok_and(|answer| is_whole(answer, stream));
-        let what = answer.map_or_else(|error| error.to_string(), |answer| format!("{} {}", answer.status(), answer.text()));
+        let what =
+            answer.map_or_else(|error| error.to_string(), |answer| format!("{} {}", answer.status(), answer.text()));
         seen.push(Seen { began, ended, good, what });
         tokio::time::sleep(PAUSE).await;
     }
@@ -281,7 +287,8 @@ fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after() {
     assert!(outside.len() * 100 <= all * 3, "{} of {all}: {:?}", outside.len(), outside.first().map(|call| &call.what));
     let attempts = half.attempts().count();
     assert!(attempts <= all * 11 / 10 + 10, "{attempts} attempts of {all} calls");
-    let back = half.seen.iter().filter(|call| call.good && call.began >= OUTAGE.end).map(|call| call.began - OUTAGE.end);
+    let back =
+        half.seen.iter().filter(|call| call.good && call.began >= OUTAGE.end).map(|call| call.began - OUTAGE.end);
     let recovered = back.fold(f64::INFINITY, f64::min);
     // A dead upstream: whoever left within the first second did so before the breaker opened.
     let into_the_dark = half.attempts().filter(|at| (OUTAGE.start + 2.0..OUTAGE.end).contains(at)).count();

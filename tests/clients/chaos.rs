@@ -39,6 +39,13 @@ const WORKERS: &str = "20";
 /// After the upstream is back.
 const RECOVERY: f64 = 30.0;
 
+/// One of the exported calls, by column.
+type Row = std::collections::BTreeMap<String, String>;
+
+fn number(text: &str) -> u64 {
+    text.parse().expect("a number")
+}
+
 struct Chaos {
     lab: Lab,
     seconds: u64,
@@ -79,11 +86,11 @@ impl Chaos {
     }
 
     /// Completed calls, one for one and to the token, and every other call has its row.
-    fn books_agree(&self, seen: &Seen) -> Vec<Value> {
+    fn books_agree(&self, seen: &Seen) -> Vec<Row> {
         self.lab.home.books().verify();
         let rows = self.lab.home.books().calls();
-        let completed: Vec<&Value> = rows.iter().filter(|row| row["outcome"] == "completed").collect();
-        let sum = |field: &str| completed.iter().map(|row| count(&row[field])).sum::<u64>();
+        let completed: Vec<&Row> = rows.iter().filter(|row| row["outcome"] == "completed").collect();
+        let sum = |field: &str| completed.iter().map(|row| number(&row[field])).sum::<u64>();
         let ours = [completed.len() as u64, sum("input_tokens"), sum("output_tokens")];
         assert_eq!(ours, ["calls", "input_tokens", "output_tokens"].map(|field| count(&seen.said[field])));
         assert_eq!(rows.len(), completed.len() + seen.errors.len(), "every call has its row");
@@ -119,7 +126,7 @@ async fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after()
         "{outside} of {calls} calls failed outside of the outage: {}",
         seen.said["errors"]
     );
-    let attempts: u64 = rows.iter().map(|row| count(&row["attempts"])).sum();
+    let attempts: u64 = rows.iter().map(|row| number(&row["attempts"])).sum();
     assert!(attempts <= calls as u64 * 11 / 10 + 10, "{attempts} attempts of {calls} calls are more than a tenth");
     let recovered = first_success_after(&rows, seen.start + to);
     eprintln!(
@@ -130,9 +137,8 @@ async fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after()
 }
 
 /// In seconds; `moment` is one since 1970.
-fn first_success_after(rows: &[Value], moment: f64) -> f64 {
-    let instant = |text: &Value| {
-        let text = text.as_str().expect("an instant");
+fn first_success_after(rows: &[Row], moment: f64) -> f64 {
+    let instant = |text: &str| {
         domain::time::Timestamp::parse(text).expect("an instant").as_millis() as f64 / 1_000.0
     };
     let completed = rows.iter().filter(|row| row["outcome"] == "completed" && instant(&row["started_at"]) >= moment);

@@ -8,6 +8,7 @@ mod bundles;
 mod bytes;
 mod canary;
 mod crash;
+mod cuts;
 mod faults;
 mod flow;
 mod guard;

@@ -21,6 +21,20 @@ pub struct Recording {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub is_stream: bool,
+    /// The connection breaks where the body ends: more was to come.
+    pub is_cut: bool,
+}
+
+impl Recording {
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The same, broken off after so many bytes of its body.
+    #[must_use]
+    pub fn cut_at(&self, bytes: usize) -> Recording {
+        Recording { body: self.body[..bytes].to_vec(), is_cut: true, ..self.clone() }
+    }
 }
 
 /// The collection beside the repository where it is there, else the few of our own. Which, as a sentence.
@@ -71,6 +85,7 @@ fn parse(exchange: &Value) -> Option<Recording> {
         headers: headers(&answered["headers"]),
         body: sse.map_or_else(|| bytes(&answered["body"], &answered["body_base64"]), |text| text.as_bytes().to_vec()),
         is_stream: sse.is_some(),
+        is_cut: false,
     })
 }
 
@@ -145,7 +160,7 @@ impl Replay {
         let mut buffer = Vec::new();
         while let Some(seen) = read_request(&mut stream, &mut buffer).await {
             let Some(recording) = self.take(seen) else { return };
-            if write_answer(&mut stream, &recording).await.is_err() {
+            if write_answer(&mut stream, &recording).await.is_err() || recording.is_cut {
                 return;
             }
         }
@@ -228,9 +243,13 @@ async fn write_answer(stream: &mut TcpStream, recording: &Recording) -> std::io:
             stream.write_all(&framed).await?;
             rest = after;
         }
+        if recording.is_cut {
+            return Ok(());
+        }
         return stream.write_all(b"0\r\n\r\n").await;
     }
-    head.push_str(&format!("content-length: {}\r\n\r\n", recording.body.len()));
+    let missing = usize::from(recording.is_cut);
+    head.push_str(&format!("content-length: {}\r\n\r\n", recording.body.len() + missing));
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(&recording.body).await
 }

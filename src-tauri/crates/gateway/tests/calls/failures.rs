@@ -521,3 +521,30 @@ async fn what_cannot_go_on_ends_as_a_cut() {
         assert!(world.upstream.is_idle().await);
     }
 }
+
+#[tokio::test]
+async fn errors_of_any_size_and_packing_pass_whole_and_are_known_by_their_status() {
+    let zeros = zstd::stream::encode_all(&*vec![0; 64 << 20], 1).expect("memory");
+    let half = OVERLOADED.as_bytes()[..40].to_vec();
+    for (headers, body) in [
+        (JSON, vec![b'x'; 10 << 20]),
+        ("content-type: application/json\r\ncontent-encoding: zstd\r\n", zeros),
+        ("content-type: application/json\r\ncontent-encoding: gzip\r\n", b"no gzip at all".to_vec()),
+        ("content-type: application/json\r\ncontent-encoding: lzma\r\n", half.clone()),
+        (JSON, half),
+        (JSON, b"\xff\xfe\x00".to_vec()),
+    ] {
+        let (world, second) = with_second(|config| config.retry.budget_permille = 0).await;
+        let mut peer = world.call("", ASK).await;
+        world.upstream.asked().await.answer_bytes(529, headers, &body).await;
+        answer_none_but(&second).await;
+        assert_eq!(peer.answer().await.header("x-tidegate-upstream"), Some("second"));
+
+        let world = World::with(unretried).await;
+        let mut peer = world.call("", ASK).await;
+        world.upstream.asked().await.answer_bytes(529, headers, &body).await;
+        let answer = peer.answer().await;
+        assert_eq!((answer.status, answer.body.len()), (529, body.len()));
+        assert!(answer.body == body);
+    }
+}
