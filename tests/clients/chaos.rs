@@ -72,8 +72,9 @@ impl Chaos {
         let script = folder.path().join("faults.toml");
         let faults = FAULTS.replace("FROM", &from.to_string()).replace("TO", &to.to_string());
         std::fs::write(&script, faults).expect("written");
+        let start = now();
         let lab = Lab::with(settings, &["--scheme", "none", "--faults", script.to_str().expect("a path")]);
-        (Chaos { lab, seconds, outage: (from, to) }, now())
+        (Chaos { lab, seconds, outage: (from, to) }, start)
     }
 
     fn run(&self, start: f64) -> Seen {
@@ -138,9 +139,7 @@ async fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after()
 
 /// In seconds; `moment` is one since 1970.
 fn first_success_after(rows: &[Row], moment: f64) -> f64 {
-    let instant = |text: &str| {
-        domain::time::Timestamp::parse(text).expect("an instant").as_millis() as f64 / 1_000.0
-    };
+    let instant = |text: &str| domain::time::Timestamp::parse(text).expect("an instant").as_millis() as f64 / 1_000.0;
     let completed = rows.iter().filter(|row| row["outcome"] == "completed" && instant(&row["started_at"]) >= moment);
     completed.map(|row| instant(&row["started_at"]) - moment).fold(f64::INFINITY, f64::min)
 }
