@@ -250,6 +250,7 @@ fn export_views(config: &ts_rs::Config) {
     app::view::WhyView::export_all(config).expect("WhyView");
     app::view::ClientView::export_all(config).expect("ClientView");
     app::view::VerifyView::export_all(config).expect("VerifyView");
+    app::view::KeptView::export_all(config).expect("KeptView");
     app::view::OutlookView::export_all(config).expect("OutlookView");
     app::view::WaitingView::export_all(config).expect("WaitingView");
     app::bundle::BundleView::export_all(config).expect("BundleView");

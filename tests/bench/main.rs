@@ -1,9 +1,10 @@
 //! The table of figures: the direct path, nginx and Tidegate in one run, in turns of about a second.
 //!
 //! One load generator drives them all, so that what it costs itself falls out of every difference.
-//! Usage: bench [--short] [--rounds N] [--ledger [CALLS]] [--import [MIB]]
+//! Usage: bench [--short] [--rounds N] [--ledger [CALLS]] [--import [MIB]] [--cache]
 
 mod admission;
+mod cache;
 mod import;
 mod ledger;
 mod load;
@@ -43,6 +44,7 @@ struct Plan {
 enum Part {
     Ledger,
     Import,
+    Cache,
 }
 
 impl Plan {
@@ -89,6 +91,9 @@ impl Plan {
             plan.only = Some(Part::Import);
             plan.import_mib = mib.unwrap_or(plan.import_mib);
         }
+        if args.iter().any(|arg| arg == "--cache") {
+            plan.only = Some(Part::Cache);
+        }
         Ok(plan)
     }
 }
@@ -114,6 +119,11 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
             table::print_import(&figures);
             return Ok(());
         }
+        Some(Part::Cache) => {
+            figures.cache = Some(cache::run(plan.turn * 5).await?);
+            table::print_cache(&figures);
+            return Ok(());
+        }
         None => {}
     }
     let mut bed = Bed::start(Pace::AtOnce, &Kind::ALL)?;
@@ -127,6 +137,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
     figures.decisions = admission::WAITING.map(|waiting| (waiting, admission::one_decision(waiting))).to_vec();
     figures.ledger = Some(of_ledger(plan)?);
     figures.import = Some(of_import(plan)?);
+    figures.cache = Some(cache::run(plan.turn * 5).await?);
     table::print(&figures);
     Ok(())
 }

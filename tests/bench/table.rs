@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use crate::cache::CacheFigures;
 use crate::import::ImportFigures;
 use crate::ledger::LedgerFigures;
 use crate::overload::Overload;
+use crate::stats::quantile;
 use crate::targets::{Bed, Kind, say};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,6 +100,7 @@ pub(crate) struct Figures {
     pub(crate) overload: Option<Overload>,
     pub(crate) ledger: Option<LedgerFigures>,
     pub(crate) import: Option<ImportFigures>,
+    pub(crate) cache: Option<CacheFigures>,
 }
 
 impl Figures {
@@ -142,6 +145,7 @@ pub(crate) fn print(figures: &Figures) {
     }
     print_ledger(figures);
     print_import(figures);
+    print_cache(figures);
 }
 
 pub(crate) fn print_ledger(figures: &Figures) {
@@ -186,6 +190,17 @@ pub(crate) fn print_import(figures: &Figures) {
     alone("memory at most, ccusage, MiB", "", &format!("{:.0}", theirs.memory_mib));
     alone("time ÷ ccusage's in the same round", "≤ 1", &format!("{:.2} {}", theirs.ratio, met(theirs.ratio <= 1.0)));
     alone("ccusage's tokens are the same", "", if theirs.agrees { "yes" } else { "no" });
+}
+
+pub(crate) fn print_cache(figures: &Figures) {
+    let Some(found) = &figures.cache else { return };
+    say("\nhits of the response cache from memory with durability power, 300 a second, milliseconds");
+    for (name, hits) in [("a message", &found.message), ("a stream of 100 tokens", &found.stream)] {
+        let (median, p99) = (quantile(hits, 0.5) / 1e3, quantile(hits, 0.99) / 1e3);
+        alone(&format!("{name}, p50"), "", &format!("{median:.2} of {}", hits.len()));
+        alone(&format!("{name}, p99"), "≤ 1", &format!("{p99:.2} {}", met(p99 <= 1.0)));
+    }
+    alone("same calls at once that reach the upstream", "1", &format!("{} of {}", found.reached, found.together));
 }
 
 fn under_load(load: &Overload) {

@@ -17,7 +17,7 @@ use support::process::Server;
 use tempfile::TempDir;
 
 /// Limits, prices and the ledger on, and no limit that binds.
-const SETTINGS: &str = r#"
+pub(crate) const SETTINGS: &str = r#"
 [gateway]
 timezone = "UTC"
 
@@ -142,7 +142,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    fn new(kind: Kind, address: &str, token: &str, pid: u32, start: Duration) -> Target {
+    pub(crate) fn new(kind: Kind, address: &str, token: &str, pid: u32, start: Duration) -> Target {
         Target { kind, address: address.to_owned(), token: token.to_owned(), start, pid, sent: AtomicU64::new(0) }
     }
 

@@ -6,6 +6,7 @@ mod bench;
 mod budgets;
 mod bundles;
 mod bytes;
+mod cache;
 mod canary;
 mod crash;
 mod cuts;

@@ -15,4 +15,12 @@ priority: string, upstream: string | null, model: string,
 /**
  * What the client got; 0 where it got nothing.
  */
-status: number, outcome: string, input_tokens: number, cache_write_5m_tokens: number, cache_write_1h_tokens: number, cache_read_tokens: number, output_tokens: number, cost_usd: string | null, price_id: string | null, estimated: boolean, waited_ms: number, first_byte_ms: number | null, total_ms: number, attempts: number, error: string | null, };
+status: number, outcome: string, input_tokens: number, cache_write_5m_tokens: number, cache_write_1h_tokens: number, cache_read_tokens: number, output_tokens: number, cost_usd: string | null, price_id: string | null, estimated: boolean, waited_ms: number, first_byte_ms: number | null, total_ms: number, attempts: number, 
+/**
+ * `hit`, `miss`, `off`.
+ */
+cache: string, 
+/**
+ * What the answer had cost that a hit gave again.
+ */
+saved_usd: string | null, error: string | null, };

@@ -146,7 +146,7 @@ class World {
       reservations: [],
       alerts: [],
       estimates: [],
-      cache: { hits: 0, misses: 0, calls_avoided: 0, saved_usd: '0' },
+      cache: { hits: 0, misses: 0, calls_avoided: 0, hit_rate: null, saved_usd: '0' },
       success: { days: 0, rate_limit_errors_seen: 0, fallbacks_served: 0, alerts_before_tier_change: 0, longest_recovery_s: 0 },
       live: this.calls,
     }

@@ -96,6 +96,16 @@ impl ResponseCache {
     }
 }
 
+/// Without `end`: what waits for the file is lost.
+impl Drop for ResponseCache {
+    fn drop(&mut self) {
+        let writer = self.shelf.as_ref().and_then(|shelf| lock(&shelf.writer).take());
+        if let Some(writer) = writer {
+            writer.abort();
+        }
+    }
+}
+
 impl AnswerStore for ResponseCache {
     fn at_hand(&self, key: &AnswerKey) -> Option<Arc<StoredAnswer>> {
         self.memory.get(key)

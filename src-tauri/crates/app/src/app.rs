@@ -10,7 +10,7 @@ use domain::call::{CallId, Class};
 use domain::catalog::InForce;
 use domain::config::Rules;
 use domain::time::{Calendar, Timestamp};
-use gateway::{AnswerStore, Config, Gateway, LiveState, Mount, Ports};
+use gateway::{Config, Gateway, LiveState, Mount, Ports};
 use ledger::{Answers, Filter, Ledger, Shelved};
 use simulator::{Latency, Simulator};
 
@@ -228,7 +228,10 @@ impl App {
             books: Arc::new(GatewayBooks(self.ledger.clone())),
             secrets: Arc::new(GatewaySecrets(self.keychain.clone())),
             clock: Arc::new(SystemClock),
-            answers: answers.map_or_else(|| Arc::new(NoAnswers) as Arc<dyn AnswerStore>, |answers| answers),
+            answers: match answers {
+                Some(answers) => answers,
+                None => Arc::new(NoAnswers),
+            },
         }
     }
 
