@@ -54,7 +54,7 @@ pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionN
 pub use export::{Columns, UnknownColumn};
 pub use import::{Entered, Event, ImportReport, Observation, Progress, Skipped, Terms, Told};
 pub use like_calls::LikeCalls;
-pub use pricing::{Changed, PriceChange, Repriced, Repricing};
+pub use pricing::{Changed, PriceChange, Repriced, Repricing, Unfinished};
 pub use provenance::{Provenance, Telling};
 pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
