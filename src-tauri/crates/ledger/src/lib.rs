@@ -51,7 +51,7 @@ pub use counting::{Sent, Spender, Used};
 pub use daily::{Span, SumColumns};
 pub use dashboard::DashboardRow;
 pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
-pub use export::{Columns, UnknownColumn};
+pub use export::{Columns, UnknownColumn, csv_cell};
 pub use import::{Entered, Event, ImportReport, Observation, Progress, Skipped, Terms, Told};
 pub use like_calls::LikeCalls;
 pub use pricing::{Changed, PriceChange, Repriced, Repricing, Unfinished};
