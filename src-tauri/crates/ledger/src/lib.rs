@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 mod backup;
+mod bulk;
 mod bundle;
 mod call;
 mod counting;
