@@ -54,7 +54,13 @@ async fn a_leads_app_merges_the_months_of_its_members_once() {
     fs::copy(&of_anna, &old).expect("copied");
     assert_eq!(anna.call(&anna.message(body(true))).await.status(), 200);
     let newer = export(&anna, "anna");
-    assert_eq!(import(&[&newer, &old]).code, Some(0));
+    let said = import(&[&newer, &old]);
+    assert_eq!(said.code, Some(0), "nothing has to be done about an older one: {said:?}");
+    assert!(
+        said.err.contains(&format!("Nothing of {old} was taken in: what anna handed over later is here")),
+        "{said:?}"
+    );
+    assert!(!said.err.contains(&newer), "{said:?}");
     assert_eq!(by_device(&lead), counted(&[("anna", 4), ("ben", 2)]), "the older does not replace the newer");
 
     let csv = lead.tidegate(&["export", "monthly", "--from", "2020-01-01", "--columns", "client,calls,device"]);

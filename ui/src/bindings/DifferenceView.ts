@@ -17,7 +17,11 @@ explained: boolean,
 /**
  * Negative where the report has less than the ledger.
  */
-tokens: number, web_searches: number, usd: string, 
+tokens: number, web_searches: number, 
+/**
+ * Of what has a price; null where nothing of it has one.
+ */
+usd: string | null, 
 /**
  * Of another key.
  */

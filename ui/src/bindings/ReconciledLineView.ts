@@ -12,4 +12,8 @@ class: string, reported: number, ledger: number,
 /**
  * Null where the cost report has nothing of it.
  */
-reported_usd: string | null, ledger_usd: string, differences: Array<DifferenceView>, };
+reported_usd: string | null, 
+/**
+ * Null where the price of none of it is known.
+ */
+ledger_usd: string | null, differences: Array<DifferenceView>, };

@@ -43,6 +43,8 @@ pub struct App {
     pub(crate) importing: Importing,
     /// Held while a bundle is made: who this device is to others is decided once.
     pub(crate) handing_over: tokio::sync::Mutex<()>,
+    /// Held while what is reconciled is read and written.
+    pub(crate) reconciled: Mutex<()>,
     /// Calls that ended before this process began, latest first.
     before: Vec<LiveCallView>,
 }
@@ -93,6 +95,7 @@ impl App {
             serving: Mutex::new(None),
             importing: Importing::default(),
             handing_over: tokio::sync::Mutex::default(),
+            reconciled: Mutex::default(),
             before,
         })
     }

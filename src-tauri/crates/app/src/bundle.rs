@@ -64,10 +64,7 @@ impl App {
         let mut made = vec![];
         for month in months {
             let rows = self.rows_of(month, with_tenants).await.map_err(ApiError::machine)?;
-            if !rows.is_empty() {
-                let revision = device.revision(&month.to_string(), &rows, now);
-                made.push(BundleMonth { month: month.to_string(), revision, rows });
-            }
+            made.extend(device.handed_over(&month.to_string(), rows, now));
         }
         // The revisions are kept before anybody has them: none is given twice.
         device.keep(self.dir()).map_err(ApiError::machine)?;

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -160,8 +161,11 @@ pub fn write_json<T: Serialize>(file: &Path, value: &T) -> Result<(), FolderErro
 /// Replaces a file whole: after a crash it holds either the old text or the new.
 pub fn replace(file: &Path, text: &[u8]) -> Result<(), FolderError> {
     let failed = |reason| FolderError::File { file: file.to_owned(), what: "written", reason };
+    // Two that replace it at once have a draft each: the later one stands, whole.
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    let draft = DRAFTS.fetch_add(1, Ordering::Relaxed);
     let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(format!(".{}-{draft}.new", std::process::id()));
     let draft = file.with_file_name(name);
     write_draft(&draft, text).and_then(|()| std::fs::rename(&draft, file)).map_err(failed)?;
     sync_folder(file).map_err(failed)
@@ -214,6 +218,23 @@ mod tests {
         drop(folder);
         assert!(matches!(enter(dir.path()), Ok(Entered::Alone(_))));
         assert!(instance(dir.path()).is_none(), "what the dead one said is gone");
+    }
+
+    #[test]
+    fn of_two_that_replace_a_file_at_once_one_stands_whole() {
+        let dir = temp();
+        let file = dir.path().join("x");
+        let texts = [vec![b'a'; 200_000], vec![b'b'; 300_000]];
+        std::thread::scope(|scope| {
+            for text in &texts {
+                scope.spawn(|| (0..50).for_each(|_| replace(&file, text).expect("written")));
+            }
+            for _ in 0..50 {
+                let found = std::fs::read(&file).unwrap_or_default();
+                assert!(found.is_empty() || texts.contains(&found), "{} bytes", found.len());
+            }
+        });
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 1, "no draft is left");
     }
 
     #[cfg(unix)]

@@ -47,4 +47,4 @@ mod watch;
 pub use app::App;
 pub use host::{Host, HostError, HostOptions};
 pub use import::{ImportView, ProgressView, SkippedView};
-pub use ledger::Progress;
+pub use ledger::{Progress, csv_cell};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::catalog::{Catalog, InForce, Market, OwnPrice, matches};
 use domain::price::{Platform, Reach};
 use domain::time::Timestamp;
-use ledger::{Changed, Repriced, Repricing};
+use ledger::{Changed, Repriced, Repricing, Unfinished};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -412,13 +412,26 @@ impl App {
         let reason = reason.map_or_else(|| format!("prices applied, table {}", self.prices.origin()), str::to_owned);
         let ask =
             Repricing { from: range.from, to: range.to, catalog: &catalog, now: self.now(), reason: &reason, dry_run };
-        let repriced = self.ledger.reprice(&ask).await.map_err(ApiError::machine)?;
-        if repriced.repriced > 0 && !dry_run {
+        let repriced = self.ledger.reprice(&ask).await;
+        let changed = repriced.as_ref().map_or_else(|stopped| stopped.repriced, |repriced| repriced.repriced);
+        if changed > 0 && !dry_run {
             self.recount().await;
         }
+        let repriced = repriced.map_err(|stopped| ApiError::machine(how_far(&stopped, dry_run)))?;
         let (from, to) = (range.from.to_string(), range.to.to_string());
         let timezone = self.calendar.zone_name().to_owned();
         Ok(AppliedView { from, to, timezone, dry_run, ..applied(&repriced) })
+    }
+}
+
+fn how_far(stopped: &Unfinished, dry_run: bool) -> String {
+    let Unfinished { repriced, through, error } = stopped;
+    match (dry_run, repriced) {
+        (true, _) => error.to_string(),
+        (false, 0) => format!("{error}; no call was repriced"),
+        (false, _) => format!(
+            "{error}; {repriced} calls, up to those that started at {through}, have their new price and keep it: the same command once more does the rest and changes none of them again"
+        ),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The ledger against the usage and cost reports of an organisation, which an admin key may read.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -10,6 +10,7 @@ use domain::time::{Calendar, Timestamp};
 
 use crate::App;
 use crate::api::ApiError;
+use crate::folder::FolderError;
 use crate::settings::{BaseUrl, KeyRef, UpstreamKind};
 
 mod asking;
@@ -126,7 +127,7 @@ impl App {
         if start_of(days.from) < kept_from {
             return Err(ApiError::asker(format!("calls before {kept_from} were deleted: reconcile later days")));
         }
-        let mut kept = Kept::read(self.dir()).map_err(ApiError::machine)?;
+        let mut learned = vec![];
         let mut view =
             ReconcileView { at: now.to_string(), from: date(days.from), to: date(days.to), accounts: vec![] };
         for (place, account) in accounts.iter().enumerate() {
@@ -137,12 +138,20 @@ impl App {
             let good =
                 (days.from <= whole).then(|| reconcile::reconciled_to(&compared.lines, days.from, whole)).flatten();
             if days.from <= whole {
-                kept.learn(&account.name(), days.from, whole, good);
+                learned.push((account.name(), whole, good));
             }
             view.accounts.push(shown::account(account, &compared, good));
         }
-        kept.write(self.dir()).map_err(ApiError::machine)?;
+        self.learn(days.from, &learned).map_err(ApiError::machine)?;
         Ok(view)
+    }
+
+    /// Reports take their time: what another reconciliation has learned meanwhile stays.
+    fn learn(&self, from: i64, learned: &[(String, i64, Option<i64>)]) -> Result<(), FolderError> {
+        let _one_by_one = self.reconciled.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = Kept::read(self.dir())?;
+        learned.iter().for_each(|(account, to, good)| kept.learn(account, from, *to, *good));
+        kept.write(self.dir())
     }
 
     /// The day up to which the books of all accounts are reconciled.

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use app::HostError;
 use app::api::{Answer, ApiError, Command, ExportQuestion};
 use app::control::inspect;
 use app::view::{CallView, PricingView, UsageRowView, UsageView, WhyView};
+use app::{HostError, csv_cell};
 
 use crate::args::{Calls, Export, Exported, Shape, Usage, Why};
 use crate::status::shown_subscription;
-use crate::table::{Cell, clean, count, dollars, maybe, number, table, time, words};
+use crate::table::{Cell, clean, count, dollars, maybe, name, number, table, time, words};
 use crate::{Place, bundle, print, print_json, tell, unexpected};
 
 pub(crate) async fn usage(place: &Place, question: Usage) -> anyhow::Result<ExitCode> {
@@ -30,7 +30,7 @@ pub(crate) async fn usage(place: &Place, question: Usage) -> anyhow::Result<Exit
 fn shown_usage(usage: &UsageView, by: &str) -> String {
     let cells = |row: &UsageRowView, key: &str| -> Vec<Cell> {
         vec![
-            words(if key.is_empty() { "–" } else { key }),
+            name(if key.is_empty() { "–" } else { key }),
             number(count(row.calls)),
             number(count(row.input_tokens)),
             number(count(row.cache_write_5m_tokens + row.cache_write_1h_tokens)),
@@ -68,22 +68,9 @@ fn usage_csv(usage: &UsageView) -> String {
         let counts: Vec<String> = counts.iter().map(u64::to_string).collect();
         let cost = row.cost_usd.as_deref().unwrap_or("");
         text +=
-            &format!("{},{},{cost},{},{}\r\n", csv_text(&row.key), counts.join(","), row.unpriced_calls, row.saved_usd);
+            &format!("{},{},{cost},{},{}\r\n", csv_cell(&row.key), counts.join(","), row.unpriced_calls, row.saved_usd);
     }
     text
-}
-
-/// Quoted where needed, and no cell that a spreadsheet would run.
-fn csv_text(text: &str) -> String {
-    let runs = text
-        .trim_start_matches(|c: char| c.is_whitespace() || c.is_control())
-        .starts_with(['=', '+', '-', '@', '|', '%']);
-    let quoted = text.replace('"', "\"\"");
-    match (runs, text.contains([',', '"', '\r', '\n'])) {
-        (true, _) => format!("\"'{quoted}\""),
-        (false, true) => format!("\"{quoted}\""),
-        (false, false) => text.to_owned(),
-    }
 }
 
 pub(crate) async fn calls(place: &Place, question: Calls) -> anyhow::Result<ExitCode> {
@@ -107,8 +94,8 @@ fn shown_calls(calls: &[CallView]) -> String {
         vec![
             words(&call.call_id),
             words(&call.started_at),
-            words(&call.client),
-            words(&call.model),
+            name(&call.client),
+            name(&call.model),
             words(&call.outcome),
             number(count(prompt)),
             number(count(call.output_tokens)),
@@ -367,15 +354,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_cell_runs_in_a_spreadsheet() {
-        for (text, expected) in [
-            ("shop", "shop"),
-            ("a,b", "\"a,b\""),
-            ("=1+1", "\"'=1+1\""),
-            ("\t\u{1}@x", "\"'\t\u{1}@x\""),
-            ("say \"hi\"", "\"say \"\"hi\"\"\""),
-        ] {
-            assert_eq!(csv_text(text), expected);
+    fn no_key_runs_in_a_spreadsheet() {
+        for (key, cell) in
+            [("shop", "shop"), ("a,b", "\"a,b\""), ("=1+1", "\"'=1+1\""), ("\u{feff}＝1", "\"'\u{feff}＝1\"")]
+        {
+            let row = app::view::UsageRowView { key: key.to_owned(), ..Default::default() };
+            let csv = usage_csv(&UsageView { rows: vec![row], ..UsageView::default() });
+            let line = csv.lines().nth(1).expect("a row");
+            assert!(line.starts_with(&format!("{cell},0,")), "{line}");
         }
     }
 }

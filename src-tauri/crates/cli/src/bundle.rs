@@ -46,11 +46,23 @@ pub(crate) async fn import(place: &Place, question: ImportBundle) -> anyhow::Res
             None => print(&taken(bundle))?,
         }
     }
+    for bundle in bundles.iter().filter(|bundle| is_outdated(bundle)) {
+        tell(&format!(
+            "Nothing of {} was taken in: what {} handed over later is here already.\n",
+            clean(&bundle.file),
+            clean(&bundle.name)
+        ));
+    }
     let refused = bundles.iter().filter(|bundle| bundle.refused.is_some()).count();
     if refused > 0 {
         tell(&format!("{refused} of {} files were refused, and nothing of them was taken in.\n", bundles.len()));
     }
     Ok(if refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Nothing has to be done about it: that is no failure.
+fn is_outdated(bundle: &BundleView) -> bool {
+    !bundle.months.is_empty() && bundle.months.iter().all(|month| month.outcome == "older")
 }
 
 fn taken(bundle: &BundleView) -> String {

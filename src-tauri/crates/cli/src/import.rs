@@ -140,7 +140,7 @@ fn shown(import: &ImportView) -> String {
         (skipped.torn_lines, "unfinished last lines"),
         (skipped.links, "links"),
         (skipped.files, "files that can't be read"),
-        (skipped.too_old, "lines from before what the ledger keeps ([ledger] retention)"),
+        (skipped.too_old, "calls from before what the ledger keeps ([ledger] retention)"),
     ];
     let passed: Vec<String> =
         reasons.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", count(*n))).collect();

@@ -60,7 +60,7 @@ fn cause(cause: &DifferenceView) -> Vec<Cell> {
     vec![
         number(signed(cause.tokens)),
         number(signed(cause.web_searches)),
-        number(dollars(Some(&cause.usd))),
+        number(dollars(cause.usd.as_deref())),
         words(&cause.says),
     ]
 }
@@ -83,7 +83,7 @@ fn days(account: &ReconciledAccountView) -> String {
             number(count(line.reported)),
             number(count(line.ledger)),
             number(dollars(line.reported_usd.as_deref())),
-            number(dollars(Some(&line.ledger_usd))),
+            number(dollars(line.ledger_usd.as_deref())),
             words(causes.join(", ")),
         ]
     };

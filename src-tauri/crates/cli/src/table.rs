@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+/// Enough for the ids of models that name their region.
+const NAME_CHARS_MAX: usize = 48;
+
 /// A cell's text and whether it is a number.
 pub(crate) struct Cell {
     text: String,
@@ -14,6 +17,16 @@ pub(crate) fn words(text: impl AsRef<str>) -> Cell {
 
 pub(crate) fn number(text: impl ToString) -> Cell {
     Cell { text: text.to_string(), is_number: true }
+}
+
+/// A name that others chose: so much of it that the row stays a row.
+pub(crate) fn name(text: &str) -> Cell {
+    let text = clean(text);
+    let cut = text
+        .char_indices()
+        .nth(NAME_CHARS_MAX)
+        .map(|_| text.chars().take(NAME_CHARS_MAX - 1).collect::<String>() + "…");
+    Cell { text: cut.unwrap_or(text), is_number: false }
 }
 
 /// A name or nothing.
@@ -120,6 +133,14 @@ mod tests {
             table(&["name", "calls"], &rows),
             "name            calls\na              12,345\nlong\\u{1b}[1m       7\n"
         );
+    }
+
+    #[test]
+    fn a_name_without_end_leaves_the_table_a_table() {
+        let [long, fits] = [name(&"m".repeat(1_000)), name(&"m".repeat(NAME_CHARS_MAX))];
+        assert_eq!(long.text, "m".repeat(NAME_CHARS_MAX - 1) + "…");
+        assert_eq!(fits.text, "m".repeat(NAME_CHARS_MAX));
+        assert_eq!(name("two\nlines").text, "two\\nlines");
     }
 
     #[test]

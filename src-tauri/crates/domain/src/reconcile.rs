@@ -137,6 +137,11 @@ impl Ours {
     pub const fn count(&self) -> u64 {
         self.passed.saturating_add(self.told)
     }
+
+    /// `None` where there is something and the price of none of it is known.
+    pub fn known_cost(&self) -> Option<Usd> {
+        (self.unpriced == 0 || self.unpriced < self.count()).then_some(self.cost)
+    }
 }
 
 /// Why the two differ.
@@ -211,19 +216,20 @@ impl Cause {
 pub struct Difference {
     pub cause: Cause,
     pub count: i64,
-    pub cost: Usd,
+    /// `None` where nobody knows what the tokens cost.
+    pub cost: Option<Usd>,
 }
 
 /// Differences of money below this are roundings.
 const A_CENT: Usd = Usd::from_nanos(10_000_000);
 
-/// Names what differs. The parts add up to `reported - ours`, in tokens and in dollars.
+/// Names what differs. The parts add up to `reported - ours`, in tokens and in the dollars that are known.
 pub fn compare(item: Item, reported: &Reported, ours: &Ours) -> Vec<Difference> {
     let mut parts = Parts::of(reported, ours);
     let own_surplus = parts.own_against_the_ledger();
     parts.others_against_logs(own_surplus);
     parts.money(item);
-    parts.found.retain(|part| part.count != 0 || part.cost != Usd::ZERO);
+    parts.found.retain(|part| part.count != 0 || part.cost != Some(Usd::ZERO));
     parts.found
 }
 
@@ -263,7 +269,7 @@ impl<'a> Parts<'a> {
             told -= both;
             let rest = share.count - both;
             let cost = match share.cost {
-                Some(cost) => part_of(cost, rest, share.count),
+                Some(cost) => Some(part_of(cost, rest, share.count)),
                 None => self.at_our_price(rest),
             };
             self.found.push(Difference { cause: Cause::OtherKey(share.origin.clone()), count: signed(rest), cost });
@@ -284,34 +290,36 @@ impl<'a> Parts<'a> {
     fn less(&mut self, cause: Cause, left: &mut u64, most: u64) {
         let count = (*left).min(most);
         *left -= count;
-        let cost = Usd::ZERO - self.at_our_price(count);
+        let cost = self.at_our_price(count).map(|cost| Usd::ZERO - cost);
         self.found.push(Difference { cause, count: signed(count).saturating_neg(), cost });
     }
 
     /// What our calls of this line cost each; the list price where we have none.
-    fn at_our_price(&self, count: u64) -> Usd {
+    fn at_our_price(&self, count: u64) -> Option<Usd> {
+        if count == 0 {
+            return Some(Usd::ZERO);
+        }
         let priced = self.ours.count().saturating_sub(self.ours.unpriced);
         if priced > 0 {
-            return part_of(self.ours.cost, count, priced);
+            return Some(part_of(self.ours.cost, count, priced));
         }
         let listed = self.reported.shares.iter().filter_map(|share| Some((share.cost?, share.count)));
         let (cost, of) = listed.fold((Usd::ZERO, 0_u64), |(cost, of), (more, n)| (cost + more, of.saturating_add(n)));
         match (of, self.reported.cost) {
-            (1.., _) => part_of(cost, count, of),
-            (0, Some(cost)) => part_of(cost, count, self.reported.count()),
-            (0, None) => Usd::ZERO,
+            (1.., _) => Some(part_of(cost, count, of)),
+            (0, cost) => cost.map(|cost| part_of(cost, count, self.reported.count())),
         }
     }
 
     /// What the tokens don't explain of the dollars.
     fn money(&mut self, item: Item) {
-        let named: Usd = self.found.iter().map(|part| part.cost).sum();
+        let named: Usd = self.found.iter().filter_map(|part| part.cost).sum();
         let whole = self.reported.cost.unwrap_or_default() - self.ours.cost;
         let mut rest = whole - named;
         if self.reported.priority > 0 && rest < Usd::ZERO {
-            let unpaid = Usd::ZERO - self.at_our_price(self.reported.priority);
+            let unpaid = Usd::ZERO - self.at_our_price(self.reported.priority).unwrap_or_default();
             let part = rest.max(unpaid);
-            self.found.push(Difference { cause: Cause::PriorityTier, count: 0, cost: part });
+            self.found.push(Difference { cause: Cause::PriorityTier, count: 0, cost: Some(part) });
             rest = rest - part;
         }
         let is_small = rest < A_CENT && rest > Usd::ZERO - A_CENT;
@@ -322,7 +330,7 @@ impl<'a> Parts<'a> {
             _ if is_small => Cause::Rounding,
             _ => Cause::Price,
         };
-        self.found.push(Difference { cause, count: 0, cost: rest });
+        self.found.push(Difference { cause, count: 0, cost: Some(rest) });
     }
 }
 
@@ -386,9 +394,11 @@ pub fn reconciled_to(lines: &[Line], from: i64, to: i64) -> Option<i64> {
 
 /// Something in it is unexplained that comes to a cent, or to tokens nobody can price.
 fn is_open(line: &Line) -> bool {
-    let open = line.differences.iter().filter(|part| !part.cause.is_explained());
-    open.clone().any(|part| part.cost >= A_CENT || part.cost <= Usd::ZERO - A_CENT)
-        || open.into_iter().any(|part| part.count != 0 && part.cost == Usd::ZERO)
+    let mut open = line.differences.iter().filter(|part| !part.cause.is_explained());
+    open.any(|part| {
+        let cost = part.cost.unwrap_or_default();
+        cost >= A_CENT || cost <= Usd::ZERO - A_CENT || part.count != 0 && cost == Usd::ZERO
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use domain::money::Usd;
 use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use serde::{Deserialize, Serialize};
+use sqlx::error::BoxDynError;
+
+use crate::bulk::Cells;
 
 /// No call uses more of anything; a larger count is nonsense that must not break the sums.
 const COUNT_MAX: u64 = 1_000_000_000_000;
@@ -212,57 +215,44 @@ impl EntryRow {
         }
     }
 
-    /// In the order of the columns, in groups, with the link of the chain in hexadecimal digits.
-    pub(crate) fn cells<'a>(&'a self, link: &'a str) -> impl Serialize + 'a {
+    /// In the order of the columns, with the link of the chain.
+    pub(crate) fn push(&self, cells: &mut Cells, link: &[u8; 32]) -> Result<(), BoxDynError> {
         let row = self;
-        let who = (
-            &row.call_id,
-            row.started_at,
-            row.ended_at,
-            &row.client,
-            &row.person,
-            &row.project,
-            &row.tenant,
-            &row.session,
-            &row.agent,
-            &row.tags,
-            &row.class,
-            &row.model,
-            row.max_tokens,
-        );
-        let sent = (
-            row.stream,
-            row.body_bytes,
-            &row.upstream,
-            &row.request_id,
-            row.attempts,
-            row.status,
-            &row.outcome,
-            row.input_tokens,
-            row.cache_write_5m_tokens,
-            row.cache_write_1h_tokens,
-            row.cache_read_tokens,
-            row.output_tokens,
-            row.web_searches,
-        );
-        let told = (
-            row.batch,
-            row.fast,
-            row.us_only,
-            row.cost_nanos,
-            &row.price_id,
-            row.estimated,
-            &row.source,
-            row.waited_ms,
-            row.first_byte_ms,
-            row.total_ms,
-            &row.cache,
-            &row.error,
-            &row.account,
-            row.saved_nanos,
-            link,
-        );
-        (who, sent, told)
+        cells.push(&row.call_id)?;
+        cells.push(row.started_at)?;
+        cells.push(row.ended_at)?;
+        for name in [&row.client, &row.person, &row.project, &row.tenant, &row.session, &row.agent] {
+            cells.push(name)?;
+        }
+        cells.push(&row.tags)?;
+        cells.push(&row.class)?;
+        cells.push(&row.model)?;
+        cells.push(row.max_tokens)?;
+        cells.push(row.stream)?;
+        cells.push(row.body_bytes)?;
+        cells.push(&row.upstream)?;
+        cells.push(&row.request_id)?;
+        cells.push(row.attempts)?;
+        cells.push(row.status)?;
+        cells.push(&row.outcome)?;
+        for count in [row.input_tokens, row.cache_write_5m_tokens, row.cache_write_1h_tokens, row.cache_read_tokens] {
+            cells.push(count)?;
+        }
+        for count in [row.output_tokens, row.web_searches, row.batch, row.fast, row.us_only] {
+            cells.push(count)?;
+        }
+        cells.push(row.cost_nanos)?;
+        cells.push(&row.price_id)?;
+        cells.push(row.estimated)?;
+        cells.push(&row.source)?;
+        cells.push(row.waited_ms)?;
+        cells.push(row.first_byte_ms)?;
+        cells.push(row.total_ms)?;
+        cells.push(&row.cache)?;
+        cells.push(&row.error)?;
+        cells.push(&row.account)?;
+        cells.push(row.saved_nanos)?;
+        cells.push(link.as_slice())
     }
 
     pub(crate) fn into_entry(self, attempts: Vec<Attempt>) -> Result<Entry, Unreadable> {
@@ -478,7 +468,7 @@ fn millis(at: Timestamp) -> i64 {
     at.as_millis().max(0)
 }
 
-fn text(value: &str) -> String {
+pub(crate) fn text(value: &str) -> String {
     value[..value.floor_char_boundary(TEXT_BYTES_MAX)].to_owned()
 }
 

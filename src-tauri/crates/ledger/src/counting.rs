@@ -11,7 +11,6 @@ use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 
 use crate::rollup::QUARTER_MS;
-use crate::span::Span;
 use crate::summing::{Parts, Sums, Wanted};
 use crate::{Error, Ledger};
 
@@ -87,12 +86,10 @@ impl Ledger {
     pub async fn used(&self, of: Spender, from: Timestamp, to: Timestamp) -> Result<Vec<Used>, Error> {
         self.flush().await?;
         let to = Timestamp::from_millis(next_quarter(to.as_millis()));
-        let span = self.span(from..to, Some(self.calendar)).await?;
         // A call that began before may have ended since.
-        let first_edge = from.before(CALL_TAKES).as_millis()..span.edges[0].end;
-        let span = Span { edges: [first_edge, span.edges[1].clone()], ..span };
-        let wanted = Wanted { by: of.name(), source: Source::Gateway.name(), ended_from: from.as_millis() };
-        let Parts { by_day, by_quarter } = self.sums(&span, wanted).await?;
+        let wanted =
+            Wanted { by: of.name(), source: Source::Gateway.name(), ended_from: from.as_millis(), takes: CALL_TAKES };
+        let Parts { by_day, by_quarter } = self.sums(from..to, Some(self.calendar), wanted).await?;
         Ok(by_day.iter().chain(&by_quarter).map(used).collect())
     }
 

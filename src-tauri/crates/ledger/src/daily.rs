@@ -3,10 +3,12 @@
 use std::io::Write;
 
 use domain::time::{Calendar, Timestamp};
+use sqlx::SqliteConnection;
 
 use crate::export::{Cell, UnknownColumn, columns_named, header, push_line};
 use crate::rollup::QUARTER_MS;
 use crate::spending::Filter;
+use crate::summing::span;
 use crate::{Error, Ledger};
 
 /// What a line is the sum of.
@@ -163,56 +165,71 @@ impl Ledger {
 
     /// From the rollups, but for what is left at the edges: entries may be deleted, their sums are not.
     async fn sums_between(&self, from: Timestamp, to: Timestamp, client: Option<&str>) -> Result<Vec<Sum>, Error> {
-        let fail = |error: sqlx::Error| self.db.error(&error);
-        let cut = self.span(from..to, None).await?;
-        let [quarters, _] = cut.quarters;
-        let mut found = vec![];
-        if !quarters.is_empty() {
-            found.extend(self.sums_of_quarters(quarters.start, quarters.end, client).await.map_err(fail)?);
-        }
-        for edge in cut.edges.iter().filter(|edge| !edge.is_empty()) {
-            found.extend(self.sums_of_moments(edge.start, edge.end, client).await.map_err(fail)?);
-        }
+        let sums = async {
+            let mut tx = self.readers.begin().await?;
+            let cut = span(&mut tx, from..to, None).await?;
+            let [quarters, _] = cut.quarters;
+            let mut found = vec![];
+            if !quarters.is_empty() {
+                found.extend(sums_of_quarters(&mut tx, quarters.start, quarters.end, client).await?);
+            }
+            for edge in cut.edges.iter().filter(|edge| !edge.is_empty()) {
+                found.extend(sums_of_moments(&mut tx, edge.start, edge.end, client).await?);
+            }
+            tx.commit().await?;
+            Ok(found)
+        };
+        let mut found = sums.await.map_err(|error| self.db.error(&error))?;
         found.sort_by(|one, other| one.names().cmp(&other.names()));
         Ok(joined(found))
     }
+}
 
-    async fn sums_of_quarters(&self, from: i64, to: i64, client: Option<&str>) -> sqlx::Result<Vec<Sum>> {
-        sqlx::query_as!(
-            Sum,
-            r#"SELECT client, person, project, upstream, model, sum(calls) AS "calls!: i64",
-                 sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
-                 sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
-                 sum(output_tokens) AS "output!: i64", sum(cost_nanos) AS "cost!: i64",
-                 sum(unpriced_calls) AS "unpriced!: i64", '' AS "device!: String"
-             FROM rollup WHERE quarter >= ?1 AND quarter < ?2 AND (?3 IS NULL OR client = ?3)
-             GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"#,
-            from,
-            to,
-            client
-        )
-        .fetch_all(&self.readers)
-        .await
-    }
+async fn sums_of_quarters(
+    conn: &mut SqliteConnection,
+    from: i64,
+    to: i64,
+    client: Option<&str>,
+) -> sqlx::Result<Vec<Sum>> {
+    sqlx::query_as!(
+        Sum,
+        r#"SELECT client, person, project, upstream, model, sum(calls) AS "calls!: i64",
+             sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
+             sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
+             sum(output_tokens) AS "output!: i64", sum(cost_nanos) AS "cost!: i64",
+             sum(unpriced_calls) AS "unpriced!: i64", '' AS "device!: String"
+         FROM rollup WHERE quarter >= ?1 AND quarter < ?2 AND (?3 IS NULL OR client = ?3)
+         GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"#,
+        from,
+        to,
+        client
+    )
+    .fetch_all(conn)
+    .await
+}
 
-    async fn sums_of_moments(&self, from: i64, to: i64, client: Option<&str>) -> sqlx::Result<Vec<Sum>> {
-        sqlx::query_as!(
-            Sum,
-            r#"SELECT client, person, project, upstream, model, count(*) AS "calls!: i64",
-                 sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
-                 sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
-                 sum(output_tokens) AS "output!: i64", coalesce(sum(cost_nanos), 0) AS "cost!: i64",
-                 sum(cost_nanos IS NULL) AS "unpriced!: i64", '' AS "device!: String"
-             FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
-                 AND outcome <> 'refused'
-             GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"#,
-            from,
-            to,
-            client
-        )
-        .fetch_all(&self.readers)
-        .await
-    }
+async fn sums_of_moments(
+    conn: &mut SqliteConnection,
+    from: i64,
+    to: i64,
+    client: Option<&str>,
+) -> sqlx::Result<Vec<Sum>> {
+    sqlx::query_as!(
+        Sum,
+        r#"SELECT client, person, project, upstream, model, count(*) AS "calls!: i64",
+             sum(input_tokens) AS "input!: i64", sum(cache_write_5m_tokens) AS "cache_write_5m!: i64",
+             sum(cache_write_1h_tokens) AS "cache_write_1h!: i64", sum(cache_read_tokens) AS "cache_read!: i64",
+             sum(output_tokens) AS "output!: i64", coalesce(sum(cost_nanos), 0) AS "cost!: i64",
+             sum(cost_nanos IS NULL) AS "unpriced!: i64", '' AS "device!: String"
+         FROM counted WHERE started_at >= ?1 AND started_at < ?2 AND (?3 IS NULL OR client = ?3)
+             AND outcome <> 'refused'
+         GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"#,
+        from,
+        to,
+        client
+    )
+    .fetch_all(conn)
+    .await
 }
 
 impl Sum {

@@ -8,7 +8,7 @@ use domain::time::{Calendar, Timestamp};
 use sqlx::SqliteConnection;
 
 use crate::rollup::{QUARTER_MS, day_of, end_of_day};
-use crate::summing::Sums;
+use crate::summing::{Sums, span};
 use crate::{Error, Ledger, Totals};
 
 /// The calls of one client to one model on one day.
@@ -44,10 +44,10 @@ impl Ledger {
     }
 
     async fn by_day_model_and_client(&self, moments: Range<Timestamp>, calendar: Calendar) -> Result<Rows, Error> {
-        let span = self.span(moments, (calendar == self.calendar).then_some(calendar)).await?;
         let sums = async {
             let mut rows = Rows::new();
             let mut tx = self.readers.begin().await?;
+            let span = span(&mut tx, moments, (calendar == self.calendar).then_some(calendar)).await?;
             for day in days_with_sums(&mut tx, &span.days).await? {
                 add(&mut rows, day, cells_of_day(&mut tx, day).await?)?;
             }

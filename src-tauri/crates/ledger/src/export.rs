@@ -243,6 +243,13 @@ fn push_cell(text: &mut String, cell: &Cell<'_>) {
     };
 }
 
+/// A text as a cell: quoted where it has to be, and nothing that a spreadsheet would run.
+pub fn csv_cell(value: &str) -> String {
+    let mut cell = String::new();
+    push_text(&mut cell, value);
+    cell
+}
+
 fn push_text(text: &mut String, value: &str) {
     if is_plain(value) {
         text.push_str(value);

@@ -27,6 +27,7 @@ mod tree;
 pub use entering::Entered;
 pub use observing::Observation;
 pub(crate) use told::Facts;
+use told::Heard;
 pub use told::{Event, Told};
 
 /// By what an entry from a log or an event is priced and attributed.
@@ -88,6 +89,9 @@ impl ImportReport {
 /// In the WAL; an import brings its many pages home less often.
 const PAGES_BEFORE_CHECKPOINT: i64 = 8_192;
 
+/// What is told in one transaction: calls that run wait for it.
+const PAGE_TOLD: usize = 4_000;
+
 /// Pages read ahead of the database.
 const PAGES_AHEAD: usize = 2;
 
@@ -128,18 +132,24 @@ impl Ledger {
         Ok(conn)
     }
 
-    /// What events tell of calls.
+    /// What events tell of calls. After an error some of them may have been taken in: they may all come again.
     pub async fn tell(&self, told: Vec<Told>, terms: &Terms) -> Result<Entered, Error> {
         let mut conn = self.db.writer().await?;
-        let entered = self.enter(&mut conn, told, &[], terms).await?;
-        self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
+        let mut entered = Entered::default();
+        let mut told = told.into_iter();
+        while !told.as_slice().is_empty() {
+            let mut page = Heard::default();
+            told.by_ref().take(PAGE_TOLD).for_each(|told| page.hear(told));
+            entered += self.enter(&mut conn, page, &[], terms).await?;
+            self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
+        }
         Ok(entered)
     }
 
     async fn enter(
         &self,
         conn: &mut SqliteConnection,
-        told: Vec<Told>,
+        told: Heard,
         files: &[reading::FileRead],
         terms: &Terms,
     ) -> Result<Entered, Error> {

@@ -55,6 +55,17 @@ pub struct Repriced {
     pub changes: BTreeMap<(String, String, String), Changed>,
 }
 
+/// It stopped on the way: what is done stays, and asking once more does the rest.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unfinished {
+    /// Calls that have their new price.
+    pub repriced: u64,
+    /// The start of the last call that was looked at.
+    pub through: Timestamp,
+    pub error: Error,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Changed {
     pub calls: u64,
@@ -131,7 +142,18 @@ struct Trace<'a> {
 
 impl Ledger {
     /// Gives the calls of a time the prices that the catalogue has for them. May be dropped at any moment, and asked again.
-    pub async fn reprice(&self, ask: &Repricing<'_>) -> Result<Repriced, Error> {
+    pub async fn reprice(&self, ask: &Repricing<'_>) -> Result<Repriced, Unfinished> {
+        let (mut repriced, mut through) = (0, ask.from);
+        let whole = self.reprice_pages(ask, |done, last| (repriced, through) = (done, last)).await;
+        whole.map_err(|error| Unfinished { repriced, through, error })
+    }
+
+    /// `done` hears after each page how many calls have a new price and when the last one started.
+    async fn reprice_pages(
+        &self,
+        ask: &Repricing<'_>,
+        mut done: impl FnMut(u64, Timestamp),
+    ) -> Result<Repriced, Error> {
         self.flush().await?;
         let mut conn = self.db.writer().await?;
         let mut repriced = Repriced::default();
@@ -142,6 +164,7 @@ impl Ledger {
                 Some(last) => after = last,
                 None => return Ok(repriced),
             }
+            done(repriced.repriced, Timestamp::from_millis(after.0));
             self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
 use domain::time::Timestamp;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection, SqliteExecutor};
 
 use crate::db::CHECKPOINT_PAGES;
 use crate::rollup::QUARTER_MS;
@@ -47,11 +47,14 @@ struct Cut {
     chain: Vec<u8>,
 }
 
+pub(crate) async fn kept_from(on: impl SqliteExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!("SELECT kept_from FROM meta").fetch_one(on).await
+}
+
 impl Ledger {
     /// Entries of calls that started before may have been deleted; the sums have them all.
     pub async fn kept_from(&self) -> Result<Timestamp, Error> {
-        let kept_from = sqlx::query_scalar!("SELECT kept_from FROM meta").fetch_one(&self.readers).await;
-        kept_from.map(Timestamp::from_millis).map_err(|error| self.db.error(&error))
+        kept_from(&self.readers).await.map(Timestamp::from_millis).map_err(|error| self.db.error(&error))
     }
 
     /// When the first and the last of the calls that did not start after `now` started.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::SqliteConnection;
 
+use crate::bulk::Bulk;
 use crate::call::{AttemptRow, EntryRow, SettledRow};
 use crate::import::entering::give_way;
 use crate::journal::Record;
@@ -60,8 +61,7 @@ async fn without_doubles<'a>(conn: &mut SqliteConnection, settled: &[&'a Record]
 /// Entries that are not there yet, at the end of the chain and in the sums.
 pub(crate) async fn insert_new(conn: &mut SqliteConnection, settled: &[Settlement<'_>]) -> sqlx::Result<()> {
     let (links, head) = chain(head_of_chain(conn).await?, settled);
-    let cells: Vec<_> = settled.iter().zip(&links).map(|(settled, link)| settled.entry.cells(link)).collect();
-    insert_entries(conn, &json(&cells)?).await?;
+    insert_entries(conn, settled, &links).await?;
     let mut change = Change::default();
     settled.iter().for_each(|settled| change.enter(Counted::of(&settled.entry)));
     change.apply(conn).await?;
@@ -80,13 +80,13 @@ pub(crate) fn link(previous: &Link, entry: &str) -> Link {
 }
 
 /// The link of each, and the new head.
-fn chain(head: Link, settled: &[Settlement<'_>]) -> (Vec<String>, Link) {
+fn chain(head: Link, settled: &[Settlement<'_>]) -> (Vec<Link>, Link) {
     let mut head = head;
     let links = settled
         .iter()
         .map(|settled| {
             head = link(&head, &settled.json);
-            hex(&head)
+            head
         })
         .collect();
     (links, head)
@@ -102,30 +102,20 @@ pub(crate) fn json(value: &impl Serialize) -> sqlx::Result<String> {
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
-/// `rows` are cells in the order of the columns, in three groups: SQLite walks to each from the start of its group.
-async fn insert_entries(conn: &mut SqliteConnection, rows: &str) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO entry (
-             call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model, max_tokens,
-             stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens, cache_write_5m_tokens,
-             cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches,
-             batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error,
-             account, saved_nanos, chain)
-         SELECT value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]', value ->> '$[0][3]', value ->> '$[0][4]',
-             value ->> '$[0][5]', value ->> '$[0][6]', value ->> '$[0][7]', value ->> '$[0][8]', value ->> '$[0][9]',
-             value ->> '$[0][10]', value ->> '$[0][11]', value ->> '$[0][12]',
-             value ->> '$[1][0]', value ->> '$[1][1]', value ->> '$[1][2]', value ->> '$[1][3]', value ->> '$[1][4]',
-             value ->> '$[1][5]', value ->> '$[1][6]', value ->> '$[1][7]', value ->> '$[1][8]', value ->> '$[1][9]',
-             value ->> '$[1][10]', value ->> '$[1][11]', value ->> '$[1][12]',
-             value ->> '$[2][0]', value ->> '$[2][1]', value ->> '$[2][2]', value ->> '$[2][3]', value ->> '$[2][4]',
-             value ->> '$[2][5]', value ->> '$[2][6]', value ->> '$[2][7]', value ->> '$[2][8]', value ->> '$[2][9]',
-             value ->> '$[2][10]', value ->> '$[2][11]', value ->> '$[2][12]', value ->> '$[2][13]', unhex(value ->> '$[2][14]')
-         FROM jsonb_each(?1)",
-        rows
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+const ENTRIES: Bulk = Bulk {
+    insert: "INSERT INTO entry (
+         call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model, max_tokens,
+         stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens, cache_write_5m_tokens,
+         cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches,
+         batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error,
+         account, saved_nanos, chain)",
+    columns: 41,
+    then: "",
+};
+
+async fn insert_entries(conn: &mut SqliteConnection, settled: &[Settlement<'_>], links: &[Link]) -> sqlx::Result<()> {
+    let rows: Vec<_> = settled.iter().map(|settled| &settled.entry).zip(links).collect();
+    ENTRIES.rows(conn, &rows, |(entry, link), cells| entry.push(cells, link)).await
 }
 
 async fn insert_attempts(conn: &mut SqliteConnection, settled: &[Settlement<'_>]) -> sqlx::Result<()> {

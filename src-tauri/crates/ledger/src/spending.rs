@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Timelike};
 use domain::call::{Attempt, CallId, Entry};
@@ -250,7 +251,7 @@ impl Ledger {
 
     /// From the rollups where they can answer, else from the entries.
     async fn parts(&self, by: &By, moments: Range<Timestamp>, calendar: Calendar) -> Result<Parts, Error> {
-        let wanted = Wanted { by: by.name(), source: "", ended_from: 0 };
+        let wanted = Wanted { by: by.name(), source: "", ended_from: 0, takes: Duration::ZERO };
         let days_of = match by {
             By::Session => return self.sums_of_all_entries(moments, wanted).await,
             By::Tag(key) => return self.sums_by_tag(moments, key).await,
@@ -265,7 +266,7 @@ impl Ledger {
             | By::Upstream
             | By::Device => Some(self.calendar),
         };
-        self.sums(&self.span(moments, days_of).await?, wanted).await
+        self.sums(moments, days_of, wanted).await
     }
 }
 

@@ -1,12 +1,14 @@
 //! Sums for the questions: of whole days where there are some, of quarters, and of entries at the edges. All of one moment.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use domain::money::Usd;
 use domain::time::{Calendar, Timestamp};
 use domain::usage::Tokens;
 use sqlx::SqliteConnection;
 
+use crate::retention::kept_from;
 use crate::span::Span;
 use crate::{Error, Ledger, Totals};
 
@@ -34,6 +36,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) source: &'a str,
     /// Calls at the edges that ended before are left out.
     pub(crate) ended_from: i64,
+    /// By so much earlier calls may have begun that belong to the first edge.
+    pub(crate) takes: Duration,
 }
 
 /// By what their times are, where they are told apart by time.
@@ -45,15 +49,18 @@ pub(crate) struct Parts {
 }
 
 impl Ledger {
-    /// What a span of time is summed from; without days where they are of another calendar than the one asked for.
-    pub(crate) async fn span(&self, moments: Range<Timestamp>, days_of: Option<Calendar>) -> Result<Span, Error> {
-        let kept_from = self.kept_from().await?.as_millis();
-        Ok(Span::cut(moments.start.as_millis()..moments.end.as_millis(), days_of, kept_from))
-    }
-
-    pub(crate) async fn sums(&self, span: &Span, wanted: Wanted<'_>) -> Result<Parts, Error> {
+    /// Without days where they are of another calendar than the one asked for.
+    pub(crate) async fn sums(
+        &self,
+        moments: Range<Timestamp>,
+        days_of: Option<Calendar>,
+        wanted: Wanted<'_>,
+    ) -> Result<Parts, Error> {
         let sums = async {
             let mut tx = self.readers.begin().await?;
+            let mut span = span(&mut tx, moments, days_of).await?;
+            let takes = i64::try_from(wanted.takes.as_millis()).unwrap_or(i64::MAX);
+            span.edges[0].start = span.edges[0].start.saturating_sub(takes);
             let by_day = match wanted.by {
                 _ if span.days.is_empty() => vec![],
                 "tenant" => sums_of_tenant_days(&mut tx, wanted, &span.days).await?,
@@ -104,6 +111,16 @@ impl Ledger {
         .await;
         Ok(Parts { by_day: vec![], by_quarter: sums.map_err(|error| self.db.error(&error))? })
     }
+}
+
+/// What a span of time is summed from, in the transaction that sums: entries may be deleted at any moment.
+pub(crate) async fn span(
+    conn: &mut SqliteConnection,
+    moments: Range<Timestamp>,
+    days_of: Option<Calendar>,
+) -> sqlx::Result<Span> {
+    let kept_from = kept_from(conn).await?;
+    Ok(Span::cut(moments.start.as_millis()..moments.end.as_millis(), days_of, kept_from))
 }
 
 async fn sums_of_days(conn: &mut SqliteConnection, wanted: Wanted<'_>, days: &Range<i64>) -> sqlx::Result<Vec<Sums>> {

@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::time::Timestamp;
-use ledger::{BundleRow, Member};
+use ledger::{BundleMonth, BundleRow, Member};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -82,6 +82,15 @@ impl Device {
 
     pub(super) fn sign(&self, text: &[u8]) -> Result<Vec<u8>, NoDevice> {
         Ok(self.key()?.sign(text).as_ref().to_vec())
+    }
+
+    /// A month without calls is handed over only where others may have calls of it.
+    pub(super) fn handed_over(&mut self, month: &str, rows: Vec<BundleRow>, now: Timestamp) -> Option<BundleMonth> {
+        if rows.is_empty() && !self.months.contains_key(month) {
+            return None;
+        }
+        let revision = self.revision(month, &rows, now);
+        Some(BundleMonth { month: month.to_owned(), revision, rows })
     }
 
     /// The same rows have the same revision, others a higher one: also where this folder is a copy that was put back.

@@ -128,6 +128,17 @@ fn a_revision_grows_with_the_rows_and_not_without() {
 }
 
 #[test]
+fn a_month_that_lost_its_calls_is_handed_over_empty_and_one_that_never_had_any_is_not() {
+    let mut device = device();
+    assert_eq!(device.handed_over("2026-11", vec![], now()), None);
+    let first = device.handed_over("2026-11", vec![row("laptop", 3)], now()).expect("handed over");
+    let emptied = device.handed_over("2026-11", vec![], now()).expect("handed over");
+    assert_eq!((emptied.rows.len(), emptied.revision), (0, first.revision + 1));
+    let text = written(&device, std::slice::from_ref(&emptied)).to_string();
+    assert_eq!(Bundle::parse(text.as_bytes(), now()).expect("a bundle").months, [emptied]);
+}
+
+#[test]
 fn the_key_is_made_once_and_the_owners_alone() {
     let dir = tempfile::tempdir().expect("a folder");
     let device = Device::open(dir.path()).expect("a device");

@@ -1,7 +1,7 @@
 //! Why a call cost what it did: the row, the terms, what they are multiplied by, how sure that is, and how it came to it.
 
 use domain::call::Entry;
-use domain::catalog::{AND, Catalog, FAMILY, FREE, PRIORITY};
+use domain::catalog::{AND, Catalog, FAMILY, FREE, PRIORITY, UNPRICED};
 use domain::price::{Price, Rate};
 use domain::usage::{Tokens, Usage};
 use ledger::PriceChange;
@@ -69,6 +69,7 @@ pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalo
 
 fn certainty(id: &str, entry: &Entry) -> &'static str {
     match id {
+        _ if id.contains(AND) && entry.cost.is_none() => "unpriced",
         _ if id.contains(AND) => "several",
         _ if id.starts_with(FREE) => "free",
         _ if entry.cost.is_none() => "unpriced",
@@ -82,6 +83,7 @@ fn says(certainty: &str, id: &str, model: &str) -> String {
     match certainty {
         "several" => format!("several models worked on this call, each at its own price: {}", id.replace(AND, ", ")),
         "free" => "the model declined before its first word: the tokens it reports are not billed".to_owned(),
+        "unpriced" if id.contains(AND) => unpriced_part(id),
         "unpriced" => format!(
             "no price of {model} is known; it counts in budgets at the dearest Claude price. `tidegate price set {model} …` names one, `tidegate price apply` gives it to calls that were made"
         ),
@@ -92,6 +94,18 @@ fn says(certainty: &str, id: &str, model: &str) -> String {
         "family" => format!("{model} is in no price list: this is the price of the latest model of its family"),
         _ => String::new(),
     }
+}
+
+/// The parts of a call have no sums of their own in the ledger: a price that comes later doesn't reach them.
+fn unpriced_part(id: &str) -> String {
+    let parts = || id.strip_prefix(PRIORITY).unwrap_or(id).split(AND);
+    let unknown: Vec<&str> = parts().filter_map(|part| part.strip_prefix(UNPRICED)).collect();
+    let known: Vec<&str> = parts().filter(|part| !part.starts_with(UNPRICED)).collect();
+    let known = if known.is_empty() { String::new() } else { format!("; {} did the rest", known.join(", ")) };
+    format!(
+        "several models worked on this call, and no price of {} is known{known}: what the whole call cost is unknown, and it counts in budgets at the dearest Claude price. `tidegate price set` names the price for calls to come",
+        unknown.join(", ")
+    )
 }
 
 /// What Priority Tier takes from a commitment: tokens, weighted, rounded half up.
@@ -166,6 +180,16 @@ mod tests {
             [(3_000_000, 6, "3"), (62_500, 6, "0.0625"), (9_360_000_000, 12, "0.00936"), (0, 6, "0")]
         {
             assert_eq!(trimmed(number, decimals), expected);
+        }
+    }
+
+    #[test]
+    fn the_part_of_a_call_that_has_no_price_is_named() {
+        for (id, names) in [
+            ("claude-opus-5+unpriced:gpt", "no price of gpt is known; claude-opus-5 did the rest"),
+            ("priority:unpriced:a+unpriced:b", "no price of a, b is known: what"),
+        ] {
+            assert!(unpriced_part(id).contains(names), "{}", unpriced_part(id));
         }
     }
 }

@@ -61,6 +61,7 @@ impl Table {
             let line = line_at(text, error.valid_up_to());
             BadFile { line, reason: "this is no UTF-8 text".to_owned() }
         })?;
+        an_object(text, PRICE_FILE).map_err(|reason| BadFile { line: 1, reason })?;
         let file: FileRow<'_> = serde_json::from_str(text).map_err(|error| json(&error, 0))?;
         Reader { text, skipped: vec![] }.table(&file)
     }
@@ -197,6 +198,7 @@ impl Reader<'_> {
     }
 
     fn row(&mut self, raw: &RawValue) -> Result<Price, BadFile> {
+        an_object(raw.get(), ROW).map_err(|reason| BadFile { line: self.line(raw), reason })?;
         let row: PriceRow = serde_json::from_str(raw.get()).map_err(|error| json(&error, self.line(raw) - 1))?;
         let wrong = |reason| BadFile { line: self.line(raw), reason: format!("row {}: {reason}", short(&row.id)) };
         let price = row.price().map_err(wrong)?;
@@ -214,6 +216,7 @@ impl Reader<'_> {
     }
 
     fn misprint(&mut self, raw: &RawValue) -> Result<Misprint, BadFile> {
+        an_object(raw.get(), "a misprint is an object").map_err(|reason| BadFile { line: self.line(raw), reason })?;
         let row: MisprintRow = serde_json::from_str(raw.get()).map_err(|error| json(&error, self.line(raw) - 1))?;
         let wrong = |reason| BadFile { line: self.line(raw), reason: format!("misprint {}: {reason}", short(&row.id)) };
         let figure = |text: &str, class| rate(text, class).map_err(wrong);
@@ -390,6 +393,17 @@ pub(crate) fn first_moment(day: &str) -> Option<Option<Timestamp>> {
     let year: u16 = day.get(..4)?.parse().ok()?;
     let is_day = day.len() == 10 && (2020..2100).contains(&year);
     Timestamp::parse(&format!("{day}T00:00:00Z")).filter(|_| is_day).map(Some)
+}
+
+const PRICE_FILE: &str = "a price file is an object with \"schema\", \"read\" and \"rows\"";
+const ROW: &str = "a row is an object with \"id\", \"model\", \"valid_from\", \"per_mtok\" and \"source\"";
+
+/// Lists would be taken for objects whose fields stand in their order.
+fn an_object(text: &str, what: &str) -> Result<(), Wrong> {
+    match text.trim_start().chars().next() {
+        None | Some('{') => Ok(()),
+        Some(_) => Err(format!("{what}, and this is none")),
+    }
 }
 
 fn json(error: &serde_json::Error, lines_before: usize) -> BadFile {

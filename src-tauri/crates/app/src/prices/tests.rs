@@ -198,6 +198,17 @@ fn a_price_file_cut_anywhere_is_refused_and_never_half_taken() {
         let error = Table::parse(&GOOD.as_bytes()[..cut]).expect_err("it is cut");
         assert!(error.to_string().ends_with("the file ends in the middle: it was cut off"), "{cut}: {error}");
     }
+    for (text, says) in [
+        ("[]", "line 1: a price file is an object with \"schema\", \"read\" and \"rows\", and this is none"),
+        ("7", "line 1: a price file is an object"),
+        (
+            "{\"schema\": 1, \"read\": \"2026-12-01\", \"rows\": [\n[]]}",
+            "line 2: a row is an object with \"id\", \"model\"",
+        ),
+    ] {
+        let said = Table::parse(text.as_bytes()).expect_err("no prices").to_string();
+        assert!(said.starts_with(says), "{said}");
+    }
     assert!(Table::parse(b"{\n\xff").expect_err("no text").to_string().starts_with("line 2: this is no UTF-8"));
 }
 

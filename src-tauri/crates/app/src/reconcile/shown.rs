@@ -28,15 +28,15 @@ pub(super) fn account(account: &Account, compared: &Compared, good: Option<i64>)
 
 /// Over all lines, the largest first.
 fn causes(lines: &[Line], keys: &Keys) -> Vec<DifferenceView> {
-    let mut sums: BTreeMap<&Cause, (i64, i64, Usd)> = BTreeMap::new();
+    let mut sums: BTreeMap<&Cause, (i64, i64, Option<Usd>)> = BTreeMap::new();
     for (item, part) in lines.iter().flat_map(|line| line.differences.iter().map(|part| (line.item, part))) {
         let (tokens, searches, cost) = sums.entry(&part.cause).or_default();
         let count = if item == Item::WebSearches { searches } else { tokens };
         *count = count.saturating_add(part.count);
-        *cost += part.cost;
+        *cost = part.cost.map(|more| cost.unwrap_or_default() + more).or(*cost);
     }
     let mut sums: Vec<_> = sums.into_iter().collect();
-    sums.sort_by_key(|(_, (_, _, cost))| std::cmp::Reverse(cost.as_nanos().unsigned_abs()));
+    sums.sort_by_key(|(_, (_, _, cost))| std::cmp::Reverse(cost.map(|cost| cost.as_nanos().unsigned_abs())));
     sums.into_iter().map(|(cause, (tokens, searches, cost))| difference(cause, tokens, searches, cost, keys)).collect()
 }
 
@@ -52,12 +52,12 @@ fn shown(line: &Line, keys: &Keys) -> ReconciledLineView {
         reported: line.reported.count(),
         ledger: line.ours.count(),
         reported_usd: line.reported.cost.map(|cost| cost.to_string()),
-        ledger_usd: line.ours.cost.to_string(),
+        ledger_usd: line.ours.known_cost().map(|cost| cost.to_string()),
         differences: line.differences.iter().map(part).collect(),
     }
 }
 
-fn difference(cause: &Cause, tokens: i64, web_searches: i64, cost: Usd, keys: &Keys) -> DifferenceView {
+fn difference(cause: &Cause, tokens: i64, web_searches: i64, cost: Option<Usd>, keys: &Keys) -> DifferenceView {
     let origin = if let Cause::OtherKey(origin) = cause { Some(origin) } else { None };
     let key = origin.and_then(|origin| origin.key.as_deref());
     DifferenceView {
@@ -66,7 +66,7 @@ fn difference(cause: &Cause, tokens: i64, web_searches: i64, cost: Usd, keys: &K
         explained: cause.is_explained(),
         tokens,
         web_searches,
-        usd: cost.to_string(),
+        usd: cost.map(|cost| cost.to_string()),
         api_key: key.map(str::to_owned),
         workspace: origin.and_then(|origin| origin.workspace.as_deref()).map(str::to_owned),
     }

@@ -27,6 +27,14 @@ async fn upstream(reports: Vec<(&'static str, u16, String)>) -> (String, tokio::
     (url, serving)
 }
 
+fn known(usd: &Option<String>) -> &str {
+    usd.as_deref().unwrap_or("unknown")
+}
+
+async fn opened(dir: &std::path::Path, text: &str) -> App {
+    App::open(dir, &settings::parse(text, &[]).expect("settings")).await.expect("it opens")
+}
+
 async fn reconciled(url: &str, admin_key: bool, from: &str, to: &str) -> Result<ReconcileView, String> {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().expect("a folder");
@@ -38,8 +46,7 @@ async fn reconciled(url: &str, admin_key: bool, from: &str, to: &str) -> Result<
     let text = format!(
         "[[upstream]]\nname = \"a\"\nkind = \"anthropic\"\nbase_url = \"{url}\"\nkey = \"file:{file}\"\n{admin_key}\n"
     );
-    let settings = settings::parse(&text, &[]).expect("settings");
-    let app = App::open(dir.path(), &settings).await.expect("it opens");
+    let app = opened(dir.path(), &text).await;
     let view = app.reconcile(Some(from), Some(to)).await.map_err(|error| error.to_string());
     app.close().await.expect("it closes");
     view
@@ -116,7 +123,9 @@ async fn usage_that_the_ledger_does_not_have_is_named_with_its_key_and_what_is_f
     let causes: Vec<String> = account
         .causes
         .iter()
-        .map(|cause| format!("{} {} {} {} {}", cause.cause, cause.tokens, cause.web_searches, cause.usd, cause.says))
+        .map(|cause| {
+            format!("{} {} {} {} {}", cause.cause, cause.tokens, cause.web_searches, known(&cause.usd), cause.says)
+        })
         .collect();
     assert_eq!(
         causes,
@@ -130,4 +139,32 @@ async fn usage_that_the_ledger_does_not_have_is_named_with_its_key_and_what_is_f
         ("1.580000000", Some("2026-11-01"))
     );
     assert!(account.notes.iter().any(|note| note.contains("Claude Code report")), "{:?}", account.notes);
+}
+
+#[tokio::test]
+async fn what_nobody_has_a_price_of_is_unknown_and_not_nothing() {
+    let used = usage(r#"{"api_key_id":"apikey_1","model":"mystery-9","output_tokens":500}"#);
+    let reports = vec![("usage_report/messages", 200, used), ("cost_report", 200, usage(""))];
+    let (url, serving) = upstream(reports).await;
+    let view = reconciled(&url, true, "2026-11-01", "2026-11-01").await.expect("a view");
+    serving.abort();
+    let account = &view.accounts[0];
+    let causes: Vec<_> = account.causes.iter().map(|cause| (cause.tokens, known(&cause.usd))).collect();
+    assert_eq!(causes, [(500, "unknown")], "{account:?}");
+    assert_eq!(account.lines[0].differences[0].usd, None);
+    assert_eq!(account.reconciled_to, None, "nobody can say that it is in order");
+}
+
+#[tokio::test]
+async fn what_several_reconciliations_learn_at_once_is_all_kept() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let app = opened(dir.path(), "").await;
+    let names: Vec<String> = (0..8).map(|number| format!("account-{number}")).collect();
+    std::thread::scope(|scope| {
+        for name in &names {
+            scope.spawn(|| app.learn(10, &[(name.clone(), 16, Some(16))]).expect("kept"));
+        }
+    });
+    assert_eq!(Kept::read(dir.path()).expect("whole").to(&names), Some(16));
+    app.close().await.expect("it closes");
 }

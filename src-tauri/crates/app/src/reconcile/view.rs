@@ -47,7 +47,8 @@ pub struct ReconciledLineView {
     pub ledger: u64,
     /// Null where the cost report has nothing of it.
     pub reported_usd: Option<String>,
-    pub ledger_usd: String,
+    /// Null where the price of none of it is known.
+    pub ledger_usd: Option<String>,
     pub differences: Vec<DifferenceView>,
 }
 
@@ -64,7 +65,8 @@ pub struct DifferenceView {
     /// Negative where the report has less than the ledger.
     pub tokens: i64,
     pub web_searches: i64,
-    pub usd: String,
+    /// Of what has a price; null where nothing of it has one.
+    pub usd: Option<String>,
     /// Of another key.
     pub api_key: Option<String>,
     pub workspace: Option<String>,

@@ -35,7 +35,8 @@ fn named(reported: &Reported, ours: &Ours) -> String {
         } else {
             String::new()
         };
-        format!("{}{key} {} {}", part.cause.name(), part.count, part.cost.as_nanos())
+        let cost = part.cost.map_or_else(|| "unknown".to_owned(), |cost| cost.as_nanos().to_string());
+        format!("{}{key} {} {cost}", part.cause.name(), part.count)
     });
     said.collect::<Vec<_>>().join(", ")
 }
@@ -88,6 +89,12 @@ fn money_alone_is_a_price_a_rounding_or_has_no_price_at_all() {
     assert_eq!(named(&with_cost(None), &mine), "no_cost 0 -3000000000");
     let unpriced = Ours { cost: Usd::ZERO, unpriced: 1_000_000, ..mine };
     assert_eq!(named(&with_cost(Some(usd(3 * DOLLAR))), &unpriced), "unpriced 0 3000000000");
+    let nowhere = Reported { cost: None, shares: vec![], ..Reported::default() };
+    assert_eq!(
+        named(&nowhere, &unpriced),
+        "unreported -1000000 unknown",
+        "what nobody has a price of costs nobody knows what"
+    );
 }
 
 #[test]
@@ -178,9 +185,9 @@ proptest! {
         let reported = Reported { shares, priority, cost: cost.map(usd) };
         let parts = compare(item, &reported, &ours);
         let count: i64 = parts.iter().map(|part| part.count).sum();
-        let money: Usd = parts.iter().map(|part| part.cost).sum();
+        let money: Usd = parts.iter().filter_map(|part| part.cost).sum();
         prop_assert_eq!(count, signed(reported.count()) - signed(ours.count()));
         prop_assert_eq!(money, reported.cost.unwrap_or_default() - ours.cost);
-        prop_assert!(parts.iter().all(|part| part.count != 0 || part.cost != Usd::ZERO));
+        prop_assert!(parts.iter().all(|part| part.count != 0 || part.cost != Some(Usd::ZERO)));
     }
 }

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use domain::time::{Calendar, Timestamp};
-use sqlx::SqliteExecutor;
+use sqlx::SqliteConnection;
 
 use super::{BundleRow, Counts, KnownDevice, KnownMonth, Member, digested, natural, start_of};
 use crate::{By, Error, Ledger, Totals};
 
 /// A row as it is kept.
 struct KeptRow {
-    device: String,
-    month: String,
     day: i64,
     client: String,
     person: String,
@@ -92,22 +90,18 @@ impl Ledger {
         Ok(known.collect())
     }
 
+    /// One month of one device is held at once.
     async fn months(&self) -> Result<BTreeMap<String, Vec<KnownMonth>>, Error> {
         let fail = |error: sqlx::Error| self.db.error(&error);
-        let revisions = sqlx::query!("SELECT device, month, revision FROM bundle_month ORDER BY device, month")
-            .fetch_all(&self.readers)
-            .await
-            .map_err(fail)?;
-        let rows = kept_rows(&self.readers).await.map_err(fail)?;
-        let mut sums: BTreeMap<(String, String), Totals> = BTreeMap::new();
-        for row in rows {
-            sums.entry((row.device.clone(), row.month.clone())).or_default().add(row.totals());
-        }
         let mut months: BTreeMap<String, Vec<KnownMonth>> = BTreeMap::new();
-        for row in revisions {
-            let totals = sums.get(&(row.device.clone(), row.month.clone())).copied().unwrap_or_default();
-            let known = KnownMonth { month: row.month, revision: row.revision, totals };
-            months.entry(row.device).or_default().push(known);
+        // Of one moment: a bundle may come in meanwhile.
+        let mut tx = self.readers.begin().await.map_err(fail)?;
+        for kept in kept_months(&mut tx).await.map_err(fail)? {
+            let mut totals = Totals::default();
+            let rows = kept_rows(&mut tx, &kept.device, &kept.month).await.map_err(fail)?;
+            rows.iter().for_each(|row| totals.add(row.totals()));
+            let known = KnownMonth { month: kept.month, revision: kept.revision, totals };
+            months.entry(kept.device).or_default().push(known);
         }
         Ok(months)
     }
@@ -115,39 +109,49 @@ impl Ledger {
     /// Months whose rows are not those that were handed over: device and month.
     pub(crate) async fn changed_bundles(&self) -> Result<Vec<(String, String)>, Error> {
         let fail = |error: sqlx::Error| self.db.error(&error);
-        let mut rows: BTreeMap<(String, String), Vec<BundleRow>> = BTreeMap::new();
-        // Of one moment: a bundle may come in meanwhile.
         let mut tx = self.readers.begin().await.map_err(fail)?;
-        for row in kept_rows(&mut *tx).await.map_err(fail)? {
-            rows.entry((row.device.clone(), row.month.clone())).or_default().push(row.row());
-        }
-        let months = sqlx::query!("SELECT device, month, digest FROM bundle_month ORDER BY device, month")
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(fail)?;
-        tx.commit().await.map_err(fail)?;
         let mut changed = vec![];
-        for month in months {
-            let of = (month.device, month.month);
-            let (_, digest) = digested(&rows.remove(&of).unwrap_or_default())?;
-            if digest.as_slice() != month.digest {
-                changed.push(of);
+        for kept in kept_months(&mut tx).await.map_err(fail)? {
+            let rows = kept_rows(&mut tx, &kept.device, &kept.month).await.map_err(fail)?;
+            let (_, digest) = digested(&rows.into_iter().map(KeptRow::row).collect::<Vec<_>>())?;
+            if digest.as_slice() != kept.digest {
+                changed.push((kept.device, kept.month));
             }
         }
-        changed.extend(rows.into_keys());
+        let strange = sqlx::query!(
+            "SELECT device, month FROM bundle_row EXCEPT SELECT device, month FROM bundle_month ORDER BY 1, 2"
+        );
+        let strange = strange.fetch_all(&mut *tx).await.map_err(fail)?;
+        changed.extend(strange.into_iter().map(|row| (row.device, row.month)));
         Ok(changed)
     }
 }
 
-async fn kept_rows(on: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<KeptRow>> {
+/// A month that was handed over, without its rows.
+struct KeptMonth {
+    device: String,
+    month: String,
+    revision: i64,
+    digest: Vec<u8>,
+}
+
+async fn kept_months(conn: &mut SqliteConnection) -> sqlx::Result<Vec<KeptMonth>> {
+    sqlx::query_as!(KeptMonth, "SELECT device, month, revision, digest FROM bundle_month ORDER BY device, month")
+        .fetch_all(conn)
+        .await
+}
+
+async fn kept_rows(conn: &mut SqliteConnection, device: &str, month: &str) -> sqlx::Result<Vec<KeptRow>> {
     sqlx::query_as!(
         KeptRow,
-        "SELECT device, month, day, client, person, project, tenant, upstream, model, source,
+        "SELECT day, client, person, project, tenant, upstream, model, source,
                  web_searches AS searches, calls, input_tokens AS input, cache_write_5m_tokens AS cache_write_5m,
                  cache_write_1h_tokens AS cache_write_1h, cache_read_tokens AS cache_read, output_tokens AS output,
-                 cost_nanos AS cost, unpriced_calls AS unpriced FROM bundle_row"
+                 cost_nanos AS cost, unpriced_calls AS unpriced FROM bundle_row WHERE device = ?1 AND month = ?2",
+        device,
+        month
     )
-    .fetch_all(on)
+    .fetch_all(conn)
     .await
 }
 

@@ -9,10 +9,12 @@ use sqlx::{Connection, SqliteConnection};
 use super::Terms;
 use super::reading::FileRead;
 use super::rollups::supersede;
-use super::told::{Facts, Key, Standing, Told};
+use super::told::{Facts, Heard, Key, Standing};
 use crate::Error;
+use crate::bulk::Bulk;
 use crate::call::Settled;
 use crate::db::Db;
+use crate::retention::kept_from;
 use crate::settling::{self, Settlement, json};
 
 /// What became of what was told.
@@ -26,7 +28,7 @@ pub struct Entered {
     pub revised: u64,
     /// Entries that another source or copy now stands for.
     pub superseded: u64,
-    /// Lines and events from before the time that the ledger keeps: they were counted, or would be deleted again.
+    /// Calls from before the time that the ledger keeps: they were counted, or would be deleted again.
     pub too_old: u64,
 }
 
@@ -61,13 +63,14 @@ type Rows = BTreeMap<Key, Row>;
 
 pub(super) async fn enter(
     conn: &mut SqliteConnection,
-    told: Vec<Told>,
+    told: Heard,
     files: &[FileRead],
     terms: &Terms,
 ) -> sqlx::Result<Entered> {
-    let mut entered = Entered { told: told.len() as u64, ..Entered::default() };
+    let mut entered = Entered { told: told.lines, ..Entered::default() };
+    let mut new = told.calls;
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
-    let mut new = merged(kept(&mut tx, told, &mut entered).await?);
+    leave_old(&mut tx, &mut new, &mut entered).await?;
     let (mut rows, forgotten) = related(&mut tx, new.keys()).await?;
     leave_forgotten(&mut rows, &mut new, forgotten, &mut entered);
     add(&mut rows, new);
@@ -80,24 +83,17 @@ pub(super) async fn enter(
     Ok(entered)
 }
 
-/// What is not older than the ledger keeps.
-async fn kept(conn: &mut SqliteConnection, told: Vec<Told>, entered: &mut Entered) -> sqlx::Result<Vec<Told>> {
-    let kept_from = sqlx::query_scalar!("SELECT kept_from FROM meta").fetch_one(conn).await?;
-    let count = told.len();
-    let kept: Vec<Told> = told.into_iter().filter(|told| told.facts.said.at >= kept_from).collect();
-    entered.too_old += (count - kept.len()) as u64;
-    Ok(kept)
-}
-
-fn merged(told: Vec<Told>) -> HashMap<Key, Facts> {
-    let mut merged: HashMap<Key, Facts> = HashMap::new();
-    for Told { key, facts } in told {
-        match merged.get_mut(&key) {
-            Some(known) => known.merge(facts),
-            None => drop(merged.insert(key, facts)),
-        }
-    }
-    merged
+/// What is older than the ledger keeps.
+async fn leave_old(
+    conn: &mut SqliteConnection,
+    new: &mut HashMap<Key, Facts>,
+    entered: &mut Entered,
+) -> sqlx::Result<()> {
+    let kept_from = kept_from(conn).await?;
+    let count = new.len();
+    new.retain(|_, facts| facts.said.at >= kept_from);
+    entered.too_old += (count - new.len()) as u64;
+    Ok(())
 }
 
 fn add(rows: &mut Rows, new: HashMap<Key, Facts>) {
@@ -257,7 +253,7 @@ fn enters(key: &Key, row: &Row, by: Option<&Facts>, terms: &Terms) -> Option<Cha
 }
 
 /// Which tellings stand for a call of their own, each with the lesser one that completes it.
-fn standing<'a>(rows: &'a Rows, heard: &HashMap<String, String>) -> BTreeMap<&'a Key, Option<&'a Key>> {
+fn standing<'a>(rows: &'a Rows, heard: &HashMap<String, String>) -> HashMap<&'a Key, Option<&'a Key>> {
     let events: HashMap<&str, &Key> =
         rows.keys().filter(|key| key.source == Source::Otel).map(|key| (key.request_id.as_str(), key)).collect();
     let is_better_known = |key: &Key| {
@@ -266,16 +262,18 @@ fn standing<'a>(rows: &'a Rows, heard: &HashMap<String, String>) -> BTreeMap<&'a
     };
     let with_message = rows.keys().filter(|key| key.source == Source::Log && !key.message_id.is_empty());
     let requests_of_messages: HashSet<&str> = with_message.map(|key| key.request_id.as_str()).collect();
-    let mut standing = BTreeMap::new();
+    let mut standing = HashMap::with_capacity(rows.len());
     for key in events.values().filter(|key| !heard.contains_key(&key.request_id)) {
         standing.insert(*key, None);
     }
-    for (message_id, copies) in by_message(rows) {
+    // In the order of their messages, as all rows are.
+    let logged: Vec<(&Key, &Row)> = rows.iter().filter(|(key, _)| key.source == Source::Log).collect();
+    for copies in logged.chunk_by(|(one, _), (other, _)| one.message_id == other.message_id) {
         let is_better_known_copy = copies.iter().any(|(key, _)| is_better_known(key));
         let has_own = copies.iter().any(|(key, row)| is_own(key, row));
         let first_copy = copies.iter().map(|(key, row)| (&row.facts.origin, *key)).min().map(|(_, key)| key);
-        for (key, row) in copies {
-            let stands = if message_id.is_empty() {
+        for &(key, row) in copies {
+            let stands = if key.message_id.is_empty() {
                 !is_better_known(key) && !requests_of_messages.contains(key.request_id.as_str())
             } else if is_own(key, row) {
                 !is_better_known(key)
@@ -297,14 +295,6 @@ fn standing<'a>(rows: &'a Rows, heard: &HashMap<String, String>) -> BTreeMap<&'a
 /// A message's own line, and not one that a sidechain replays under another request or an old version wrote without one.
 fn is_own(key: &Key, row: &Row) -> bool {
     !row.facts.origin.sidechain && !key.request_id.is_empty()
-}
-
-fn by_message(rows: &Rows) -> BTreeMap<&str, Vec<(&Key, &Row)>> {
-    let mut messages: BTreeMap<&str, Vec<(&Key, &Row)>> = BTreeMap::new();
-    for (key, row) in rows.iter().filter(|(key, _)| key.source == Source::Log) {
-        messages.entry(&key.message_id).or_default().push((key, row));
-    }
-    messages
 }
 
 /// What became of a telling.
@@ -380,34 +370,33 @@ fn note(rows: &mut Rows, done: Vec<(Key, Done)>, entered: &mut Entered) {
     }
 }
 
+const TELLINGS: Bulk = Bulk {
+    insert: "INSERT INTO told (message_id, request_id, source, facts, call_id, revision, entered)",
+    columns: 7,
+    then: "ON CONFLICT (message_id, request_id, source) DO UPDATE SET facts = excluded.facts,
+         call_id = excluded.call_id, revision = excluded.revision, entered = excluded.entered",
+};
+
 async fn keep_rows(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<()> {
-    let mut changed = rows.iter().filter(|(_, row)| row.changed).map(|(key, row)| {
-        let facts = serde_json::to_string(&row.facts).unwrap_or_default();
-        let (message, request, source) = (&key.message_id, &key.request_id, key.source.name());
-        (message, request, source, facts, &row.call_id, row.revision, settling::hex(&row.entered))
-    });
+    let mut changed = rows
+        .iter()
+        .filter(|(_, row)| row.changed)
+        .map(|(key, row)| (key, row, serde_json::to_string(&row.facts).unwrap_or_default()));
     let mut made = some(&mut changed).await;
     while !made.is_empty() {
-        let told = json(&made)?;
-        let (kept, next) = tokio::join!(keep(conn, &told), some(&mut changed));
+        let kept = TELLINGS.rows(conn, &made, |(key, row, facts), cells| {
+            cells.push(&key.message_id)?;
+            cells.push(&key.request_id)?;
+            cells.push(key.source.name())?;
+            cells.push(facts)?;
+            cells.push(&row.call_id)?;
+            cells.push(row.revision)?;
+            cells.push(row.entered.as_slice())
+        });
+        let (kept, next) = tokio::join!(kept, some(&mut changed));
         kept?;
         made = next;
     }
-    Ok(())
-}
-
-async fn keep(conn: &mut SqliteConnection, told: &str) -> sqlx::Result<()> {
-    sqlx::query!(
-        "INSERT INTO told (message_id, request_id, source, facts, call_id, revision, entered)
-         SELECT value ->> '$[0]', value ->> '$[1]', value ->> '$[2]', value ->> '$[3]', value ->> '$[4]', value ->> '$[5]',
-             unhex(value ->> '$[6]')
-         FROM jsonb_each(?1) WHERE true
-         ON CONFLICT (message_id, request_id, source) DO UPDATE SET facts = excluded.facts,
-             call_id = excluded.call_id, revision = excluded.revision, entered = excluded.entered",
-        told
-    )
-    .execute(conn)
-    .await?;
     Ok(())
 }
 

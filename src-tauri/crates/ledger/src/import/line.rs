@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::limit;
 use super::observing::Observation;
-use super::told::{Beside, Facts, Key, Origin, Said, Told};
+use super::told::{Beside, Facts, Key, Origin, Said, Told, bounded_id};
+use crate::call;
 
 /// No call uses more of anything; a larger count is nonsense.
 const TOKENS_MAX: u64 = 1_000_000_000;
@@ -193,10 +194,8 @@ fn text<'a>(value: &'a Option<Text<'_>>) -> &'a str {
 
 impl Line<'_> {
     fn key(&self, line: &[u8]) -> Key {
-        let message_id =
-            text(&self.message.as_ref().and_then(|message| message.id.as_ref().map(|id| Text(Cow::Borrowed(&id.0)))))
-                .to_owned();
-        let request_id = text(&self.request_id).to_owned();
+        let message_id = bounded_id(self.message.as_ref().map_or("", |message| text(&message.id)));
+        let request_id = bounded_id(text(&self.request_id));
         let message_id = if message_id.is_empty() && request_id.is_empty() { self.own_name(line) } else { message_id };
         Key { message_id, request_id, source: Source::Log }
     }
@@ -219,11 +218,15 @@ impl Line<'_> {
             sidechain: self.is_sidechain == Some(true),
             subagent: place.subagent.is_some(),
             file: place.file.to_owned(),
-            session: text(&self.session_id).to_owned(),
-            agent: agent.to_owned(),
-            cwd: text(&self.cwd).to_owned(),
-            branch: text(&self.git_branch).to_owned(),
-            user_agent: if version.is_empty() { "claude-cli".to_owned() } else { format!("claude-cli/{version}") },
+            session: call::text(text(&self.session_id)),
+            agent: call::text(agent),
+            cwd: call::text(text(&self.cwd)),
+            branch: call::text(text(&self.git_branch)),
+            user_agent: if version.is_empty() {
+                "claude-cli".to_owned()
+            } else {
+                call::text(&format!("claude-cli/{version}"))
+            },
             account: config_folder(place.file).to_owned(),
         }
     }
@@ -257,7 +260,7 @@ impl UsageOfLine<'_> {
         }
         let beside = asides.into_iter().map(Beside::of).collect();
         let priority = text(&self.service_tier) == "priority";
-        Some(Said { beside, priority, taken_over: is_taken_over, ..Said::of(&usage, at, model.to_string()) })
+        Some(Said { beside, priority, taken_over: is_taken_over, ..Said::of(&usage, at, call::text(&model)) })
     }
 
     fn tokens(&self) -> Tokens {

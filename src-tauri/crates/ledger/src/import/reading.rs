@@ -12,17 +12,16 @@ use tokio::sync::mpsc;
 
 use super::line::{self, Place};
 use super::observing::Observation;
-use super::told::Told;
+use super::told::Heard;
 use super::tree::{self, Log};
-use super::{ImportReport, Progress};
+use super::{ImportReport, PAGE_TOLD, Progress};
 
 /// A longer line is passed over.
 const LINE_BYTES_MAX: usize = 16 << 20;
 
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// What a page holds before the database takes it.
-const PAGE_TOLD: usize = 4_000;
+/// Bytes of logs that a page stands for, where they tell of few calls.
 const PAGE_BYTES: u64 = 64 << 20;
 
 /// Clocks differ; what is further ahead has not happened.
@@ -34,7 +33,7 @@ const TAIL_BYTES: u64 = 256;
 /// What was read and where it ended, for one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    pub(super) told: Vec<Told>,
+    pub(super) told: Heard,
     pub(super) seen: Vec<Observation>,
     pub(super) files: Vec<FileRead>,
     pub(super) progress: Progress,
@@ -153,7 +152,7 @@ impl Reader<'_> {
             }
         };
         match line::read(bytes, place, self.latest) {
-            line::Read::Call(told) => self.page.told.push(*told),
+            line::Read::Call(told) => self.page.told.hear(*told),
             line::Read::NoCall => {}
             line::Read::LimitReached(seen) => {
                 self.report.limits_reached += 1;

@@ -1,5 +1,6 @@
 //! What one line or event tells of a call, and what several of them tell together.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Terms;
-use crate::call::EntryRow;
+use crate::call::{EntryRow, text};
+use crate::settling::hex;
 
 /// Who calls, where the calls are Claude Code's own.
 const CLIENT: &str = "claude-code";
@@ -22,6 +24,34 @@ const CLIENT: &str = "claude-code";
 pub struct Told {
     pub(crate) key: Key,
     pub(crate) facts: Facts,
+}
+
+/// An id of any length: what is cut off one is told by its hash.
+pub(super) fn bounded_id(id: &str) -> String {
+    let cut = text(id);
+    if cut.len() == id.len() { cut } else { format!("{cut}:{}", hex(&Sha256::digest(id)[..16])) }
+}
+
+/// What many lines or events tell together, each call once.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Heard {
+    pub(super) calls: HashMap<Key, Facts>,
+    /// How many lines or events that was.
+    pub(super) lines: u64,
+}
+
+impl Heard {
+    pub(super) fn hear(&mut self, told: Told) {
+        self.lines += 1;
+        match self.calls.get_mut(&told.key) {
+            Some(known) => known.merge(told.facts),
+            None => drop(self.calls.insert(told.key, told.facts)),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.calls.len()
+    }
 }
 
 /// By what two tellings are known to be of the same call.
@@ -89,7 +119,7 @@ pub(crate) struct Beside {
 impl Beside {
     pub(crate) fn of(aside: Aside) -> Beside {
         let Tokens { input, cache_write_5m, cache_write_1h, cache_read, output } = aside.tokens;
-        let model = aside.model.as_deref().unwrap_or_default().to_owned();
+        let model = text(aside.model.as_deref().unwrap_or_default());
         Beside { model, input, write_5m: cache_write_5m, write_1h: cache_write_1h, read: cache_read, output }
     }
 
@@ -153,12 +183,14 @@ impl Told {
         if event.request_id.is_empty() {
             return None;
         }
-        let Event { request_id, at, took, model, input, output, cache_read, cache_write, .. } = event;
-        let Event { fast, session, agent, user_agent, account, .. } = event;
+        let Event { at, took, input, output, cache_read, cache_write, fast, .. } = event;
+        let [model, session, agent, user_agent, account] =
+            [event.model, event.session, event.agent, event.user_agent, event.account].map(|name| text(&name));
         let tokens = Tokens { input, cache_write_5m: cache_write, cache_write_1h: 0, cache_read, output };
         let usage = Usage { tokens, fast, ..Usage::default() };
         let said = Said { split: cache_write == 0, ..Said::of(&usage, at, model) };
         let origin = Origin { session, agent, user_agent, account, ..Origin::default() };
+        let request_id = bounded_id(&event.request_id);
         let key = Key { message_id: String::new(), request_id, source: Source::Otel };
         let first_at = at.before(took).as_millis().max(0);
         Some(Told { key, facts: Facts { first_at, said, origin, spoke: false } })

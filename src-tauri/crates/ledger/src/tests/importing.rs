@@ -208,6 +208,40 @@ async fn what_went_through_the_gateway_is_not_counted_again_whichever_comes_firs
 }
 
 #[tokio::test]
+async fn events_are_taken_in_in_parts_and_may_come_again_after_one_that_failed() {
+    let (_dir, ledger) = empty().await;
+    let events = || (0..5_000).map(|number| event(&format!("req_{number}"), 1)).collect::<Vec<_>>();
+    let mut conn = ledger.db.writer().await.expect("a connection");
+    let full = "CREATE TRIGGER full BEFORE INSERT ON told WHEN (SELECT count(*) FROM told) > 4500
+        BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    sqlx::query(full).execute(&mut conn).await.expect("made");
+    ledger.tell(events(), &terms()).await.expect_err("the disk is full");
+    assert_eq!(totals(&ledger).await.calls, 4_000);
+    sqlx::query("DROP TRIGGER full").execute(&mut conn).await.expect("gone");
+    ledger.tell(events(), &terms()).await.expect("told");
+    assert_eq!(totals(&ledger).await.calls, 5_000);
+}
+
+#[tokio::test]
+async fn ids_and_names_without_end_are_bounded_and_still_tell_calls_apart() {
+    let (_dir, ledger) = empty().await;
+    let long = |end: &str| "x".repeat(1 << 20) + end;
+    let told = |end: &str| Event { model: long(""), session: long(""), ..told_event(&long(end), 1) };
+    let told = ["a", "b", "a"].map(|end| Told::of_event(told(end)).expect("an id"));
+    ledger.tell(told.to_vec(), &terms()).await.expect("told");
+    let tree = Tree::new();
+    tree.write("p/s.jsonl", log(&[line(&long("m"), &long("r"), 1, false), line(&long("n"), &long("r"), 1, false)]));
+    import(&ledger, tree.path()).await;
+    assert_eq!(totals(&ledger).await.calls, 4);
+    let bytes: i64 =
+        sqlx::query_scalar("SELECT max(length(message_id) + length(request_id) + length(facts)) FROM told")
+            .fetch_one(&ledger.readers)
+            .await
+            .expect("a number");
+    assert!(bytes < 16 << 10, "{bytes}");
+}
+
+#[tokio::test]
 async fn an_event_stands_before_a_log_and_takes_from_it_what_it_does_not_know() {
     for is_log_first in [true, false] {
         let (_dir, ledger) = empty().await;
@@ -573,7 +607,10 @@ fn counted_plainly(logs: &[Vec<Value>], events: &[(String, u64)], gateway: &BTre
     let mut pairs: BTreeMap<(String, String), (bool, u64)> = BTreeMap::new();
     for line in logs.iter().flatten() {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
-        let pair = (text(&line["message"]["id"]), text(&line["requestId"]));
+        let pair = match (text(&line["message"]["id"]), text(&line["requestId"])) {
+            (message, request) if message.is_empty() && request.is_empty() => (text(&line["uuid"]), request),
+            pair => pair,
+        };
         let (output, is_side) = (&line["message"]["usage"]["output_tokens"], &line["isSidechain"]);
         let known = pairs.entry(pair).or_insert((true, 0));
         known.0 &= is_side.as_bool().expect("yes or no");
@@ -610,6 +647,14 @@ fn counted_plainly(logs: &[Vec<Value>], events: &[(String, u64)], gateway: &BTre
 enum Step {
     /// Lines of a log, torn at its end or not, imported or not yet.
     Log(u8, Vec<Value>, bool, bool),
+    /// A session that goes on from the beginning of another log: so many tenths of its lines stand in its own log too.
+    Fork {
+        of: u8,
+        to: u8,
+        tenths: usize,
+        is_torn: bool,
+        is_now: bool,
+    },
     Event(String, u64),
     Gateway(String),
     Restart,
@@ -617,38 +662,64 @@ enum Step {
 
 fn lines() -> impl Strategy<Value = Vec<Value>> {
     // Few ids, so that they meet; a sidechain's chunks all have the same count.
-    let line = (0..4_u8, 0..5_u8, 1..50_u64, any::<bool>()).prop_map(|(message, request, output, sidechain)| {
+    let new = (0..4_u8, 0..5_u8, 1..50_u64, any::<bool>()).prop_map(|(message, request, output, sidechain)| {
         let output = if sidechain { 7 } else { output };
         line(&format!("msg_{message}"), &format!("req_{request}"), output, sidechain)
     });
-    proptest::collection::vec(line, 1..6)
+    let old = (1..9_u64).prop_map(|output| line("", "", output, false));
+    proptest::collection::vec(prop_oneof![5 => new, 1 => old], 1..6)
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..4_u8, lines(), any::<bool>(), any::<bool>()).prop_map(|(file, lines, torn, now)| Step::Log(file, lines, torn, now)),
+        3 => (0..4_u8, 0..4_u8, 1..=10_usize, any::<bool>(), any::<bool>())
+            .prop_map(|(of, to, tenths, is_torn, is_now)| Step::Fork { of, to, tenths, is_torn, is_now }),
         2 => (0..5_u8, 1..50_u64).prop_map(|(request, output)| Step::Event(format!("req_{request}"), output)),
         1 => (0..5_u8).prop_map(|request| Step::Gateway(format!("req_{request}"))),
         1 => Just(Step::Restart),
     ]
 }
 
+/// What a fork's log begins with: the lines of the other session under its own name.
+fn forked(log: &str, to: u8, tenths: usize) -> String {
+    let kept = (log.lines().count() * tenths).div_ceil(10);
+    let copy = |line: &str| line.replace(r#""sessionId":"s-1""#, &format!(r#""sessionId":"fork-{to}""#)) + "\n";
+    log.lines().take(kept).map(copy).collect()
+}
+
+/// Logs that grow.
+struct Growing {
+    tree: Tree,
+    texts: BTreeMap<u8, String>,
+}
+
+impl Growing {
+    async fn grow(&mut self, ledger: &Ledger, file: u8, lines: &str, is_torn: bool, is_now: bool) {
+        let text = self.texts.entry(file).or_default();
+        text.push_str(lines);
+        let path = format!("p/{}{file}.jsonl", if file.is_multiple_of(2) { "s" } else { "subagents/agent-" });
+        let end = text.len() - if is_torn && !lines.is_empty() { 40 } else { 0 };
+        self.tree.write(&path, &text[..end]);
+        if is_now {
+            import(ledger, self.tree.path()).await;
+        }
+        self.tree.write(&path, &text);
+    }
+}
+
 async fn play(steps: &[Step]) -> (u64, u64) {
     let dir = tempfile::tempdir().expect("a folder");
-    let (mut ledger, tree) = (open(dir.path()).await.0, Tree::new());
-    let mut texts: BTreeMap<u8, String> = BTreeMap::new();
+    let mut ledger = open(dir.path()).await.0;
+    let mut logs = Growing { tree: Tree::new(), texts: BTreeMap::new() };
     for step in steps {
         match step {
             Step::Log(file, lines, is_torn, is_now) => {
-                let text = texts.entry(*file).or_default();
-                text.push_str(&log(lines));
-                let path = format!("p/{}{file}.jsonl", if file % 2 == 0 { "s" } else { "subagents/agent-" });
-                let end = text.len() - if *is_torn { 40 } else { 0 };
-                tree.write(&path, &text[..end]);
-                if *is_now {
-                    import(&ledger, tree.path()).await;
-                }
-                tree.write(&path, &text);
+                logs.grow(&ledger, *file, &log(lines), *is_torn, *is_now).await;
+            }
+            Step::Fork { of, to, tenths, is_torn, is_now } => {
+                let lines = logs.texts.get(of).map(|text| forked(text, *to, *tenths)).unwrap_or_default();
+                logs.grow(&ledger, *to, &lines, *is_torn, *is_now).await;
             }
             Step::Event(request, output) => {
                 let told = vec![event(request, *output), event(request, *output)];
@@ -668,8 +739,8 @@ async fn play(steps: &[Step]) -> (u64, u64) {
             }
         }
     }
-    import(&ledger, tree.path()).await;
-    import(&ledger, tree.path()).await;
+    import(&ledger, logs.tree.path()).await;
+    import(&ledger, logs.tree.path()).await;
     let totals = totals(&ledger).await;
     (totals.calls, totals.tokens.output)
 }
@@ -679,6 +750,8 @@ fn plainly(steps: &[Step]) -> (u64, u64) {
     for step in steps {
         match step {
             Step::Log(_, lines, _, _) => logs.push(lines.clone()),
+            // It repeats what was counted.
+            Step::Fork { .. } => {}
             Step::Event(request, output) => events.push((request.clone(), *output)),
             Step::Gateway(request) => drop(gateway.insert(request.clone())),
             Step::Restart => {}
@@ -691,7 +764,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_shuffled_torn_and_repeated_the_totals_are_those_of_a_plain_count(
+    fn whatever_is_shuffled_torn_repeated_and_forked_the_totals_are_those_of_a_plain_count(
         (steps, shuffled) in proptest::collection::vec(step(), 1..12).prop_flat_map(|steps| {
             let repeated: Vec<Step> = steps.iter().chain(steps.iter().take(3)).cloned().collect();
             (Just(steps), Just(repeated).prop_shuffle())

@@ -33,6 +33,42 @@ async fn reprice(ledger: &Ledger, catalog: &Catalog, dry_run: bool) -> Repriced 
     ledger.reprice(&ask).await.expect("repriced")
 }
 
+#[tokio::test]
+async fn a_repricing_that_fails_on_the_way_says_how_far_it_came_and_the_next_one_does_the_rest() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    let mut settling = vec![];
+    for number in 0..2_100_u32 {
+        let mut entry = of_model(number.into(), "new", None, None);
+        entry.call.started_at = noon().after(Duration::from_secs(1) * number);
+        ledger.opened(&entry.call, &opening(&entry.call, 1)).expect("opened");
+        settling.push(ledger.settle(&entry));
+    }
+    for settled in settling {
+        settled.await.expect("settled");
+    }
+    let mut conn = ledger.db.writer().await.expect("a connection");
+    let full = "CREATE TRIGGER full BEFORE INSERT ON repriced WHEN (SELECT count(*) FROM repriced) > 2050
+        BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    sqlx::query(full).execute(&mut conn).await.expect("made");
+    let catalog = catalog_of(vec![price("new", "new", "1")]);
+    let ask = Repricing {
+        from: noon(),
+        to: at("2027-01-01T00:00:00Z"),
+        catalog: &catalog,
+        now: at("2026-12-01T00:00:00Z"),
+        reason: "",
+        dry_run: false,
+    };
+    let stopped = ledger.reprice(&ask).await.expect_err("the disk is full");
+    assert_eq!((stopped.repriced, stopped.through), (2_000, noon().after(Duration::from_secs(1_999))));
+    assert_eq!(total(&ledger).await.unpriced_calls, 100, "it is as it says");
+    sqlx::query("DROP TRIGGER full").execute(&mut conn).await.expect("gone");
+    let rest = ledger.reprice(&ask).await.expect("repriced");
+    assert_eq!((rest.calls, rest.repriced, total(&ledger).await.unpriced_calls), (2_100, 100, 0));
+    assert_eq!(ledger.verify(Vec::new).await, Ok(vec![]));
+}
+
 async fn total(ledger: &Ledger) -> Totals {
     let (from, to) = (at("2026-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z"));
     ledger.usage(&By::Model, from, to, Calendar::UTC).await.expect("a report").total
