@@ -26,8 +26,8 @@ mod tree;
 
 pub use entering::Entered;
 pub use observing::Observation;
+use told::AllTold;
 pub(crate) use told::Facts;
-use told::Heard;
 pub use told::{Event, Told};
 
 /// By what an entry from a log or an event is priced and attributed.
@@ -138,8 +138,8 @@ impl Ledger {
         let mut entered = Entered::default();
         let mut told = told.into_iter();
         while !told.as_slice().is_empty() {
-            let mut page = Heard::default();
-            told.by_ref().take(PAGE_TOLD).for_each(|told| page.hear(told));
+            let mut page = AllTold::default();
+            told.by_ref().take(PAGE_TOLD).for_each(|told| page.add(told));
             entered += self.enter(&mut conn, page, &[], terms).await?;
             self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await?;
         }
@@ -149,7 +149,7 @@ impl Ledger {
     async fn enter(
         &self,
         conn: &mut SqliteConnection,
-        told: Heard,
+        told: AllTold,
         files: &[reading::FileRead],
         terms: &Terms,
     ) -> Result<Entered, Error> {

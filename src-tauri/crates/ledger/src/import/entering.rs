@@ -9,7 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 use super::Terms;
 use super::reading::FileRead;
 use super::rollups::supersede;
-use super::told::{Facts, Heard, Key, Standing};
+use super::told::{AllTold, Facts, Key, Standing};
 use crate::Error;
 use crate::bulk::Bulk;
 use crate::call::Settled;
@@ -63,7 +63,7 @@ type Rows = BTreeMap<Key, Row>;
 
 pub(super) async fn enter(
     conn: &mut SqliteConnection,
-    told: Heard,
+    told: AllTold,
     files: &[FileRead],
     terms: &Terms,
 ) -> sqlx::Result<Entered> {

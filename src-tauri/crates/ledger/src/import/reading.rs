@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::line::{self, Place};
 use super::observing::Observation;
-use super::told::Heard;
+use super::told::AllTold;
 use super::tree::{self, Log};
 use super::{ImportReport, PAGE_TOLD, Progress};
 
@@ -33,7 +33,7 @@ const TAIL_BYTES: u64 = 256;
 /// What was read and where it ended, for one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    pub(super) told: Heard,
+    pub(super) told: AllTold,
     pub(super) seen: Vec<Observation>,
     pub(super) files: Vec<FileRead>,
     pub(super) progress: Progress,
@@ -152,7 +152,7 @@ impl Reader<'_> {
             }
         };
         match line::read(bytes, place, self.latest) {
-            line::Read::Call(told) => self.page.told.hear(*told),
+            line::Read::Call(told) => self.page.told.add(*told),
             line::Read::NoCall => {}
             line::Read::LimitReached(seen) => {
                 self.report.limits_reached += 1;

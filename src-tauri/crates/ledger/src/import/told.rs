@@ -34,14 +34,14 @@ pub(super) fn bounded_id(id: &str) -> String {
 
 /// What many lines or events tell together, each call once.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct AllTold {
     pub(super) calls: HashMap<Key, Facts>,
     /// How many lines or events that was.
     pub(super) lines: u64,
 }
 
-impl Heard {
-    pub(super) fn hear(&mut self, told: Told) {
+impl AllTold {
+    pub(super) fn add(&mut self, told: Told) {
         self.lines += 1;
         match self.calls.get_mut(&told.key) {
             Some(known) => known.merge(told.facts),
