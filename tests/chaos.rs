@@ -12,7 +12,7 @@ use domain::usage::Usage;
 use gateway::secret::Secret;
 use gateway::{
     AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Fallback, Gateway, KeyUnavailable, Ports, ProxyUse,
-    RetryRules, Secrets, Timeouts, Upstream, Whose,
+    RetryRules, Secrets, Timeouts, Upstream, Watch, Whose,
 };
 use sha2::{Digest, Sha256};
 use simulator::{Faults, Simulator};
@@ -91,6 +91,9 @@ struct NoAnswers;
 
 impl AnswerStore for NoAnswers {}
 
+struct Nobody;
+impl Watch for Nobody {}
+
 fn upstream(name: &str, simulator: &Simulator) -> Upstream {
     let pacing = Pacing {
         presumed: None,
@@ -163,6 +166,7 @@ fn half_an_hour(seed: u64, has_second: bool) -> Half {
             secrets: Arc::new(OneKey),
             clock: clock.clone(),
             answers: Arc::new(NoAnswers),
+            watch: Arc::new(Nobody),
         };
         let mut upstreams = vec![upstream("first", &first)];
         upstreams.extend(has_second.then(|| upstream("second", &second)));

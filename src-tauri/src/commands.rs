@@ -41,6 +41,16 @@ pub(crate) async fn resume(shell: State<'_, Shell>, class: String) -> Said<()> {
 }
 
 #[tauri::command]
+pub(crate) async fn enter_emergency(shell: State<'_, Shell>) -> Said<()> {
+    shell.tell(Command::EmergencyOn { reason: None }).await
+}
+
+#[tauri::command]
+pub(crate) async fn leave_emergency(shell: State<'_, Shell>) -> Said<()> {
+    shell.tell(Command::EmergencyOff).await
+}
+
+#[tauri::command]
 pub(crate) async fn set_key(shell: State<'_, Shell>, secret: String) -> Said<()> {
     shell.connect_key(Secret::new(secret)).await
 }

@@ -49,6 +49,8 @@ pub fn run(options: Options) -> anyhow::Result<()> {
             commands::revoke_client,
             commands::pause,
             commands::resume,
+            commands::enter_emergency,
+            commands::leave_emergency,
             commands::set_key,
             commands::start_demo,
             commands::stop_demo,

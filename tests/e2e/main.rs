@@ -10,6 +10,7 @@ mod cache;
 mod canary;
 mod crash;
 mod cuts;
+mod emergency;
 mod faults;
 mod flow;
 mod guard;

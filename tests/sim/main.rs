@@ -12,6 +12,7 @@ mod headers;
 mod memory;
 mod migration;
 mod priority;
+mod success;
 mod survey;
 mod traces;
 mod trouble;

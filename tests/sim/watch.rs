@@ -393,7 +393,7 @@ impl Watch {
             }
             Refusal::QueueFull { waiting } => assert!(*waiting >= world.watch.queue_max, "{refusal:?}"),
             Refusal::Held { opens, .. } => assert!(*opens > world.clock().timestamp, "{refusal:?}"),
-            Refusal::BreakerOpen { .. } | Refusal::Dropped => {}
+            Refusal::BreakerOpen { .. } | Refusal::Emergency { .. } | Refusal::Dropped => {}
         }
     }
 

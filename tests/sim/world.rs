@@ -648,6 +648,7 @@ impl World {
             Refusal::QueueFull { .. } => End::QueueFull,
             Refusal::Paused { .. } => End::Paused,
             Refusal::BreakerOpen { .. } => panic!("nobody tells here how calls fared"),
+            Refusal::Emergency { .. } => panic!("there is no emergency here"),
             Refusal::Dropped => panic!("nobody drops calls here"),
         };
         // Its client gets the last 429 where it had one.
@@ -840,6 +841,7 @@ fn form(refusal: &Refusal) -> Option<String> {
         | Refusal::QueueFull { .. }
         | Refusal::Paused { .. }
         | Refusal::BreakerOpen { .. }
+        | Refusal::Emergency { .. }
         | Refusal::Dropped => None,
     }
 }

@@ -65,7 +65,7 @@ test('everything is within reach of the keyboard', async () => {
     await page.keyboard.press('Tab')
     reached.push(await page.evaluate(() => document.activeElement.innerText.split('\n')[0]))
   }
-  for (const name of ['Overview', 'Clients', 'Pause background']) assert.ok(reached.includes(name), `${name} in ${reached}`)
+  for (const name of ['Overview', 'Clients', 'Pause background', 'Emergency']) assert.ok(reached.includes(name), `${name} in ${reached}`)
   const outline = await page.evaluate(() => {
     document.querySelector('nav button').focus()
     return getComputedStyle(document.activeElement).outlineStyle
@@ -145,6 +145,27 @@ test('markup in any text stays text', async () => {
   assert.equal(await page.locator('#app img, #app script').count(), 0)
 })
 
+test('an emergency is a band over everything, with whom to call and where to look, and one press leaves it', async () => {
+  page = await open(ui, '?fake=emergency')
+  const band = page.getByRole('complementary', { name: 'Emergency' })
+  await band.getByText(/Emergency since \d\d:\d\d/).waitFor()
+  for (const words of [/95\.3 % of the window/, /6 calls held, \$3\.21 spent/, 'ops: +1 555 0100', 'https://status.claude.com']) await band.getByText(words).waitFor()
+  const line = page.getByRole('banner')
+  assert.ok((await band.boundingBox()).y < (await line.boundingBox()).y, 'it is over the status line')
+  await button('Leave').click()
+  await band.waitFor({ state: 'detached' })
+  await button('Emergency').click()
+  await band.waitFor()
+  assert.equal(await button('Emergency').count(), 0, 'there is nothing to enter twice')
+})
+
+test('a broken upstream is shown beside what its own page says', async () => {
+  page = await open(ui, '?fake=emergency')
+  const upstreams = page.getByRole('region', { name: 'Upstreams' })
+  await upstreams.getByText('fails: no call starts').waitFor()
+  for (const words of ['anthropic · Sonnet 4', /says: All Systems Operational/, /Elevated errors\. investigating/]) await upstreams.getByText(words).waitFor()
+})
+
 test('a narrow window keeps every view within reach and scrolls in one direction only', async () => {
   page = await open(ui, '?fake=busy', { viewport: { width: 480, height: 640 } })
   await button('Clients').waitFor()
@@ -154,7 +175,7 @@ test('a narrow window keeps every view within reach and scrolls in one direction
 })
 
 for (const colorScheme of ['light', 'dark']) {
-  for (const [where, ready] of [['?fake=busy', 'Headroom'], ['?fake=first', 'Connect my key'], ['?fake=shut', 'Listen on a free port']]) {
+  for (const [where, ready] of [['?fake=busy', 'Headroom'], ['?fake=emergency', 'Leave'], ['?fake=first', 'Connect my key'], ['?fake=shut', 'Listen on a free port']]) {
     test(`axe finds nothing to object to: ${where}, ${colorScheme}`, async () => {
       page = await open(ui, where, { colorScheme, reducedMotion: 'reduce', bypassCSP: true })
       await page.getByText(ready).first().waitFor()

@@ -42,6 +42,15 @@ export function age(ms: number): string {
   return ms < 100_000 ? `${Math.max(0, Math.floor(ms / 1_000))} s` : duration(ms)
 }
 
+/** The time of day in the user's zone, with the day where it is another one: `14:32`, `Mon 14:32`. */
+export function clock(moment: string): string {
+  const at = new Date(moment)
+  if (Number.isNaN(at.getTime())) return moment
+  const time = at.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' })
+  const isToday = at.toDateString() === new Date().toDateString()
+  return isToday ? time : `${at.toLocaleDateString('en-GB', { weekday: 'short' })} ${time}`
+}
+
 /** `42 %`. */
 export function percent(share: number): string {
   return `${Math.round(share * 100)} %`

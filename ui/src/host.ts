@@ -14,6 +14,9 @@ export interface Host {
   revokeClient(name: string): Promise<void>
   pause(which: Class): Promise<void>
   resume(which: Class): Promise<void>
+  /** Saves what is scarce for critical calls, until it is left. */
+  enterEmergency(): Promise<void>
+  leaveEmergency(): Promise<void>
   /** Only the window can change what the gateway stands on. */
   readonly setup?: Setup
 }

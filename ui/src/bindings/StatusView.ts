@@ -2,6 +2,7 @@
 import type { AlertView } from "./AlertView";
 import type { BreakerView } from "./BreakerView";
 import type { CacheView } from "./CacheView";
+import type { CutOffsView } from "./CutOffsView";
 import type { EmergencyView } from "./EmergencyView";
 import type { EstimateView } from "./EstimateView";
 import type { ForecastView } from "./ForecastView";
@@ -14,6 +15,7 @@ import type { QueueView } from "./QueueView";
 import type { ReservationView } from "./ReservationView";
 import type { SpendView } from "./SpendView";
 import type { SuccessView } from "./SuccessView";
+import type { UpstreamPageView } from "./UpstreamPageView";
 import type { WindowView } from "./WindowView";
 
 /**
@@ -23,7 +25,11 @@ export type StatusView = { version: string,
 /**
  * RFC 3339, UTC: when this was read.
  */
-at: string, gateway: GatewayView, limits: Array<LimitView>, windows: Array<WindowView>, queue: QueueView, spend: SpendView, forecasts: Array<ForecastView>, breakers: Array<BreakerView>, emergency: EmergencyView, outside: Array<OutsideView>, reservations: Array<ReservationView>, alerts: Array<AlertView>, estimates: Array<EstimateView>, cache: CacheView, success: SuccessView, 
+at: string, gateway: GatewayView, limits: Array<LimitView>, windows: Array<WindowView>, queue: QueueView, spend: SpendView, forecasts: Array<ForecastView>, breakers: Array<BreakerView>, emergency: EmergencyView, outside: Array<OutsideView>, reservations: Array<ReservationView>, alerts: Array<AlertView>, estimates: Array<EstimateView>, cache: CacheView, success: SuccessView, cut_offs: CutOffsView, 
+/**
+ * What the upstream's status page says, where the settings have it asked. Our own breakers go by no word of it.
+ */
+upstream_page: UpstreamPageView | null, 
 /**
  * What Claude Code last said of its subscription's windows; empty where it said nothing, null where it has no calls here.
  */

@@ -1,12 +1,15 @@
 // An application that is not there: for work on the UI and for its tests. `?fake=` chooses what it pretends.
 
+import type { BreakerView } from '../bindings/BreakerView'
+import type { EmergencyView } from '../bindings/EmergencyView'
 import type { LimitView } from '../bindings/LimitView'
 import type { LiveCallView } from '../bindings/LiveCallView'
 import type { ClientView } from '../bindings/ClientView'
 import type { StatusView } from '../bindings/StatusView'
+import type { UpstreamPageView } from '../bindings/UpstreamPageView'
 import type { Class, Host } from '../host'
 
-export type Pretence = 'busy' | 'empty' | 'first' | 'shut' | 'lost' | 'hostile' | 'quiet'
+export type Pretence = 'busy' | 'empty' | 'first' | 'shut' | 'lost' | 'hostile' | 'quiet' | 'emergency'
 
 const HOSTILE = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>\u202e{{1}}'
 const TICK_MS = 250
@@ -28,6 +31,8 @@ export function fakeHost(pretence: string): Host {
     revokeClient: (name) => Promise.resolve(void (world.clients = world.clients.filter((one) => one.name !== name))),
     pause: (which) => Promise.resolve(void world.paused.add(which)),
     resume: (which) => Promise.resolve(void world.paused.delete(which)),
+    enterEmergency: () => Promise.resolve(world.emergency(true)),
+    leaveEmergency: () => Promise.resolve(world.emergency(false)),
     setup: {
       startDemo: () => Promise.resolve(world.demo()),
       stopDemo: () => Promise.resolve(void (world.state = 'open')),
@@ -50,17 +55,22 @@ class World {
   spent = 18.42
   ticks = 0
   traffic = true
+  emergencySince: string | null = null
 
   constructor(readonly pretence: Pretence) {
     if (pretence === 'first') this.upstreams = []
     if (pretence === 'shut') (this.address = null), (this.state = 'stopped')
     if (['first', 'empty', 'shut'].includes(pretence)) this.spent = 0
-    this.traffic = ['busy', 'hostile', 'lost', 'quiet'].includes(pretence)
+    if (pretence === 'emergency') this.emergency(true)
+    this.traffic = ['busy', 'hostile', 'lost', 'quiet', 'emergency'].includes(pretence)
     if (!this.traffic) this.clients = []
     if (pretence === 'hostile') this.clients = [client(HOSTILE, HOSTILE)]
     if (this.traffic) for (let n = 0; n < 60; n++) this.tick()
   }
 
+  emergency(on: boolean) {
+    this.emergencySince = on ? new Date().toISOString() : null
+  }
   demo() {
     this.state = 'demo'
     this.upstreams = ['simulator']
@@ -82,6 +92,26 @@ class World {
     this.ticks++
     if (this.ticks % 3 === 0) this.calls = [this.call(), ...this.calls].slice(0, 50)
     this.calls = this.calls.map((call, at) => this.grown(call, at))
+  }
+  private breakers(hostile: string | null): BreakerView[] {
+    if (this.pretence !== 'emergency' && !hostile) return []
+    const until = new Date(Date.now() + 180_000).toISOString()
+    return [{ upstream: hostile ?? 'anthropic', group: hostile ?? 'sonnet-4', state: hostile ?? 'open', until, since: until }]
+  }
+  private emergencyView(hostile: string | null): EmergencyView {
+    const since = hostile ?? this.emergencySince
+    return {
+      active: since !== null,
+      since,
+      reason: since && (hostile ?? '95.3 % of the window "week" of upstream "anthropic" is used'),
+      causes: since ? [hostile ?? 'week'] : [],
+      calls_held: since ? 6 : 0,
+      spent_usd: since ? '3.210000000' : '0.000000000',
+      saved_usd: '0.000000000',
+      contacts: [hostile ?? 'ops: +1 555 0100'],
+      pages: [hostile ?? 'https://status.claude.com'],
+      last: null,
+    }
   }
   private call(): LiveCallView {
     const n = this.ticks / 3
@@ -139,8 +169,9 @@ class World {
         unpriced_calls: hostile ? 2 : 0,
       },
       forecasts: [],
-      breakers: [],
-      emergency: { active: false, since: null, reason: null },
+      breakers: this.breakers(hostile),
+      emergency: this.emergencyView(hostile),
+      upstream_page: this.pretence === 'emergency' || hostile ? page(hostile) : null,
       outside: [],
       subscription: null,
       reservations: [],
@@ -148,8 +179,20 @@ class World {
       estimates: [],
       cache: { hits: 0, misses: 0, calls_avoided: 0, hit_rate: null, saved_usd: '0' },
       success: { days: 0, rate_limit_errors_seen: 0, fallbacks_served: 0, alerts_before_tier_change: 0, longest_recovery_s: 0 },
+      cut_offs: { max_tokens: 0, cut: 0, silent: 0, error_after_start: 0 },
       live: this.calls,
     }
+  }
+}
+
+function page(hostile: string | null): UpstreamPageView {
+  return {
+    url: 'https://status.claude.com',
+    indicator: hostile ?? 'none',
+    description: hostile ?? 'All Systems Operational',
+    incidents: [{ name: hostile ?? 'Elevated errors', status: hostile ?? 'investigating', shortlink: null }],
+    checked_at: new Date().toISOString(),
+    error: hostile,
   }
 }
 

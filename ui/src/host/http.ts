@@ -26,5 +26,7 @@ export function httpHost(token: string): Host {
     revokeClient: elsewhere,
     pause: elsewhere,
     resume: elsewhere,
+    enterEmergency: elsewhere,
+    leaveEmergency: elsewhere,
   }
 }

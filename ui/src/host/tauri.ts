@@ -18,6 +18,8 @@ export function tauriHost(): Host {
     revokeClient: (name) => invoke('revoke_client', { name }),
     pause: (which) => invoke('pause', { class: which }),
     resume: (which) => invoke('resume', { class: which }),
+    enterEmergency: () => invoke('enter_emergency'),
+    leaveEmergency: () => invoke('leave_emergency'),
     setup: {
       startDemo: () => invoke('start_demo'),
       stopDemo: () => invoke('stop_demo'),

@@ -19,8 +19,8 @@ use crate::range::range;
 use crate::reconcile::ReconcileView;
 use crate::show;
 use crate::view::{
-    CallView, ClientView, KeptView, ObservedView, OutlookView, ReservationView, StatusView, UsageView, VerifyView,
-    WaitingView, WhyView,
+    CallView, ClientView, EmergencyView, KeptView, ObservedView, OutlookView, ReservationView, StatusView, UsageView,
+    VerifyView, WaitingView, WhyView,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -128,6 +128,12 @@ pub enum Command {
     },
     Reserve(ReserveQuestion),
     Price(PriceCommand),
+    /// Lasts until it is left by hand.
+    EmergencyOn {
+        reason: Option<String>,
+    },
+    EmergencyOff,
+    EmergencyStatus,
     Release {
         id: String,
         client: String,
@@ -194,6 +200,7 @@ pub enum Answer {
     Call(String),
     Reservation(ReservationView),
     Price(Box<PriceAnswer>),
+    Emergency(Box<EmergencyView>),
     Done,
 }
 
@@ -359,6 +366,11 @@ impl App {
             Command::QueueRaise { call } => Answer::Call(self.raise_call(&call)?),
             Command::Reserve(question) => Answer::Reservation(self.reserve(&question).await?),
             Command::Price(command) => Answer::Price(Box::new(self.price(command).await?)),
+            Command::EmergencyOn { reason } => {
+                Answer::Emergency(Box::new(self.enter_emergency(reason.as_deref()).await?))
+            }
+            Command::EmergencyOff => Answer::Emergency(Box::new(self.leave_emergency().await?)),
+            Command::EmergencyStatus => Answer::Emergency(Box::new(self.emergency().await)),
             Command::Release { id, client } => {
                 self.release(&id, &client).await?;
                 Answer::Done

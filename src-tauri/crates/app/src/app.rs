@@ -14,6 +14,7 @@ use gateway::{Config, Gateway, LiveState, Mount, Ports};
 use ledger::{Answers, Filter, Ledger, Shelved};
 use simulator::{Latency, Simulator};
 
+use crate::alerts::Alerts;
 use crate::answers::ResponseCache;
 use crate::api::ApiError;
 use crate::books::GatewayBooks;
@@ -21,12 +22,15 @@ use crate::clients::{ClientChange, ClientError, Clients, Known};
 use crate::clock::{self, SystemClock};
 use crate::counting::Counted;
 use crate::demo::ANY_PORT;
+use crate::emergency::Crisis;
 use crate::import::Importing;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::prices::Prices;
 use crate::retention::Retention;
 use crate::settings::{self, BaseUrl, Durability, Settings, Upstream, UpstreamKind};
+use crate::statuspage::Page;
+use crate::success::Scores;
 use crate::view::{ClientView, KeptView, LiveCallView, StatusView};
 use crate::watch::{Inlet, Sources, Watched};
 use crate::{HostError, counting, learned, port, show, statusline};
@@ -43,6 +47,8 @@ pub struct App {
     pub(crate) importing: Importing,
     /// Held while a bundle is made: who this device is to others is decided once.
     pub(crate) handing_over: tokio::sync::Mutex<()>,
+    pub(crate) crisis: Arc<Crisis>,
+    scores: Arc<Scores>,
     /// Held while what is reconciled is read and written.
     pub(crate) reconciled: Mutex<()>,
     /// Calls that ended before this process began, latest first.
@@ -55,6 +61,8 @@ struct Serving {
     gateway: Arc<Gateway>,
     upstreams: Vec<String>,
     keeping: Arc<Keeping>,
+    /// Where the settings have it asked.
+    page: Option<Arc<Page>>,
     /// Where the settings want one.
     answers: Option<Arc<ResponseCache>>,
     /// Until the gateway is stopped.
@@ -64,6 +72,7 @@ struct Serving {
 
 /// Lines of calls on a screen.
 const LIVE_MAX: usize = 50;
+const ALERTS_SHOWN: usize = 50;
 
 impl App {
     /// Opens the books of a folder that is held by this process.
@@ -83,11 +92,15 @@ impl App {
             );
         }
         statusline::gather(dir, &ledger).await?;
+        let ledger = Arc::new(ledger);
+        let crisis = Crisis::open(dir, settings, ledger.clone(), Alerts::open(dir));
         let before = ledger.calls(&Filter::default(), LIVE_MAX as u32).await?.iter().map(show::ended).collect();
         Ok(App {
             dir: dir.to_owned(),
             settings: settings.clone(),
-            ledger: Arc::new(ledger),
+            crisis: Arc::new(crisis),
+            scores: Arc::new(Scores::of(dir, ledger.clone())),
+            ledger,
             prices,
             calendar,
             clients: Mutex::new(Clients::open(dir)?),
@@ -167,14 +180,22 @@ impl App {
         }
         let gateway = Arc::new(gateway);
         let address = gateway.address();
+        self.crisis.watch(&gateway, counted.upstreams.clone());
+        let page = settings.status_page.clone().map(|page| Arc::new(Page::of(page, settings.gateway.proxy.clone())));
         let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone());
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
-        keeping.delete_old_entries(Retention::of(self.ledger.clone(), self.calendar, settings.retention));
+        keeping.also(Retention::of(self.ledger.clone(), self.calendar, settings.retention).run());
+        keeping.also(self.crisis.clone().run());
+        keeping.also(self.scores.clone().run());
+        if let Some(page) = &page {
+            keeping.also(page.clone().run());
+        }
         let sources = self.sources(settings).await?;
         *lock(&self.serving) = Some(Serving {
             gateway: gateway.clone(),
             upstreams: counted.upstreams,
             keeping: Arc::new(keeping),
+            page,
             answers,
             sources: Arc::new(tokio::sync::Mutex::new(Some(sources))),
             _simulators: Arc::new(simulators),
@@ -231,6 +252,7 @@ impl App {
             books: Arc::new(GatewayBooks(self.ledger.clone())),
             secrets: Arc::new(GatewaySecrets(self.keychain.clone())),
             clock: Arc::new(SystemClock),
+            watch: self.crisis.clone(),
             answers: match answers {
                 Some(answers) => answers,
                 None => Arc::new(NoAnswers),
@@ -285,6 +307,7 @@ impl App {
         if let Some(serving) = serving {
             serving.gateway.drain(patience).await;
             serving.keeping.keep_now().await;
+            self.crisis.unwatch();
             if let Some(answers) = &serving.answers {
                 answers.end().await;
             }
@@ -322,9 +345,15 @@ impl App {
         };
         status.gateway.timezone = self.calendar.zone_name().to_owned();
         status.gateway.state = "stopped".to_owned();
-        if let Some(serving) = serving {
-            show::gateway(&mut status, &serving.gateway, &serving.upstreams, now);
+        match serving {
+            Some(serving) => {
+                show::gateway(&mut status, &serving.gateway, &serving.upstreams, now);
+                status.upstream_page = serving.page.map(|page| page.seen());
+            }
+            None => self.scores.read(now.timestamp).await.map_err(ApiError::machine)?,
         }
+        (status.success, status.cut_offs) = self.scores.figures(now.timestamp);
+        (status.emergency, status.alerts) = (self.emergency().await, self.crisis.alerts.latest(ALERTS_SHOWN));
         status.live.truncate(LIVE_MAX);
         Ok(status)
     }

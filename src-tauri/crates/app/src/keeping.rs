@@ -12,7 +12,6 @@ use crate::clock;
 use crate::counting::Counted;
 use crate::keychain::Keychain;
 use crate::learned::Keeper;
-use crate::retention::Retention;
 use crate::settings::{BaseUrl, KeyRef};
 
 /// How much of what was learned a crash may take.
@@ -55,8 +54,9 @@ impl Keeping {
         }
     }
 
-    pub(crate) fn delete_old_entries(&mut self, retention: Retention) {
-        self.tasks.spawn(retention.run());
+    /// Runs beside, and ends with it.
+    pub(crate) fn also(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
     }
 
     /// What is known now is in the file when this returns.

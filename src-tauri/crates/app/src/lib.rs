@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod alerts;
 mod answers;
 pub mod api;
 mod app;
@@ -16,7 +17,9 @@ pub mod control;
 mod counting;
 pub mod data;
 mod demo;
+mod desktop;
 pub mod doctor;
+mod emergency;
 pub mod explain;
 pub mod folder;
 mod host;
@@ -41,6 +44,8 @@ pub mod settings;
 mod show;
 pub mod simulate;
 pub mod statusline;
+mod statuspage;
+mod success;
 pub mod view;
 mod watch;
 

@@ -7,7 +7,7 @@ use std::sync::Weak;
 use bytes::Bytes;
 use gateway::{BoxFuture, Mount};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::Host;
@@ -69,7 +69,8 @@ impl Tidegate {
             let wrong = "this token does not open /tidegate: the right one is in the file api-token of the data folder";
             return Err(stranger(wrong));
         }
-        read(request).map(|command| (command, Whole::ValueAlone))
+        let asked = if request.method() == Method::POST { change(request) } else { read(request) };
+        asked.map(|command| (command, Whole::ValueAlone))
     }
 
     fn control(&self, request: &Request<Bytes>, token: Option<Hash>) -> Result<Command, ApiError> {
@@ -82,6 +83,24 @@ impl Tidegate {
         let unknown = |error| ApiError::asker(format!("this is no command: {error}"));
         serde_json::from_slice(request.body()).map_err(unknown)
     }
+}
+
+/// `POST /tidegate/emergency`: an alarm of another program may enter and leave it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Switch {
+    on: bool,
+    reason: Option<String>,
+}
+
+/// The one thing that may be changed here.
+fn change(request: &Request<Bytes>) -> Result<Command, ApiError> {
+    if request.uri().path() != "/tidegate/emergency" {
+        return Err(ApiError::asker("/tidegate only reads, but for POST /tidegate/emergency: use GET"));
+    }
+    let wrong = |error| ApiError::asker(format!("send {{\"on\": true, \"reason\": \"why\"}}: {error}"));
+    let Switch { on, reason } = serde_json::from_slice(request.body()).map_err(wrong)?;
+    Ok(if on { Command::EmergencyOn { reason } } else { Command::EmergencyOff })
 }
 
 /// The questions that change nothing, as paths.
@@ -99,6 +118,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
         "queue" => Command::Queue,
         "cache" => Command::Cache,
         "verify" => Command::Verify,
+        "emergency" => Command::EmergencyStatus,
         path => match path.strip_prefix("calls/") {
             Some(call_id) => Command::Why { call_id: call_id.to_owned() },
             None => return Err(ApiError::absent(WHAT_THERE_IS)),
@@ -111,7 +131,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
 }
 
 const WHAT_THERE_IS: &str =
-    "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue, cache and verify";
+    "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue, cache, emergency and verify";
 
 fn last(text: Option<String>) -> Result<u32, ApiError> {
     let wrong = || ApiError::asker("last is a number from 1 to 100000");
@@ -148,6 +168,7 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(Answer::Verify(view)) => json(&view),
         Ok(Answer::Clients(view)) => json(&view),
         Ok(Answer::Queue(view)) => json(&view),
+        Ok(Answer::Emergency(view)) => json(&view),
         Ok(Answer::Kept(view)) => json(&view),
         // No reading command has these answers.
         Ok(

@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::{
-    ClassQueue, EstimateError, Level, Outlook, Outside, QuotaKey, QuotaLevel, Reservation, Unit, WaitingCall,
+    BreakerView, ClassQueue, EstimateError, Level, Outlook, Outside, QuotaKey, QuotaLevel, Reservation, Unit,
+    WaitingCall,
 };
 use domain::call::{Class, Entry};
 use domain::catalog::Catalog;
 use domain::config::{Client, Scope};
 use domain::money::Usd;
-use domain::time::{Now, Timestamp};
+use domain::time::{Instant, Now, Timestamp};
 use gateway::{Gateway, LiveCall, LiveState};
 use ledger::{Observation, PriceChange, Provenance, Shelved, Spend, Totals, UsageRow};
 
 use crate::prices::{Explained, explained};
 use crate::provenance::sources;
 use crate::range::Range;
+use crate::view;
 use crate::view::{
     AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, KeptView, LimitView,
     LiveCallView, ObservedView, OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView,
@@ -190,6 +192,7 @@ pub(crate) fn gateway(status: &mut StatusView, gateway: &Gateway, upstreams: &[S
     status.outside = gateway.outside().iter().map(|share| outside(share, upstreams)).collect();
     let errors = gateway.estimates();
     status.estimates = errors.iter().map(|(account, error)| estimate(upstreams.get(account.index()), error)).collect();
+    status.breakers = gateway.breakers().iter().map(|group| breaker(group, upstreams, now)).collect();
     status.reservations = gateway.reservations().iter().map(|held| reservation(held, upstreams)).collect();
     status.queue.critical = class(&gateway.queue(Class::Critical));
     status.queue.normal = class(&gateway.queue(Class::Normal));
@@ -211,11 +214,24 @@ fn limit(level: &Level, upstreams: &[String], now: Now) -> LimitView {
         guard: level.guarded,
         level: i64::try_from(level.level).unwrap_or(i64::MAX),
         source: level.source.name().to_owned(),
-        observed_at: level.observed.map(|at| {
-            let age = i64::try_from(now.instant.since(at).as_millis()).unwrap_or(i64::MAX);
-            domain::time::Timestamp::from_millis(now.timestamp.as_millis().saturating_sub(age)).to_string()
-        }),
+        observed_at: level.observed.map(|at| moment(at, now)),
     }
+}
+
+fn breaker(breaker: &BreakerView, upstreams: &[String], now: Now) -> view::BreakerView {
+    view::BreakerView {
+        upstream: upstreams.get(breaker.account.index()).cloned().unwrap_or_default(),
+        group: breaker.group.to_string(),
+        state: breaker.state.name().to_owned(),
+        until: breaker.until.map(|at| moment(at, now)),
+        since: breaker.since.map(|at| moment(at, now)),
+    }
+}
+
+/// What the wall clock shows then, as far as anybody knows now.
+fn moment(at: Instant, now: Now) -> String {
+    let (past, future) = (now.instant.since(at), at.since(now.instant));
+    now.timestamp.before(past).after(future).to_string()
 }
 
 fn window(quota: &QuotaLevel, upstreams: &[String]) -> WindowView {

@@ -24,6 +24,9 @@ pub struct StatusView {
     pub estimates: Vec<EstimateView>,
     pub cache: CacheView,
     pub success: SuccessView,
+    pub cut_offs: CutOffsView,
+    /// What the upstream's status page says, where the settings have it asked. Our own breakers go by no word of it.
+    pub upstream_page: Option<UpstreamPageView>,
     /// What Claude Code last said of its subscription's windows; empty where it said nothing, null where it has no calls here.
     pub subscription: Option<Vec<ObservedView>>,
     /// Calls that run now, then the latest that ended; newest first, at most 50.
@@ -208,8 +211,12 @@ pub struct ForecastView {
 pub struct BreakerView {
     pub upstream: String,
     pub group: String,
+    /// `closed`, `open`, `half_open`. A group that has not failed lately is not here, and is closed.
     pub state: String,
+    /// Until when no call starts.
     pub until: Option<String>,
+    /// When it first opened, however many calls that tried have failed since.
+    pub since: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
@@ -217,7 +224,58 @@ pub struct BreakerView {
 pub struct EmergencyView {
     pub active: bool,
     pub since: Option<String>,
+    /// One sentence.
     pub reason: Option<String>,
+    /// `hand`, `week`, `breaker`, `spend`: what keeps it up.
+    pub causes: Vec<String>,
+    /// Background calls that have waited because of it.
+    pub calls_held: u64,
+    /// What calls that started in it cost, and what answers from the cache saved.
+    pub spent_usd: String,
+    pub saved_usd: String,
+    /// Whom the settings say to call.
+    pub contacts: Vec<String>,
+    /// Where the upstreams tell of their state and limits.
+    pub pages: Vec<String>,
+    /// The one before.
+    pub last: Option<EmergencyReportView>,
+}
+
+/// What an emergency came to that is over.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct EmergencyReportView {
+    pub since: String,
+    pub until: String,
+    pub length_s: u64,
+    pub reason: String,
+    pub calls_held: u64,
+    pub spent_usd: String,
+    pub saved_usd: String,
+}
+
+/// An upstream's own word about its state.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct UpstreamPageView {
+    pub url: String,
+    /// `none`, `minor`, `major`, `critical`, `maintenance`; null before the page was read.
+    pub indicator: Option<String>,
+    pub description: Option<String>,
+    /// Those that go on.
+    pub incidents: Vec<IncidentView>,
+    /// When it was last read whole.
+    pub checked_at: Option<String>,
+    /// Why it could not be read the last time.
+    pub error: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct IncidentView {
+    pub name: String,
+    pub status: String,
+    pub shortlink: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
@@ -230,11 +288,25 @@ pub struct OutsideView {
     pub share: f64,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct AlertView {
     pub alert_id: String,
+    /// `emergency`, `fallback`, `breaker`.
     pub rule: String,
+    /// What it is about: `week`, `upstream:anthropic`.
+    pub scope: String,
+    /// As the rule's sign is measured; empty where it is none.
+    pub threshold: String,
+    pub value: String,
+    /// `warning`, `critical`, `emergency`.
+    pub severity: String,
+    /// One sentence.
+    pub message: String,
+    pub crossed_at: String,
+    pub resolved_at: Option<String>,
+    /// Where it was told beside here.
+    pub channels: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
@@ -280,11 +352,30 @@ pub struct KeptView {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct SuccessView {
+    /// That the ledger covers, at most 30; the other figures are of these.
     pub days: u64,
+    /// 429 of an upstream that reached a client.
     pub rate_limit_errors_seen: u64,
+    /// Calls that ended well at another upstream than their first, or with the configured text.
     pub fallbacks_served: u64,
+    /// 0 as long as nothing forecasts the change of a tier.
     pub alerts_before_tier_change: u64,
+    /// From the first failed attempt of an outage to the end of the next call that its upstream completed.
     pub longest_recovery_s: u64,
+}
+
+/// Answers of the last 24 hours that a client did not get whole.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct CutOffsView {
+    /// They came to the client's own `max_tokens`.
+    pub max_tokens: u64,
+    /// They ended before they were whole, at a hard budget too.
+    pub cut: u64,
+    /// Nothing more came of them.
+    pub silent: u64,
+    /// They had begun well, and an error came in their midst.
+    pub error_after_start: u64,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]

@@ -128,6 +128,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate queue\n  tidegate queue raise 01JDQ3V8M2    as much of an id as names one call"
     )]
     Queue(Queue),
+    /// Save what is scarce for critical calls, by hand; rules in the settings do so by themselves
+    #[command(subcommand)]
+    Emergency(Emergency),
     /// What the response cache holds and has saved; empty it
     #[command(
         after_help = "Examples:\n  tidegate cache\n  tidegate cache clear         forget every kept answer, in memory and on the disk"
@@ -259,6 +262,23 @@ pub(crate) enum Key {
     /// Let one more host have a key
     #[command(after_help = "Example:\n  tidegate key allow anthropic https://gateway.example.com")]
     Allow { name: String, host: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Emergency {
+    /// Hold background calls back and slow normal ones, until `off`; without a running gateway from its next start on
+    #[command(after_help = "Examples:\n  tidegate emergency on\n  tidegate emergency on --reason 'launch day'")]
+    On {
+        /// For everyone who reads the alert
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[command(flatten)]
+        shape: Shape,
+    },
+    /// Restore everything; a rule does not enter it again before its cause has gone once
+    Off(Shape),
+    /// Whether there is one, why, and what it and the last one came to
+    Status(Shape),
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ mod bundle;
 mod cache;
 mod clients;
 mod doctor;
+mod emergency;
 mod explain;
 mod import;
 mod keys;
@@ -101,6 +102,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Pause(class) => queue::pause(&place, class).await,
             Command::Resume(class) => queue::resume(&place, class).await,
             Command::Queue(queue) => queue::run(&place, queue).await,
+            Command::Emergency(act) => emergency::run(&place, act).await,
             Command::Cache(cache) => cache::run(&place, cache).await,
             Command::Reserve(reserve) => reserve::reserve(&place, reserve).await,
             Command::Statusline => statusline::statusline(&place),

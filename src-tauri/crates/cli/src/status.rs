@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use app::api::{Answer, Command};
 use app::view::{
-    AmountView, CacheView, ClassQueueView, EstimateView, LimitView, ObservedView, OutsideView, ReservationView,
-    StatusView, WindowView,
+    AlertView, AmountView, BreakerView, CacheView, ClassQueueView, EstimateView, IncidentView, LimitView, ObservedView,
+    OutsideView, ReservationView, StatusView, UpstreamPageView, WindowView,
 };
 
 use crate::args::Shape;
 use crate::table::{Cell, clean, count, dollars, number, percent, table, time, words};
-use crate::{Place, print, print_json, unexpected};
+use crate::{Place, emergency, print, print_json, unexpected};
 
 pub(crate) async fn status(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {
     let Answer::Status(status) = place.ask(Command::Status).await? else { return Err(unexpected()) };
@@ -31,6 +31,9 @@ fn shown_status(status: &StatusView) -> String {
     if let Some(trouble) = &gateway.trouble {
         text += &format!("! {}\n", clean(trouble));
     }
+    if let Some(since) = &status.emergency.since {
+        text += &emergency::shown_active(&status.emergency, since);
+    }
     let spend = &status.spend;
     text += &format!(
         "spent  today {}  week {}  month {}\n",
@@ -43,12 +46,16 @@ fn shown_status(status: &StatusView) -> String {
     }
     text += &shown_cache(&status.cache);
     text += &shown_queue(status);
+    text += &shown_breakers(&status.breakers);
+    text += &shown_page(status.upstream_page.as_ref());
+    text += &shown_alerts(&status.alerts);
     text += &shown_limits(&status.limits);
     text += &shown_windows(&status.windows);
     text += &shown_subscription(status.subscription.as_deref());
     text += &shown_reservations(&status.reservations);
     text += &shown_outside(&status.outside);
-    text + &shown_estimates(&status.estimates)
+    text += &shown_estimates(&status.estimates);
+    text + &shown_success(status)
 }
 
 /// Nothing where no call has asked.
@@ -76,6 +83,62 @@ fn shown_queue(status: &StatusView) -> String {
     };
     let heads = ["queue", "waiting", "running", "oldest", "last leaves in", ""];
     format!("\n{}", table(&heads, &classes.iter().map(row).collect::<Vec<_>>()))
+}
+
+fn shown_breakers(breakers: &[BreakerView]) -> String {
+    let row = |breaker: &BreakerView| {
+        vec![
+            words(&breaker.upstream),
+            words(&breaker.group),
+            words(breaker.state.replace('_', "-")),
+            words(breaker.since.as_deref().unwrap_or("")),
+            words(breaker.until.as_deref().unwrap_or("")),
+        ]
+    };
+    section(&["upstream", "group", "breaker", "since", "until"], breakers.iter().map(row).collect())
+}
+
+/// The page's own word, told as that.
+fn shown_page(page: Option<&UpstreamPageView>) -> String {
+    let Some(page) = page else { return String::new() };
+    let said = match (&page.description, &page.checked_at) {
+        (Some(said), Some(at)) => format!("says \"{}\" ({at})", clean(said)),
+        (None, Some(at)) => format!("says nothing ({at})"),
+        (_, None) => "was not read yet".to_owned(),
+    };
+    let mut text = format!("\n{} {said}\n", clean(&page.url));
+    if let Some(error) = &page.error {
+        text += &format!("  it can't be read now: {}\n", clean(error));
+    }
+    let incident = |incident: &IncidentView| format!("  {}: {}\n", clean(&incident.name), clean(&incident.status));
+    text + &page.incidents.iter().map(incident).collect::<String>()
+}
+
+/// Those that go on.
+fn shown_alerts(alerts: &[AlertView]) -> String {
+    let row = |alert: &AlertView| vec![words(&alert.crossed_at), words(&alert.severity), words(&alert.message)];
+    let open = alerts.iter().filter(|alert| alert.resolved_at.is_none());
+    section(&["alert since", "", ""], open.map(row).collect())
+}
+
+fn shown_success(status: &StatusView) -> String {
+    let (success, cut_offs) = (&status.success, &status.cut_offs);
+    if success.days == 0 {
+        return String::new();
+    }
+    format!(
+        "\nlast {} days  429 seen by clients {}  fallbacks {}  alerts before a tier change {}  longest recovery {}\n\
+         last 24 h  out of max_tokens {}  cut {}  silent {}  errors after the start {}\n",
+        count(success.days),
+        count(success.rate_limit_errors_seen),
+        count(success.fallbacks_served),
+        count(success.alerts_before_tier_change),
+        time(success.longest_recovery_s.saturating_mul(1_000)),
+        count(cut_offs.max_tokens),
+        count(cut_offs.cut),
+        count(cut_offs.silent),
+        count(cut_offs.error_after_start),
+    )
 }
 
 fn shown_limits(limits: &[LimitView]) -> String {

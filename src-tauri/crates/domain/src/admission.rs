@@ -4,6 +4,7 @@
 //! none. The state machine takes the time as an argument; whoever owns it wakes it at `next_wake`.
 
 mod cached;
+mod crisis;
 mod decayed;
 mod deciding;
 mod demand;
@@ -43,6 +44,7 @@ pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, T
 pub use self::view::{BreakerView, ClassQueue, FreeProbe, Level, Outlook, Outside, WaitingCall};
 
 use self::cached::Conversations;
+use self::crisis::Crisis;
 use self::demand::Need;
 use self::gate::Gate;
 use self::minute::{ResourceId, Resources, Wait};
@@ -169,6 +171,7 @@ pub struct Admission {
     leftovers: VecDeque<Leftover>,
     running: [usize; 3],
     paused: [bool; 3],
+    crisis: Option<Crisis>,
 }
 
 /// What a call that broke off had taken and not used.
@@ -205,6 +208,7 @@ impl Admission {
             leftovers: VecDeque::new(),
             running: [0; 3],
             paused: [false; 3],
+            crisis: None,
         }
     }
 
@@ -513,6 +517,7 @@ impl Admission {
         self.groups[self.lanes[lane.0].group].gate.passed(now.instant);
         let probe = self.pass_breaker(lane, now);
         self.running[asked.class as usize] += 1;
+        self.slow_down(lane, row, need, now.instant);
         if let (Row::Reserved, Some(id)) = (row, asked.reservation) {
             self.use_reservation(id, worst_cost, need.size());
         }
@@ -559,7 +564,8 @@ impl Admission {
         let worst = |waits: &mut dyn Iterator<Item = (Wait, Option<ResourceId>)>| {
             waits.filter(|(wait, _)| *wait != Wait::None).fold((closed, None), std::cmp::Ord::max)
         };
-        let common = worst(&mut self.draws_on(waiter.lane).map(|id| (self.resources.wait(id, need, now), Some(id))));
+        let limits = self.draws_on(waiter.lane).map(|id| (self.resources.wait(id, need, now), Some(id)));
+        let common = worst(&mut limits.chain([self.slowdown(waiter, now)]));
         let Some(by) = waiter.asked.reservation.filter(|_| waiter.row == Row::Reserved) else {
             return (common.0, common.1, false);
         };

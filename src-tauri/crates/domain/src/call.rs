@@ -141,7 +141,7 @@ pub struct Call {
 /// What is written before an attempt leaves, so that a crash can close it honestly.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Opening {
-    /// The first attempt has number 1.
+    /// As its attempt's.
     pub number: u32,
     pub upstream: Arc<str>,
     pub at: Timestamp,
@@ -149,7 +149,7 @@ pub struct Opening {
     pub reserved: Usage,
 }
 
-/// One time the call was sent. The first has number 1.
+/// One time the call was sent. The first has number 1; a number is left out for each upstream that was passed over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt {
     pub number: u32,

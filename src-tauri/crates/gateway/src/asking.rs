@@ -103,13 +103,28 @@ pub(crate) enum Asked {
     Failed {
         answer: Result<Begun, Error>,
         falls_back: bool,
+        /// As the books call it.
+        why: Arc<str>,
+        maybe_billed: bool,
     },
 }
 
+/// The upstream that a call leaves for the next, and why.
+struct Left {
+    from: Arc<str>,
+    why: Arc<str>,
+    maybe_billed: bool,
+    /// It was sent there.
+    was_tried: bool,
+}
+
+/// Why an account is not even asked.
+const SPENT: &str = "spent";
+
 impl Asked {
     fn refused(error: Error) -> Asked {
-        let falls_back = error.is_of_one_upstream();
-        Asked::Failed { answer: Err(error), falls_back }
+        let (falls_back, why) = (error.is_of_one_upstream(), error.code().into());
+        Asked::Failed { answer: Err(error), falls_back, why, maybe_billed: false }
     }
 }
 
@@ -133,15 +148,30 @@ impl Pipeline {
         self.retries.call();
         let Route { upstreams, text } = self.route(&client.name, entry.call().class, &entry.call().model);
         let mut best = None;
+        let mut left: Option<Left> = None;
         for (place, upstream) in upstreams.iter().enumerate() {
             let has_fallback = place + 1 < upstreams.len() || text.is_some();
             if has_fallback && self.spent.has(upstream.account, self.now().instant) {
+                entry.passes_over();
+                let (from, why) = (upstream.name.clone(), SPENT.into());
+                left.get_or_insert(Left { from, why, maybe_billed: false, was_tried: false });
                 continue;
             }
+            if let Some(left) = left.take() {
+                self.falls_back(entry, &left, &upstream.name);
+            }
+            let tries = entry.attempts().len();
             let demand = Demand { has_fallback, ..self.demand(entry, client, upstream, request) };
             let (answer, falls_back) = match self.ask_one(entry, upstream, &demand, request, sent).await {
                 Asked::Answered(begun) => return Ok(begun),
-                Asked::Failed { answer, falls_back } => (answer, falls_back),
+                Asked::Failed { answer, falls_back, why, maybe_billed } => {
+                    let was_tried = entry.attempts().len() > tries;
+                    if !was_tried {
+                        entry.passes_over();
+                    }
+                    left = Some(Left { from: upstream.name.clone(), why, maybe_billed, was_tried });
+                    (answer, falls_back)
+                }
             };
             let is_only = best.is_none();
             best = Some(better(best, answer));
@@ -150,9 +180,22 @@ impl Pipeline {
             }
         }
         match text {
-            Some(text) => self.stand_in(entry, text),
+            Some(text) => {
+                if let Some(left) = left {
+                    self.falls_back(entry, &left, stand_in::NAME);
+                }
+                self.stand_in(entry, text)
+            }
             None => best.unwrap_or(Err(Error::NoUpstream)),
         }
+    }
+
+    /// Whoever watches hears of it before the client does.
+    fn falls_back(&self, entry: &mut OpenEntry, left: &Left, to: &str) {
+        if left.was_tried {
+            entry.again(&left.why, left.maybe_billed);
+        }
+        self.watch.falls_back(&left.from, to, &left.why);
     }
 
     /// One upstream, until it answers or there is no point in asking it again.
@@ -179,7 +222,7 @@ impl Pipeline {
             let failed = match self.attempt(entry, upstream, &headers, sent).await {
                 Ok(Ok(begun)) => return Asked::Answered(begun),
                 Ok(Err(failed)) => failed,
-                Err(closed) => return Asked::Failed { answer: Err(closed), falls_back: false },
+                Err(closed) => return Asked::refused(closed),
             };
             self.spent.note(upstream.account, failed.failure, self.now());
             let Some(delay) = self.next_try(&mut tries, &failed, demand) else {
@@ -207,7 +250,7 @@ impl Pipeline {
         let answer = upstream.send(Method::POST, &sent.target, headers.clone(), body);
         let heard = match watched(entry, answer, departure).await {
             Ok(answer) => self.heed(entry, upstream, answer).await,
-            Err(why) => Err(Failed::unanswered(entry, upstream, why)),
+            Err(why) => Err(Failed::unanswered(upstream, why)),
         };
         entry.fared(match &heard {
             Ok(_) => Fared::Well,
@@ -215,6 +258,9 @@ impl Pipeline {
             Err(failed) if failed.answer.is_ok() => Fared::Well,
             Err(_) => Fared::Unknown,
         });
+        if heard.as_ref().is_err_and(|failed| failed.failure == Failure::Unreachable) {
+            entry.never_left();
+        }
         Ok(heard)
     }
 

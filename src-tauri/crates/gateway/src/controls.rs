@@ -8,6 +8,7 @@ use domain::admission::{
 };
 use domain::call::{CallId, Class};
 use domain::config::{Budget, Client, Period, Scope};
+use domain::time::Timestamp;
 use thiserror::Error as ThisError;
 
 use crate::pipeline::Pipeline;
@@ -31,11 +32,6 @@ pub struct NotSetAside {
 impl Gateway {
     pub fn levels(&self) -> Vec<Level> {
         self.pipeline().door.ask(|admission, now| admission.levels(now))
-    }
-
-    /// While it is `true`, answers may be given again for as long as the settings allow in an emergency.
-    pub fn set_emergency_ttl(&self, is_emergency: bool) {
-        self.pipeline().caching.set_emergency(is_emergency);
     }
 
     pub fn queue(&self, class: Class) -> ClassQueue {
@@ -99,6 +95,18 @@ impl Gateway {
 
     pub fn resume(&self, class: Class) {
         self.pipeline().door.change(|admission, _| admission.resume(class));
+    }
+
+    /// Since when there is an emergency: background calls wait, normal ones go at half the pace, and answers may be given
+    /// again for as long as the settings allow then. `None` restores everything.
+    pub fn set_emergency(&self, since: Option<Timestamp>) {
+        self.pipeline().caching.set_emergency(since.is_some());
+        self.pipeline().door.change(|admission, _| admission.set_emergency(since));
+    }
+
+    /// Background calls that have waited because of the emergency that is on.
+    pub fn held_by_emergency(&self) -> u64 {
+        self.pipeline().door.ask(|admission, _| admission.held_by_emergency())
     }
 
     /// Takes a waiting call out of the queue: its client gets 429 `tidegate_dropped`. `false` where it doesn't wait.

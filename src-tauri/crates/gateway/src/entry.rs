@@ -42,6 +42,8 @@ pub(crate) struct OpenEntry {
     seat: Option<Seat>,
     /// When its caller went, where its entry was held open since.
     left: Option<Now>,
+    /// Upstreams that it was meant for and that were not asked.
+    passed_over: u32,
     waited: Duration,
     first_byte: Option<Duration>,
     pass: Option<Pass>,
@@ -127,6 +129,7 @@ impl OpenEntry {
             waiting_since: now.instant,
             seat: None,
             left: None,
+            passed_over: 0,
             waited: Duration::ZERO,
             first_byte: None,
             pass: None,
@@ -287,7 +290,8 @@ impl OpenEntry {
 
     /// Written down before it leaves.
     pub(crate) fn leaves(&mut self, upstream: &Arc<str>) -> Result<(), BooksClosed> {
-        let number = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
+        let before = u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(self.passed_over);
+        let number = before.saturating_add(1);
         let at = self.pipeline.now().timestamp;
         let opening = Opening { number, upstream: upstream.clone(), at, reserved: self.reserved };
         self.pipeline.books.open(&self.call, &opening)?;
@@ -302,6 +306,11 @@ impl OpenEntry {
         });
         self.stage = Stage::Sent;
         Ok(())
+    }
+
+    /// An upstream that it was meant for was not asked: the numbers of its attempts tell.
+    pub(crate) fn passes_over(&mut self) {
+        self.passed_over += 1;
     }
 
     /// Its first byte goes out now.
@@ -544,6 +553,7 @@ impl OpenEntry {
             waiting_since: self.waiting_since,
             seat: None,
             left: Some(left),
+            passed_over: self.passed_over,
             waited: self.waited,
             first_byte: None,
             pass: None,

@@ -1,5 +1,6 @@
 //! Our own answers to calls that get none from the upstream: each knows its status, its code and when to come again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,7 +35,9 @@ pub(crate) enum Error {
     #[error("{sentence}")]
     Budget { sentence: String, wait: Option<Duration> },
     #[error("{sentence}")]
-    BreakerOpen { sentence: String, wait: Duration },
+    BreakerOpen { upstream: Arc<str>, sentence: String, wait: Duration },
+    #[error("{sentence}")]
+    Emergency { sentence: String },
     #[error("the call was taken out of the queue by hand; send it again if it is still wanted")]
     Dropped,
     #[error("the same call was sent again and has taken this one's place in the queue")]
@@ -63,6 +66,8 @@ pub(crate) enum Error {
 
 /// A longer wait is not worth a client's automatic retry.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(60);
+/// When an emergency ends nobody knows; none is shorter.
+const EMERGENCY_WAIT: Duration = Duration::from_secs(60);
 
 impl Error {
     pub(crate) fn status(&self) -> StatusCode {
@@ -80,6 +85,7 @@ impl Error {
             | Error::Key { .. }
             | Error::NoUpstream
             | Error::Unreachable { .. }
+            | Error::Emergency { .. }
             | Error::Connections => StatusCode::SERVICE_UNAVAILABLE,
             Error::Lost { .. } => StatusCode::BAD_GATEWAY,
             Error::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
@@ -106,6 +112,7 @@ impl Error {
             | Error::NoUpstream
             | Error::Unreachable { .. }
             | Error::Lost { .. }
+            | Error::Emergency { .. }
             | Error::Connections => "api_error",
         }
     }
@@ -125,6 +132,7 @@ impl Error {
             Error::Paced { code, .. } => code,
             Error::Budget { .. } => "tidegate_budget_reached",
             Error::BreakerOpen { .. } => "tidegate_breaker_open",
+            Error::Emergency { .. } => "tidegate_emergency",
             Error::Dropped => "tidegate_dropped",
             Error::SentAgain => "tidegate_sent_again",
             Error::TooMuchToReserve { .. } => "tidegate_reservation_too_large",
@@ -143,6 +151,7 @@ impl Error {
         match self {
             Error::Paced { wait, .. } | Error::Budget { wait, .. } => *wait,
             Error::BreakerOpen { wait, .. } => Some(*wait),
+            Error::Emergency { .. } => Some(EMERGENCY_WAIT),
             Error::SentAgain => Some(Duration::from_secs(1)),
             Error::Draining | Error::Connections | Error::Unreachable { .. } => Some(Duration::from_secs(5)),
             Error::NoObject
@@ -165,11 +174,17 @@ impl Error {
         }
     }
 
-    /// Another upstream may be free, whole or known.
+    /// Another upstream may be free, whole or known; in an emergency none is, but a configured text may be.
     pub(crate) fn is_of_one_upstream(&self) -> bool {
         let code = self.code();
         matches!(self, Error::Key { .. } | Error::Unreachable { .. } | Error::Lost { .. } | Error::Silent { .. })
-            || ["tidegate_deadline", "tidegate_window_exhausted", "tidegate_breaker_open"].contains(&code)
+            || ["tidegate_deadline", "tidegate_window_exhausted", "tidegate_breaker_open", "tidegate_emergency"]
+                .contains(&code)
+    }
+
+    /// Whose breaker is open.
+    pub(crate) fn upstream(&self) -> Option<&str> {
+        if let Error::BreakerOpen { upstream, .. } = self { Some(upstream) } else { None }
     }
 
     fn never_retry(&self) -> bool {
@@ -241,7 +256,7 @@ mod tests {
     use crate::words::Words;
     use domain::admission::{AccountId, Binding, LimitSource, Measure, Refusal};
     use domain::config::Rules;
-    use domain::time::{Instant, Now};
+    use domain::time::{Instant, Now, Timestamp};
 
     fn told(error: &Error) -> (u16, String, String, Option<String>, bool) {
         let response = error.response("01ID");
@@ -321,6 +336,14 @@ mod tests {
             ),
             (broken(42), 529, "overloaded_error", "tidegate_breaker_open", Some("42"), false),
             (broken(61), 529, "overloaded_error", "tidegate_breaker_open", Some("61"), true),
+            (
+                paced(Refusal::Emergency { class: domain::call::Class::Background, since: Timestamp::default() }),
+                503,
+                "api_error",
+                "tidegate_emergency",
+                Some("60"),
+                false,
+            ),
             (paced(Refusal::Dropped), 429, "rate_limit_error", "tidegate_dropped", None, true),
             (Error::SentAgain, 409, "conflict_error", "tidegate_sent_again", Some("1"), false),
             (

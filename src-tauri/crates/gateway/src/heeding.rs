@@ -32,20 +32,18 @@ pub(crate) struct Failed {
 
 impl Failed {
     pub(crate) fn asked(self) -> Asked {
-        Asked::Failed { falls_back: self.failure.course().fallback, answer: self.answer }
+        let Failed { failure, name, answer, maybe_billed, .. } = self;
+        Asked::Failed { answer, falls_back: failure.course().fallback, why: name, maybe_billed }
     }
 
     /// No byte of an answer has come.
-    pub(crate) fn unanswered(entry: &mut OpenEntry, upstream: &Upstream, why: NoAnswer) -> Failed {
+    pub(crate) fn unanswered(upstream: &Upstream, why: NoAnswer) -> Failed {
         let left = !matches!(why, NoAnswer::Unreachable(_));
         let (failure, name) = match why {
             NoAnswer::Unreachable(_) => (Failure::Unreachable, "unreachable"),
             NoAnswer::Lost => (Failure::Lost, "connection_lost"),
             NoAnswer::Silent(_) => (Failure::Timeout, "upstream_silent"),
         };
-        if !left {
-            entry.never_left();
-        }
         Failed::broken(failure, name, why.error(upstream), left)
     }
 

@@ -139,6 +139,7 @@ pub struct Ports {
     pub secrets: Arc<dyn Secrets>,
     pub clock: Arc<dyn Clock>,
     pub answers: Arc<dyn AnswerStore>,
+    pub watch: Arc<dyn Watch>,
 }
 
 /// A handler of paths that are not the Messages API, behind the same guard: Host and Origin are checked, the token is its own affair.
@@ -207,6 +208,15 @@ pub trait AnswerStore: Send + Sync + 'static {
 
     /// Takes the place of what was there. Returns at once; `at_hand` has it from then on.
     fn keep(&self, _key: AnswerKey, _answer: Arc<StoredAnswer>) {}
+}
+
+/// Who learns what clients are about to see of an outage, before they see it. The defaults are for those who don't care.
+pub trait Watch: Send + Sync + 'static {
+    /// A call goes from one upstream to another, or to the configured text, for the reason that `why` names.
+    fn falls_back(&self, _from: &str, _to: &str, _why: &str) {}
+
+    /// A call is refused for the reason that `code` names; `upstream`: whose breaker is open.
+    fn turns_away(&self, _upstream: Option<&str>, _code: &str) {}
 }
 
 /// The SHA-256 of everything an answer depends on.

@@ -34,7 +34,7 @@ use crate::seldom::Seldom;
 use crate::upstream::{self, Upstream};
 use crate::wire::anthropic::{self, NotACall};
 use crate::words::Words;
-use crate::{Books, Clock, Secrets, Timeouts, headers};
+use crate::{Books, Clock, Secrets, Timeouts, Watch, headers};
 
 /// Everything a call meets on its way.
 pub(crate) struct Pipeline {
@@ -42,6 +42,7 @@ pub(crate) struct Pipeline {
     pub(crate) secrets: Arc<dyn Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) caching: Caching,
+    pub(crate) watch: Arc<dyn Watch>,
     pub(crate) catalog: InForce,
     pub(crate) attributes: Arc<[AttributeRule]>,
     pub(crate) door: Arc<Door>,
@@ -85,7 +86,10 @@ impl Pipeline {
         match self.answer(&mut entry, client, request).await {
             Ok(Given::Fresh(answer, continuing)) => self.through(answer, continuing, entry).await,
             Ok(Given::Again(kept)) => self.give_again(&kept, entry).await,
-            Err(error) => refuse(&error, entry).await,
+            Err(error) => {
+                self.watch.turns_away(error.upstream(), error.code());
+                refuse(&error, entry).await
+            }
         }
     }
 

@@ -203,6 +203,7 @@ fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
         secrets: ports.secrets,
         clock: ports.clock,
         caching: Caching::new(config.cache, ports.answers),
+        watch: ports.watch,
         catalog: config.catalog.clone(),
         attributes: config.attributes.clone(),
         door,

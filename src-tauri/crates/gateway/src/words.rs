@@ -74,6 +74,13 @@ impl Words {
                 sentence: format!("{class} calls are paused; resume them with `tidegate resume {class}`"),
                 wait: None,
             },
+            Refusal::Emergency { class, since } => Error::Emergency {
+                sentence: format!(
+                    "there is an emergency since {}: {class} calls wait until it is over; it ends when its cause has \
+                     gone, or with `tidegate emergency off`",
+                    self.moment(*since)
+                ),
+            },
             Refusal::Quota(spent) => self.spent(spent, now),
             Refusal::Held { window, opens } => Error::Paced {
                 code: "tidegate_held",
@@ -87,7 +94,8 @@ impl Words {
             },
             Refusal::BreakerOpen { account, group, until } => {
                 let wait = until.since(now.instant);
-                Error::BreakerOpen { sentence: self.broken(*account, group, wait), wait }
+                let sentence = self.broken(*account, group, wait);
+                Error::BreakerOpen { upstream: self.upstream_name(*account).into(), sentence, wait }
             }
             Refusal::Dropped => Error::Dropped,
         }

@@ -25,6 +25,7 @@ mod counting;
 mod csv;
 mod daily;
 mod explaining;
+mod fates;
 mod faults;
 mod hostile;
 mod importing;

@@ -52,8 +52,7 @@ impl Admission {
         let account = self.groups[self.lanes[id.0].group].account;
         let shut = |class: Class| {
             let windows = self.quotas.windows_of(account);
-            self.paused[class as usize]
-                || windows.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some())
+            self.is_held(class) || windows.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some())
         };
         let shut = [shut(Class::Critical), shut(Class::Normal), shut(Class::Background)];
         self.lanes[id.0].queue.head(shut, now.instant)
@@ -145,6 +144,9 @@ impl Admission {
             if self.paused[class as usize] {
                 return Refusal::Paused { class };
             }
+            if let Some(crisis) = self.crisis.as_ref().filter(|_| self.is_held(class)) {
+                return Refusal::Emergency { class, since: crisis.since };
+            }
             if let Some((id, shut)) = quotas() {
                 return self.shut_refusal(id, shut);
             }
@@ -178,6 +180,7 @@ impl Admission {
     pub(super) fn enqueue(&mut self, waiter: Waiter) -> WaiterId {
         let id = WaiterId(self.next_waiter);
         self.next_waiter += 1;
+        self.count_held(&waiter);
         self.join_queue(Box::new(waiter), id);
         id
     }

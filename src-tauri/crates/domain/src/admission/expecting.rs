@@ -24,8 +24,14 @@ impl Admission {
         waiter.quotas.iter().find_map(|id| {
             let shut = self.quotas.shut(*id, waiter.asked.class, now.timestamp)?;
             let reopens = self.reopens(*id, shut, now)?;
-            (reopens > waiter.asked.deadline).then(|| self.shut_refusal(*id, shut))
+            let is_beyond = reopens > waiter.asked.deadline && !self.waits_for_emergency(waiter.asked.class, shut);
+            is_beyond.then(|| self.shut_refusal(*id, shut))
         })
+    }
+
+    /// What an emergency holds waits for its end, also where the week's reserve is its cause.
+    fn waits_for_emergency(&self, class: Class, shut: Shut) -> bool {
+        class == Class::Background && self.crisis.is_some() && shut == Shut::Spent { critical_only: true }
     }
 
     /// When a quota can be had again; `None` where that depends on others.
@@ -49,7 +55,7 @@ impl Admission {
     pub(super) fn is_shut(&self, waiter: &Waiter, now: Now) -> bool {
         let class = waiter.asked.class;
         let spent = || waiter.quotas.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some());
-        waiter.row != Row::Reserved && (self.paused[class as usize] || spent())
+        waiter.row != Row::Reserved && (self.is_held(class) || spent())
     }
 
     /// A deadline that it can't meet, by its own limits or by those who go before it.
@@ -79,12 +85,14 @@ impl Admission {
         if waiter.row == Row::Reserved {
             return Some(own);
         }
-        if self.paused[class as usize] {
+        if self.is_held(class) {
             return None;
         }
         let reopens = self.quotas_reopen(&waiter.quotas, class, now)?;
         let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before);
-        Some(own.max(reopens).max(self.time_for(waiter.lane, ahead.plus(waiter.load()), now.instant)))
+        let time = self.time_for(waiter.lane, ahead.plus(waiter.load()), now.instant);
+        let time = if self.is_slowed(waiter.row) { time.saturating_mul(2) } else { time };
+        Some(own.max(reopens).max(time))
     }
 
     pub(super) fn eta_of_class(&self, lane: LaneId, class: Class, now: Now) -> Option<Duration> {

@@ -400,6 +400,15 @@ impl Resources {
         }
     }
 
+    /// How long refilling what a call takes needs.
+    pub(super) fn refill_time(&self, id: ResourceId, need: Need) -> Duration {
+        let resource = &self.all[id.0];
+        match &resource.store {
+            Store::Minute(minute) => minute.common.refill_time(need.of(resource.measure)),
+            Store::Slots { .. } | Store::Shown { .. } => Duration::ZERO,
+        }
+    }
+
     pub(super) fn binding(&self, id: ResourceId) -> Binding {
         let Resource { group, measure, limit, source, .. } = &self.all[id.0];
         Binding { group: group.clone(), measure: *measure, limit: *limit, source: *source }

@@ -60,6 +60,19 @@ pub struct QuotaLevel {
     pub hard: bool,
 }
 
+impl QuotaLevel {
+    /// A window of an account that lasts a week.
+    pub fn is_week_window(&self) -> bool {
+        matches!(self.key, QuotaKey::Window { .. }) && (6 * DAY..=WEEK).contains(&self.resets_at.since(self.since))
+    }
+
+    /// How much of it is used, in thousandths of the limit.
+    pub fn used_permille(&self) -> u32 {
+        let permille = i128::from(self.used.max(0)) * 1_000 / i128::from(self.limit.max(1));
+        u32::try_from(permille).unwrap_or(u32::MAX)
+    }
+}
+
 /// Why a call of a class can't have of a quota now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shut {

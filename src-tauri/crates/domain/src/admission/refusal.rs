@@ -22,6 +22,11 @@ pub enum Refusal {
     Paused {
         class: Class,
     },
+    /// There is an emergency, and stayed one until its deadline.
+    Emergency {
+        class: Class,
+        since: Timestamp,
+    },
     /// A window or a budget is spent.
     Quota(QuotaSpent),
     /// Background work may take no more of the window before business hours.

@@ -53,7 +53,7 @@ impl Admission {
     pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
         let of_class = || self.waiters.values().filter(|waiter| waiter.asked.class == class);
         let paused = self.paused[class as usize];
-        let waits = |id: &&LaneId| !paused && self.lanes[id.0].queue.waiting(class) > 0;
+        let waits = |id: &&LaneId| !self.is_held(class) && self.lanes[id.0].queue.waiting(class) > 0;
         let etas = self.busy.iter().filter(waits);
         ClassQueue {
             waiting: of_class().count(),

@@ -9,6 +9,8 @@ use crate::price::{Factors, Price, Rate, Rates};
 use crate::tier::{GroupLimits, Scheme, Tier};
 use crate::time::{BusinessHours, Cycle, Every, Timestamp, Tz, Weekday};
 
+mod emergency;
+
 const SONNET: &str = "claude-sonnet-4-5";
 
 fn secs(secs: u64) -> Instant {

@@ -120,6 +120,12 @@ impl TokenBucket {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
+    /// How long refilling `amount` takes, whatever the level.
+    pub(super) fn refill_time(&self, amount: u64) -> Duration {
+        let nanos = i128::from(amount).saturating_mul(TOKEN) / self.rate.max(1);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
     /// Moves what is there, up to `most`, out of it.
     pub(super) fn draw(&mut self, most: u64, now: Instant) -> u64 {
         let there = u64::try_from(self.tokens(now)).unwrap_or(0).min(most);

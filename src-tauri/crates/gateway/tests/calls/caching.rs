@@ -7,6 +7,7 @@ use domain::cache::Terms;
 use domain::call::{CacheUse, Class, Entry, Outcome};
 use domain::config::Client;
 use domain::money::Usd;
+use domain::time::Timestamp;
 use gateway::StoredAnswer;
 use sha2::{Digest, Sha256};
 
@@ -218,12 +219,12 @@ async fn an_answer_ages_and_an_emergency_takes_older_ones() {
     world.skip(Duration::from_secs(3_590));
     assert!(hits(&world, NOTHING, ASK).await);
     world.skip(Duration::from_secs(10));
-    world.gateway.set_emergency_ttl(true);
+    world.gateway.set_emergency(Some(Timestamp::default()));
     assert!(hits(&world, NOTHING, ASK).await);
-    world.gateway.set_emergency_ttl(false);
+    world.gateway.set_emergency(None);
     assert!(!hits(&world, NOTHING, ASK).await);
     assert!(hits(&world, NOTHING, ASK).await, "the new one is young");
-    world.gateway.set_emergency_ttl(true);
+    world.gateway.set_emergency(Some(Timestamp::default()));
     world.skip(Duration::from_secs(86_400));
     assert!(!hits(&world, NOTHING, ASK).await);
 }

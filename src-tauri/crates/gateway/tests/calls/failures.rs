@@ -9,7 +9,7 @@ use gateway::{Config, Fallback, Upstream, Whose};
 use crate::support::{Asked, FakeUpstream, Peer, World, pacing};
 use crate::{ASK, ASK_STREAM, DELTA, END_DELTA, JSON, MESSAGE, PING, START, STOP};
 
-const OVERLOADED: &str = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+pub(crate) const OVERLOADED: &str = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
 const INTERNAL: &str = r#"{"type":"error","error":{"type":"api_error","message":"Internal server error"}}"#;
 const ERROR_EVENT: &str =
     "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
@@ -43,14 +43,14 @@ pub(crate) async fn with_second(change: impl FnOnce(&mut Config)) -> (World, Fak
     (world, second)
 }
 
-fn with_text(config: &mut Config) {
+pub(crate) fn with_text(config: &mut Config) {
     hasty(config);
     let text = Some("A person will answer.".into());
     config.fallbacks = vec![Fallback { whose: Whose::Client("ci".into()), upstreams: vec![], text }];
 }
 
 /// Whether it comes over a connection that was kept or over a new one.
-async fn answer_each(world: &World, answers: &[(u16, &str)]) {
+pub(crate) async fn answer_each(world: &World, answers: &[(u16, &str)]) {
     for (status, body) in answers {
         world.upstream.asked().await.answer(*status, &format!("{JSON}connection: close\r\n"), body).await;
     }
@@ -315,7 +315,7 @@ async fn an_upstream_that_does_not_serve_the_model_is_passed_over() {
     assert_eq!(peer.answer().await.header("x-tidegate-upstream"), Some("second"));
 }
 
-async fn answer_none_but(upstream: &FakeUpstream) {
+pub(crate) async fn answer_none_but(upstream: &FakeUpstream) {
     upstream.asked().await.answer(200, JSON, MESSAGE).await;
 }
 
@@ -357,7 +357,7 @@ async fn at_last_a_configured_text_answers() {
 }
 
 /// Fails calls until the breaker is open.
-async fn break_it(world: &World) {
+pub(crate) async fn break_it(world: &World) {
     for _ in 0..5 {
         let mut peer = world.call("", ASK).await;
         answer_each(world, &[(500, INTERNAL)]).await;
@@ -365,7 +365,7 @@ async fn break_it(world: &World) {
     }
 }
 
-fn unretried(config: &mut Config) {
+pub(crate) fn unretried(config: &mut Config) {
     config.retry.budget_permille = 0;
 }
 
@@ -413,7 +413,7 @@ async fn call_among(world: &World) -> Asked {
     }
 }
 
-async fn wait_for(world: &World, waiting: usize) {
+pub(crate) async fn wait_for(world: &World, waiting: usize) {
     while world.gateway.waiting().len() < waiting {
         tokio::task::yield_now().await;
     }

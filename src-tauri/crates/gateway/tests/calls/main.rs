@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test fails where its world does")]
 
 mod caching;
+mod emergency;
 mod exchanges;
 mod failures;
 mod pacing;

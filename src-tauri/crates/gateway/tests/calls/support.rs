@@ -174,6 +174,27 @@ impl Clock for TestClock {
     }
 }
 
+/// Whom the gateway tells of fallbacks and refusals.
+#[derive(Default)]
+pub(crate) struct Watched(Mutex<Vec<String>>);
+
+impl Watched {
+    /// What was told so far.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.0.lock().expect("a list").clone()
+    }
+}
+
+impl gateway::Watch for Watched {
+    fn falls_back(&self, from: &str, to: &str, why: &str) {
+        self.0.lock().expect("a list").push(format!("{from} to {to}: {why}"));
+    }
+
+    fn turns_away(&self, upstream: Option<&str>, code: &str) {
+        self.0.lock().expect("a list").push(format!("{} {code}", upstream.unwrap_or("-")));
+    }
+}
+
 /// Keeps answers in memory, or on a shelf where they have to be looked for.
 #[derive(Default)]
 pub(crate) struct FakeAnswers {
@@ -229,6 +250,7 @@ pub(crate) struct World {
     pub(crate) secrets: Arc<FakeSecrets>,
     pub(crate) answers: Arc<FakeAnswers>,
     pub(crate) upstream: FakeUpstream,
+    pub(crate) watch: Arc<Watched>,
     clock: Arc<TestClock>,
 }
 
@@ -288,11 +310,17 @@ impl World {
         change(&mut config);
         let (books, secrets) = (Arc::new(FakeBooks::default()), Arc::new(FakeSecrets::default()));
         let (answers, clock) = (Arc::new(FakeAnswers::default()), Arc::new(TestClock::new()));
-        let ports =
-            Ports { books: books.clone(), secrets: secrets.clone(), clock: clock.clone(), answers: answers.clone() };
+        let watch = Arc::new(Watched::default());
+        let ports = Ports {
+            books: books.clone(),
+            secrets: secrets.clone(),
+            clock: clock.clone(),
+            answers: answers.clone(),
+            watch: watch.clone(),
+        };
         let gateway = Gateway::bind(config, ports, vec![Arc::new(Echo)]).await?;
         gateway.set_clients(vec![(Sha256::digest(TOKEN).into(), Arc::new(client()))]);
-        Ok(World { gateway, books, secrets, answers, upstream, clock })
+        Ok(World { gateway, books, secrets, answers, upstream, watch, clock })
     }
 
     pub(crate) fn now(&self) -> Now {

@@ -1,0 +1,314 @@
+//! The figures by which the field guide measures success, over the last 30 days; and answers that were cut off.
+//!
+//! They are kept up call by call: nobody sums a month to show them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::Outcome;
+use crate::time::Timestamp;
+
+/// How a call through the gateway went, as far as these figures go by it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fate {
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub outcome: Outcome,
+    /// What the client got.
+    pub status: u16,
+    pub error: Option<Arc<str>>,
+    /// In their order.
+    pub tries: Vec<Try>,
+}
+
+/// One time a call was sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Try {
+    /// One whose number is above 1 and that is the first had a place before it which was passed over.
+    pub number: u32,
+    pub upstream: Arc<str>,
+    pub at: Timestamp,
+    /// What the upstream answered; `None` where it never did.
+    pub status: Option<u16>,
+    /// It has an error beside the status.
+    pub is_broken: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Success {
+    /// From the first call on, at most 30.
+    pub days: u64,
+    /// 429 of an upstream that reached a client.
+    pub rate_limit_errors_seen: u64,
+    /// Calls that ended well at another upstream than their first, or with the static text.
+    pub fallbacks_served: u64,
+    /// From the first failed attempt of an outage, a 429 too, to the end of the next call that its upstream completed.
+    pub longest_recovery: Duration,
+}
+
+/// Answers of the last 24 hours that a client did not get whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CutOffs {
+    /// They came to the client's own `max_tokens`.
+    pub max_tokens: u64,
+    /// They ended before they were whole, at a hard budget too.
+    pub cut: u64,
+    /// Nothing more came of them.
+    pub silent: u64,
+    /// They had begun well, and an error came in their midst.
+    pub error_after_start: u64,
+}
+
+/// Feed it every call that has ended, in the order in which the ledger has them.
+#[derive(Clone, Debug, Default)]
+pub struct Successes {
+    by_hour: BTreeMap<i64, Hour>,
+    /// Upstreams that fail, since when.
+    outages: BTreeMap<Arc<str>, Timestamp>,
+}
+
+/// The calls that began in one hour.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Hour {
+    pub rate_limit_errors: u64,
+    pub fallbacks: u64,
+    pub longest_recovery: Duration,
+    pub cut_offs: CutOffs,
+}
+
+/// What is counted, for the next start.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SuccessMemory {
+    /// By the number of the hour since 1970.
+    pub hours: Vec<(i64, Hour)>,
+    /// Upstreams that fail, since when.
+    pub outages: Vec<(Arc<str>, Timestamp)>,
+}
+
+const HOUR_MS: i64 = 3_600_000;
+const DAYS: i64 = 30;
+/// Upstreams that are forgotten soonest where there are more: names in a ledger are not under our control.
+const OUTAGES_MAX: usize = 64;
+
+impl Successes {
+    pub fn recall(memory: SuccessMemory) -> Successes {
+        let outages = memory.outages.into_iter().take(OUTAGES_MAX).collect();
+        Successes { by_hour: memory.hours.into_iter().collect(), outages }
+    }
+
+    pub fn remember(&self) -> SuccessMemory {
+        let hours = self.by_hour.iter().map(|(hour, counted)| (*hour, *counted)).collect();
+        let outages = self.outages.iter().map(|(upstream, since)| (upstream.clone(), *since)).collect();
+        SuccessMemory { hours, outages }
+    }
+
+    pub fn count(&mut self, fate: &Fate) {
+        let hour = self.by_hour.entry(hour(fate.started_at)).or_default();
+        hour.rate_limit_errors += u64::from(fate.is_rate_limit_error());
+        hour.fallbacks += u64::from(fate.is_fallback());
+        hour.cut_offs.count(fate);
+        self.follow_outages(fate);
+    }
+
+    fn follow_outages(&mut self, fate: &Fate) {
+        let is_told = fate.outcome != Outcome::Interrupted;
+        for failed in fate.tries.iter().filter(|attempt| is_told && attempt.is_upstream_failure()) {
+            if self.outages.len() < OUTAGES_MAX {
+                self.outages.entry(failed.upstream.clone()).or_insert(failed.at);
+            }
+        }
+        let Some(last) = fate.tries.last().filter(|_| fate.outcome == Outcome::Completed) else { return };
+        // A call that had begun before says nothing of what came after.
+        if self.outages.get(&last.upstream).is_some_and(|since| fate.ended_at >= *since)
+            && let Some(since) = self.outages.remove(&last.upstream)
+        {
+            let hour = self.by_hour.entry(hour(fate.started_at)).or_default();
+            hour.longest_recovery = hour.longest_recovery.max(fate.ended_at.since(since));
+        }
+    }
+
+    /// Those of the last 30 days.
+    pub fn figures(&self, now: Timestamp) -> Success {
+        let (from, this) = (hour(now) - DAYS * 24 + 1, hour(now));
+        let mut success = Success::default();
+        for hour in self.by_hour.range(from..).map(|(_, hour)| hour) {
+            success.rate_limit_errors_seen += hour.rate_limit_errors;
+            success.fallbacks_served += hour.fallbacks;
+            success.longest_recovery = success.longest_recovery.max(hour.longest_recovery);
+        }
+        let first = self.by_hour.range(from..).next().map(|(hour, _)| *hour);
+        success.days = first.map_or(0, |first| u64::try_from((this - first).max(0) / 24 + 1).unwrap_or(0));
+        success
+    }
+
+    /// Those of the last 24 hours.
+    pub fn cut_offs(&self, now: Timestamp) -> CutOffs {
+        let mut sum = CutOffs::default();
+        self.by_hour.range(hour(now) - 23..).for_each(|(_, hour)| sum.add(hour.cut_offs));
+        sum
+    }
+
+    /// Hours that no figure covers any more.
+    pub fn forget(&mut self, now: Timestamp) {
+        self.by_hour = self.by_hour.split_off(&(hour(now) - DAYS * 24 + 1));
+    }
+}
+
+fn hour(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(HOUR_MS)
+}
+
+impl Fate {
+    fn is_rate_limit_error(&self) -> bool {
+        let is_ours = self.error.as_deref().is_some_and(|error| error.starts_with("tidegate_"));
+        self.outcome == Outcome::Failed && self.status == 429 && !is_ours
+    }
+
+    fn is_fallback(&self) -> bool {
+        let (Some(first), Some(last)) = (self.tries.first(), self.tries.last()) else { return false };
+        self.outcome == Outcome::Completed && (first.upstream != last.upstream || first.number > 1)
+    }
+}
+
+impl Try {
+    /// Something that the upstream is to blame for: too much of us, too much of all, an error, or no answer.
+    fn is_upstream_failure(&self) -> bool {
+        self.status.map_or(self.is_broken, |status| status == 429 || status >= 500)
+    }
+}
+
+impl CutOffs {
+    fn count(&mut self, fate: &Fate) {
+        let error = fate.error.as_deref().unwrap_or_default();
+        match fate.outcome {
+            Outcome::Completed => self.max_tokens += u64::from(error == "max_tokens"),
+            Outcome::Cut if error.contains("silent") => self.silent += 1,
+            Outcome::Cut => self.cut += 1,
+            Outcome::Failed => self.error_after_start += u64::from((200..300).contains(&fate.status)),
+            Outcome::Cancelled | Outcome::Interrupted | Outcome::Refused => {}
+        }
+    }
+
+    fn add(&mut self, other: CutOffs) {
+        self.max_tokens += other.max_tokens;
+        self.cut += other.cut;
+        self.silent += other.silent;
+        self.error_after_start += other.error_after_start;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_millis(1_790_000_000_000 / HOUR_MS * HOUR_MS + seconds * 1_000)
+    }
+
+    /// `529 a, 200 b`: an attempt's status and its upstream; `- a` had no answer, `+200 b` had passed another over.
+    fn fate(seconds: i64, outcome: Outcome, tries: &str) -> Fate {
+        let read = |(place, text): (usize, &str)| {
+            let (status, upstream) = text.split_once(' ').expect("two words");
+            let skipped = u32::from(status.starts_with('+'));
+            let number = u32::try_from(place).expect("few") + 1 + skipped;
+            let status = status.trim_start_matches('+').parse().ok();
+            Try { number, upstream: upstream.into(), at: at(seconds), status, is_broken: status.is_none() }
+        };
+        let tries: Vec<Try> = tries.split(", ").filter(|text| !text.is_empty()).enumerate().map(read).collect();
+        let status = tries.last().and_then(|attempt| attempt.status).unwrap_or(0);
+        Fate { started_at: at(seconds), ended_at: at(seconds + 2), outcome, status, error: None, tries }
+    }
+
+    fn counted(fates: &[Fate]) -> Successes {
+        let mut successes = Successes::default();
+        fates.iter().for_each(|fate| successes.count(fate));
+        successes
+    }
+
+    #[test]
+    fn a_429_counts_where_it_reached_a_client_and_came_from_an_upstream() {
+        let own = Fate { error: Some("tidegate_deadline".into()), ..fate(2, Outcome::Failed, "529 a, 429 a") };
+        let fates = [
+            fate(0, Outcome::Failed, "429 a"),
+            fate(1, Outcome::Completed, "429 a, 200 a"),
+            own,
+            Fate { status: 429, ..fate(3, Outcome::Refused, "") },
+            fate(4, Outcome::Failed, "529 a"),
+        ];
+        assert_eq!(counted(&fates).figures(at(9)).rate_limit_errors_seen, 1);
+    }
+
+    #[test]
+    fn a_fallback_counts_where_it_was_served() {
+        let fates = [
+            fate(0, Outcome::Completed, "529 a, 200 b"),
+            fate(1, Outcome::Completed, "+200 b"),
+            fate(2, Outcome::Completed, "529 a, 200 static"),
+            fate(3, Outcome::Completed, "529 a, 200 a"),
+            fate(4, Outcome::Failed, "529 a, 529 b"),
+            fate(5, Outcome::Completed, "200 b"),
+        ];
+        assert_eq!(counted(&fates).figures(at(9)).fallbacks_served, 3);
+    }
+
+    #[test]
+    fn a_recovery_lasts_from_the_first_failure_to_the_next_call_that_the_same_upstream_completed() {
+        let fates = [
+            fate(0, Outcome::Completed, "200 a"),
+            fate(10, Outcome::Failed, "529 a"),
+            fate(20, Outcome::Completed, "- a, 200 b"),
+            fate(100, Outcome::Failed, "400 a"),
+            fate(150, Outcome::Completed, "200 a"),
+            fate(160, Outcome::Completed, "200 a"),
+            fate(200, Outcome::Completed, "429 a, 200 a"),
+        ];
+        let figures = counted(&fates).figures(at(300));
+        assert_eq!(figures.longest_recovery, Duration::from_secs(142));
+        assert_eq!(
+            counted(&fates[..4]).figures(at(300)).longest_recovery,
+            Duration::ZERO,
+            "one that goes on is no recovery"
+        );
+    }
+
+    #[test]
+    fn a_call_that_ended_before_the_outage_began_ends_none() {
+        let mut early = fate(0, Outcome::Completed, "200 a");
+        early.ended_at = at(5);
+        let fates = [fate(10, Outcome::Failed, "500 a"), early, fate(30, Outcome::Completed, "200 a")];
+        assert_eq!(counted(&fates).figures(at(40)).longest_recovery, Duration::from_secs(22));
+    }
+
+    #[test]
+    fn days_are_those_from_the_first_call_on_and_what_is_older_than_thirty_counts_no_more() {
+        let day = 86_400;
+        let mut successes = counted(&[fate(0, Outcome::Failed, "429 a"), fate(40 * day, Outcome::Failed, "429 a")]);
+        assert_eq!(Successes::default().figures(at(0)).days, 0);
+        for (now, days, seen) in [(0, 1, 2), (day - 1, 1, 2), (day, 2, 2), (30 * day - 1, 30, 2), (30 * day, 0, 1)] {
+            let figures = successes.figures(at(now));
+            assert_eq!((figures.days, figures.rate_limit_errors_seen), (days, seen), "{now}");
+        }
+        assert_eq!(Successes::recall(successes.remember()).figures(at(day)), successes.figures(at(day)));
+        let later = successes.figures(at(45 * day));
+        successes.forget(at(45 * day));
+        assert_eq!((successes.by_hour.len(), successes.figures(at(45 * day))), (1, later));
+    }
+
+    #[test]
+    fn answers_that_were_cut_off_count_for_a_day_by_their_kind() {
+        let told = |outcome, error: &str| Fate { error: Some(error.into()), ..fate(0, outcome, "200 a") };
+        let successes = counted(&[
+            told(Outcome::Completed, "max_tokens"),
+            told(Outcome::Cut, "the upstream fell silent"),
+            told(Outcome::Cut, "the answer ended early"),
+            told(Outcome::Cut, "tidegate_budget_reached"),
+            fate(0, Outcome::Failed, "200 a"),
+            fate(0, Outcome::Failed, "529 a"),
+            fate(0, Outcome::Completed, "200 a"),
+        ]);
+        let expected = CutOffs { max_tokens: 1, cut: 2, silent: 1, error_after_start: 1 };
+        assert_eq!(successes.cut_offs(at(86_399)), expected);
+        assert_eq!(successes.cut_offs(at(86_400)), CutOffs::default());
+    }
+}
