@@ -222,7 +222,7 @@ async fn work(address: String, worker: u64, clock: Arc<Turned>) -> Vec<Seen> {
     tokio::time::sleep(PAUSE * u32::try_from(worker).expect("a few") / u32::try_from(WORKERS).expect("a few")).await;
     while now() < HALF_AN_HOUR {
         let began = now().as_secs_f64();
-        let stream = worker % 2 == 0;
+        let stream = worker.is_multiple_of(2);
         let body = format!(
             r#"{{"model":"claude-sonnet-4-5","max_tokens":64,"stream":{stream},"messages":[{{"role":"user","content":"Name tide {began} of {worker}. [[output 5]]"}}]}}"#
         );

@@ -318,7 +318,7 @@ impl Metered {
                 true
             }
             Err(entry) => {
-                self.entry = Some(entry);
+                self.entry = Some(*entry);
                 false
             }
         }

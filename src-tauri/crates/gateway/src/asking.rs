@@ -213,11 +213,11 @@ impl Pipeline {
         };
         let mut tries = Tries::default();
         // What the client gets where the next attempt doesn't fit its wait.
-        let mut last: Option<Failed> = None;
+        let mut last: Option<Box<Failed>> = None;
         loop {
             match self.enter(entry, demand, sent).await {
                 Ok(pass) => entry.admitted(pass),
-                Err(refusal) => return last.map_or_else(|| Asked::refused(refusal), Failed::asked),
+                Err(refusal) => return last.map_or_else(|| Asked::refused(refusal), |last| last.asked()),
             }
             let failed = match self.attempt(entry, upstream, &headers, sent).await {
                 Ok(Ok(begun)) => return Asked::Answered(begun),
@@ -244,7 +244,7 @@ impl Pipeline {
         upstream: &Upstream,
         headers: &HeaderMap,
         sent: &Sent,
-    ) -> Result<Result<Begun, Failed>, Error> {
+    ) -> Result<Result<Begun, Box<Failed>>, Error> {
         entry.leaves(&upstream.name).map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
         let (body, departure) = Departing::with(sent.bytes());
         let answer = upstream.send(Method::POST, &sent.target, headers.clone(), body);

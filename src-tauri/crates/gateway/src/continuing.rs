@@ -75,11 +75,11 @@ impl Continuing {
     }
 
     /// Asks for the rest. Gives the entry back where nobody can continue this.
-    pub(crate) fn go_on(self, mut entry: OpenEntry, output: u64) -> Result<(GoesOn, Splice), OpenEntry> {
+    pub(crate) fn go_on(self, mut entry: OpenEntry, output: u64) -> Result<(GoesOn, Splice), Box<OpenEntry>> {
         let Continuing { pipeline, client, request, sent, said, .. } = self;
         let text = said.text.trim_end();
         let Some(body) = said.is_continuable().then(|| with_beginning(sent.body(), text)).flatten() else {
-            return Err(entry);
+            return Err(Box::new(entry));
         };
         let splice = Splice::after(&said, output);
         entry.continues();

@@ -37,7 +37,7 @@ impl Failed {
     }
 
     /// No byte of an answer has come.
-    pub(crate) fn unanswered(upstream: &Upstream, why: NoAnswer) -> Failed {
+    pub(crate) fn unanswered(upstream: &Upstream, why: NoAnswer) -> Box<Failed> {
         let left = !matches!(why, NoAnswer::Unreachable(_));
         let (failure, name) = match why {
             NoAnswer::Unreachable(_) => (Failure::Unreachable, "unreachable"),
@@ -47,8 +47,9 @@ impl Failed {
         Failed::broken(failure, name, why.error(upstream), left)
     }
 
-    fn broken(failure: Failure, name: &str, error: Error, maybe_billed: bool) -> Failed {
-        Failed { failure, name: name.into(), answer: Err(error), maybe_billed, retry_after: None, should_retry: None }
+    fn broken(failure: Failure, name: &str, error: Error, maybe_billed: bool) -> Box<Failed> {
+        let answer = Err(error);
+        Box::new(Failed { failure, name: name.into(), answer, maybe_billed, retry_after: None, should_retry: None })
     }
 }
 
@@ -59,7 +60,7 @@ impl Pipeline {
         entry: &mut OpenEntry,
         upstream: &Upstream,
         answer: Response<reqwest::Body>,
-    ) -> Result<Begun, Failed> {
+    ) -> Result<Begun, Box<Failed>> {
         let (head, body) = answer.into_parts();
         entry.answered(head.status, text(&head.headers, "request-id").map(Arc::from), account(&head.headers));
         self.note_key(upstream, head.status);
@@ -72,7 +73,7 @@ impl Pipeline {
         let beginning = begun.read_beginning(self.timeouts.idle, |tally| drop(entry.metered(tally))).await;
         let heard = self.judge(upstream, begun, beginning, &readings);
         if is_refused {
-            let of = |failed: &Failed| limits::limited(failed.failure, failed.retry_after);
+            let of = |failed: &Box<Failed>| limits::limited(failed.failure, failed.retry_after);
             let limited = heard.as_ref().err().and_then(of);
             entry.observe(&Readings { limited, ..readings });
         }
@@ -85,7 +86,7 @@ impl Pipeline {
         begun: Begun,
         beginning: Beginning,
         readings: &Readings,
-    ) -> Result<Begun, Failed> {
+    ) -> Result<Begun, Box<Failed>> {
         let complaint = match beginning {
             Beginning::Content => return Ok(begun),
             Beginning::Complaint(complaint) => complaint,
@@ -109,7 +110,7 @@ impl Pipeline {
         let (retry_after, should_retry) =
             (anthropic::retry_after(begun.headers(), now), anthropic::should_retry(begun.headers()));
         let name = complaint.kind.as_deref().unwrap_or(failure.name()).into();
-        Err(Failed { failure, name, answer: Ok(begun), maybe_billed: false, retry_after, should_retry })
+        Err(Box::new(Failed { failure, name, answer: Ok(begun), maybe_billed: false, retry_after, should_retry }))
     }
 
     /// What an answer's headers tell of limits. What in them can't be true is said in the log.

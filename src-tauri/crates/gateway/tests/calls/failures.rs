@@ -536,15 +536,23 @@ async fn errors_of_any_size_and_packing_pass_whole_and_are_known_by_their_status
     ] {
         let (world, second) = with_second(|config| config.retry.budget_permille = 0).await;
         let mut peer = world.call("", ASK).await;
-        world.upstream.asked().await.answer_bytes(529, headers, &body).await;
+        let telling = tell(world.upstream.asked().await, headers, &body);
         answer_none_but(&second).await;
         assert_eq!(peer.answer().await.header("x-tidegate-upstream"), Some("second"));
+        telling.abort();
 
         let world = World::with(unretried).await;
         let mut peer = world.call("", ASK).await;
-        world.upstream.asked().await.answer_bytes(529, headers, &body).await;
+        let telling = tell(world.upstream.asked().await, headers, &body);
         let answer = peer.answer().await;
         assert_eq!((answer.status, answer.body.len()), (529, body.len()));
         assert!(answer.body == body);
+        telling.await.expect("it is read to its end");
     }
+}
+
+/// Beside the client: what nobody reads on can't be written to its end.
+fn tell(mut asked: Asked, headers: &'static str, body: &[u8]) -> tokio::task::JoinHandle<()> {
+    let body = body.to_vec();
+    tokio::spawn(async move { asked.answer_bytes(529, headers, &body).await })
 }
