@@ -307,7 +307,7 @@ const SUMS: [&str; 4] = [
     "INSERT INTO tenant_series (client, tenant, source, priced) SELECT DISTINCT client, tenant, source, 1 FROM entry",
     "INSERT INTO quarter_sum SELECT started_at / 900000, series.id, tenant_series.id, count(*), sum(input_tokens),
          sum(cache_write_5m_tokens), sum(cache_write_1h_tokens), sum(cache_read_tokens), sum(output_tokens),
-         sum(web_searches), sum(cost_nanos)
+         sum(web_searches), sum(cost_nanos), 0, 0, 0
      FROM entry JOIN series USING (client, model, project) JOIN tenant_series ON tenant_series.client = entry.client
      GROUP BY 1, 2, 3",
     "UPDATE meta SET zone = ''",

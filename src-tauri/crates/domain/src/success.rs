@@ -137,7 +137,7 @@ impl Successes {
             success.fallbacks_served += hour.fallbacks;
             success.longest_recovery = success.longest_recovery.max(hour.longest_recovery);
         }
-        let first = self.by_hour.range(from..).next().map(|(hour, _)| *hour);
+        let first = self.by_hour.range(from..=this).next().map(|(hour, _)| *hour);
         success.days = first.map_or(0, |first| u64::try_from((this - first).max(0) / 24 + 1).unwrap_or(0));
         success
     }

@@ -20,6 +20,7 @@ use crate::caching::Duplicate;
 use crate::connection::Busy;
 use crate::continuing::{Continuing, GoesOn, Joined, Splice};
 use crate::entry::{Ending, OpenEntry};
+use crate::heeding;
 use crate::holding::Begun;
 use crate::meter::{Meter, Seen};
 use crate::silence::Silence;
@@ -342,7 +343,10 @@ impl Metered {
         let flow = self.entry.as_mut().map_or(Flow::GoOn, |entry| entry.metered(self.meter.tally()));
         if let Some(splice) = &mut self.splice {
             let Joined { before, last } = splice.join(&piece);
-            if seen != Seen::More {
+            if !self.meter.reads_plain_events() {
+                self.source.stop();
+                self.settle(Outcome::Cut, Some(NOT_CONTINUED), Then::Break);
+            } else if seen != Seen::More {
                 self.held = Some(last.into());
                 self.settle_event();
             }
@@ -354,6 +358,10 @@ impl Metered {
             if piece.is_empty() {
                 return None;
             }
+        }
+        if !self.meter.reads_plain_events() {
+            // Nobody can tell any more where it would go on.
+            piece = self.continuing.take().map_or(piece.clone(), |lost| [lost.begun(), piece.to_vec()].concat().into());
         }
         if let Seen::Last { mut at } = seen {
             if let Some(begun) = self.continuing.take().map(|continuing| continuing.begun()).filter(|b| !b.is_empty()) {
@@ -397,8 +405,8 @@ impl Metered {
     /// An event that ends the answer is here: `message_stop`, or the upstream's error.
     fn settle_event(&mut self) {
         match self.meter.tally().ended {
-            Some(Ended::Error) => self.settle(Outcome::Failed, None, Then::Trail),
-            Some(Ended::Whole) | None => self.settle(self.outcome(), None, Then::Trail),
+            Some(Ended::Error) => self.fails(Then::Trail),
+            Some(Ended::Whole) | None => self.completes(Then::Trail),
         }
     }
 
@@ -411,14 +419,34 @@ impl Metered {
         }
         match self.meter.tally().ended {
             None if self.meter.reads_events() && self.status.is_success() => {
+                if let Some(entry) = &self.entry {
+                    entry.fared(Fared::Badly);
+                }
                 if self.is_continued() {
                     return;
                 }
                 self.settle(Outcome::Cut, Some("the stream ended without message_stop"), Then::Break);
             }
-            Some(Ended::Error) => self.settle(Outcome::Failed, None, Then::End),
-            Some(Ended::Whole) | None => self.settle(self.outcome(), None, Then::End),
+            Some(Ended::Error) => self.fails(Then::End),
+            Some(Ended::Whole) | None => self.completes(Then::End),
         }
+    }
+
+    /// It has come to its end; where that is a good one, its upstream is well.
+    fn completes(&mut self, then: Then) {
+        let outcome = self.outcome();
+        if let Some(entry) = self.entry.as_ref().filter(|_| outcome == Outcome::Completed) {
+            entry.fared(Fared::Well);
+        }
+        self.settle(outcome, None, then);
+    }
+
+    /// An error came in its midst.
+    fn fails(&mut self, then: Then) {
+        if let Some(entry) = self.entry.as_ref().filter(|_| self.status.is_success()) {
+            entry.fared(heeding::fared_in_mid_answer(self.meter.tally()));
+        }
+        self.settle(Outcome::Failed, None, then);
     }
 
     fn outcome(&self) -> Outcome {

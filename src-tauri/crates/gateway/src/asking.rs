@@ -45,6 +45,8 @@ pub(crate) struct Retries {
 
 /// After so many answers 429 the client gets the last.
 const LIMITED_MAX: u32 = 3;
+/// Where another upstream may answer at once, nobody rests longer for this one.
+const FALLBACK_WAITS_MAX: Duration = Duration::from_secs(1);
 /// So often a call is sent again after a failure that may pass.
 const FAILED_MAX: u32 = 2;
 
@@ -174,7 +176,7 @@ impl Pipeline {
                 }
             };
             let is_only = best.is_none();
-            best = Some(better(best, answer));
+            best = Some(better(best, answer, falls_back));
             if !falls_back && is_only {
                 return best.unwrap_or(Err(Error::NoUpstream));
             }
@@ -245,19 +247,23 @@ impl Pipeline {
         headers: &HeaderMap,
         sent: &Sent,
     ) -> Result<Result<Begun, Box<Failed>>, Error> {
-        entry.leaves(&upstream.name).map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
+        entry
+            .leaves(&upstream.name)
+            .map_err(|closed| self.trouble.says(None, Error::Ledger { reason: closed.reason }))?;
         let (body, departure) = Departing::with(sent.bytes());
         let answer = upstream.send(Method::POST, &sent.target, headers.clone(), body);
         let heard = match watched(entry, answer, departure).await {
             Ok(answer) => self.heed(entry, upstream, answer).await,
             Err(why) => Err(Failed::unanswered(upstream, why)),
         };
-        entry.fared(match &heard {
-            Ok(_) => Fared::Well,
-            Err(failed) if failed.failure.course().breaks => Fared::Badly,
-            Err(failed) if failed.answer.is_ok() => Fared::Well,
-            Err(_) => Fared::Unknown,
-        });
+        match &heard {
+            // Others wait for what a probe finds out; how any other answer went, its end tells.
+            Ok(_) if entry.is_probe() => entry.fared(Fared::Well),
+            Ok(_) => {}
+            Err(failed) if failed.failure.course().breaks => entry.fared(Fared::Badly),
+            Err(failed) if failed.answer.is_ok() => entry.fared(Fared::Well),
+            Err(_) => entry.fared(Fared::Unknown),
+        }
         if heard.as_ref().is_err_and(|failed| failed.failure == Failure::Unreachable) {
             entry.never_left();
         }
@@ -284,7 +290,8 @@ impl Pipeline {
             let chance = u64::try_from(self.chance() & u128::from(u64::MAX)).unwrap_or_default();
             rules.backoff.delay(*count, chance).max(failed.retry_after.unwrap_or_default())
         };
-        let fits = self.now().instant.after(rest) < demand.deadline;
+        let is_soon = !demand.has_fallback || rest <= FALLBACK_WAITS_MAX;
+        let fits = is_soon && self.now().instant.after(rest) < demand.deadline;
         if *count >= max || !fits || !self.retries.retry() {
             return None;
         }
@@ -308,17 +315,18 @@ impl Pipeline {
     /// The configured text, as an attempt of its own: nobody is asked and nothing is used.
     fn stand_in(&self, entry: &mut OpenEntry, text: &str) -> Result<Begun, Error> {
         let name = Arc::from(stand_in::NAME);
-        entry.leaves(&name).map_err(|closed| self.trouble.says(Error::Ledger { reason: closed.reason }))?;
+        entry.waits_no_more();
+        entry.leaves(&name).map_err(|closed| self.trouble.says(None, Error::Ledger { reason: closed.reason }))?;
         entry.answered(StatusCode::OK, None, None);
         Ok(stand_in::answer(entry.call(), text))
     }
 }
 
-/// An upstream's own words say more than ours, and the first upstream's more than those of the next.
-fn better(best: Option<Result<Begun, Error>>, next: Result<Begun, Error>) -> Result<Begun, Error> {
+/// The first upstream's answer, or where it gave none, what the next says of itself; not that it can't take this call.
+fn better(best: Option<Result<Begun, Error>>, next: Result<Begun, Error>, is_of_itself: bool) -> Result<Begun, Error> {
     match best {
-        Some(Ok(answer)) => Ok(answer),
-        Some(Err(error)) => next.or(Err(error)),
+        Some(Err(_)) if next.is_ok() && is_of_itself => next,
+        Some(best) => best,
         None => next,
     }
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use domain::cache::{self, ANSWER_BYTES_MAX, Ended, Terms, Wish, is_fresh};
@@ -125,13 +126,20 @@ impl Pipeline {
         None
     }
 
-    /// How the flight of another call ends; `None` where it fails. Whose patience ends goes for itself.
-    async fn landed(&self, flight: &mut watch::Receiver<Option<Landing>>, deadline: Instant) -> Option<Landing> {
-        let patience = deadline.since(self.now().instant);
-        match tokio::time::timeout(patience, flight.wait_for(Option::is_some)).await {
-            Ok(Ok(landing)) => landing.clone(),
-            Ok(Err(_)) => None,
-            Err(_) => Some(Landing::Alone),
+    /// How the flight of another call ends; `None` where it fails. Whose patience ends goes for itself, and so does who
+    /// follows one that is stuck.
+    async fn landed(&self, followed: &mut Followed, deadline: Instant) -> Option<Landing> {
+        loop {
+            let seen = followed.pieces.load(Ordering::Relaxed);
+            let patience = deadline.since(self.now().instant);
+            let landing = followed.landing.wait_for(Option::is_some);
+            match tokio::time::timeout(patience.min(STUCK), landing).await {
+                Ok(Ok(landing)) => return landing.clone(),
+                Ok(Err(_)) => return None,
+                Err(_) if patience <= STUCK => return Some(Landing::Alone),
+                Err(_) if seen > 0 && followed.pieces.load(Ordering::Relaxed) == seen => return Some(Landing::Alone),
+                Err(_) => {}
+            }
         }
     }
 
@@ -145,7 +153,7 @@ impl Pipeline {
         mark(response.headers_mut(), &entry, None);
         let status = StatusCode::OK.as_u16();
         match at_once(entry.close(Ending { outcome: Outcome::Completed, status, error: None })) {
-            Some(Err(closed)) => refuse(&self.trouble.says(Error::Ledger { reason: closed.reason }), entry).await,
+            Some(Err(closed)) => refuse(&self.trouble.says(None, Error::Ledger { reason: closed.reason }), entry).await,
             Some(Ok(())) | None => response,
         }
     }
@@ -206,7 +214,18 @@ struct Flight {
     number: u64,
     class: Class,
     landing: watch::Receiver<Option<Landing>>,
+    pieces: Arc<AtomicUsize>,
 }
+
+/// How a follower sees the call that is out.
+struct Followed {
+    landing: watch::Receiver<Option<Landing>>,
+    /// Of its answer, that have passed to its client so far.
+    pieces: Arc<AtomicUsize>,
+}
+
+/// An answer that has begun and goes no further for so long is stuck, at its client as like as not.
+const STUCK: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 enum Landing {
@@ -217,7 +236,7 @@ enum Landing {
 
 enum Role {
     Leads(Lead),
-    Follows(watch::Receiver<Option<Landing>>),
+    Follows(Followed),
 }
 
 impl Flights {
@@ -225,7 +244,9 @@ impl Flights {
     fn join(&self, key: AnswerKey, class: Class) -> Role {
         let mut out = self.lock();
         match out.flights.get(&key) {
-            Some(flight) if flight.class <= class => Role::Follows(flight.landing.clone()),
+            Some(flight) if flight.class <= class => {
+                Role::Follows(Followed { landing: flight.landing.clone(), pieces: flight.pieces.clone() })
+            }
             Some(_) | None => Role::Leads(self.lead(&mut out, key, class)),
         }
     }
@@ -239,8 +260,9 @@ impl Flights {
         let (tell, landing) = watch::channel(None);
         let number = out.next;
         out.next += 1;
-        out.flights.insert(key, Flight { number, class, landing });
-        Lead { flights: self.clone(), key, number, tell }
+        let pieces = Arc::<AtomicUsize>::default();
+        out.flights.insert(key, Flight { number, class, landing, pieces: pieces.clone() });
+        Lead { flights: self.clone(), key, number, tell, pieces }
     }
 
     fn lock(&self) -> MutexGuard<'_, Out> {
@@ -254,6 +276,7 @@ pub(crate) struct Lead {
     key: AnswerKey,
     number: u64,
     tell: watch::Sender<Option<Landing>>,
+    pieces: Arc<AtomicUsize>,
 }
 
 impl Lead {
@@ -327,6 +350,9 @@ impl Duplicate {
 
     pub(crate) fn piece(&mut self, piece: &[u8]) {
         let Some(copied) = &mut self.0 else { return };
+        if let Some(lead) = &copied.lead {
+            lead.pieces.fetch_add(1, Ordering::Relaxed);
+        }
         if copied.body.len() + piece.len() <= ANSWER_BYTES_MAX && copied.room.take(piece.len()) {
             copied.body.extend_from_slice(piece);
         } else {

@@ -192,6 +192,10 @@ impl Pass {
         }
     }
 
+    pub(crate) fn is_probe(&self) -> bool {
+        self.ticket.as_ref().is_some_and(Ticket::is_probe)
+    }
+
     /// How the attempt went; may let those through, or send those away, who wait behind a breaker.
     pub(crate) fn fared(&self, fared: Fared) {
         if let Some(ticket) = &self.ticket {

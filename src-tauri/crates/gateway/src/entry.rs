@@ -337,9 +337,20 @@ impl OpenEntry {
         }
     }
 
+    /// Whether others wait for how this one goes.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.pass.as_ref().is_some_and(Pass::is_probe)
+    }
+
+    /// It is answered without an upstream.
+    pub(crate) fn waits_no_more(&mut self) {
+        self.waited = self.waited();
+    }
+
     /// The head of an answer has come.
     pub(crate) fn answered(&mut self, status: StatusCode, request_id: Option<Arc<str>>, account: Option<Arc<str>>) {
-        self.first_byte = Some(self.pipeline.now().instant.since(self.started));
+        let now = self.pipeline.now().instant;
+        self.first_byte.get_or_insert(now.since(self.started));
         self.account = account;
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.status = Some(status.as_u16());
@@ -354,13 +365,17 @@ impl OpenEntry {
             attempt.maybe_billed = maybe_billed;
         }
         let used = if maybe_billed { self.reserved } else { Usage::default() };
+        if !maybe_billed && self.carried == Usage::default() {
+            // Should this process die before the next attempt, nothing is owed for this one.
+            self.pipeline.books.checkpoint(self.call.id, &used);
+        }
         if let Some(pass) = self.pass.take() {
             pass.settle(if maybe_billed { Spent::Presumed { usage: &used, cost: None } } else { Spent::Nothing });
         }
         if let Some(progress) = &self.progress {
             progress.waits();
         }
-        (self.tally, self.checkpointed) = (Tally::default(), None);
+        (self.tally, self.checkpointed, self.first_byte) = (Tally::default(), None, None);
         self.waiting_since = self.pipeline.now().instant;
         self.stage = Stage::Waiting;
     }
@@ -368,7 +383,9 @@ impl OpenEntry {
     /// Its answer broke off, and the rest is asked for: both are what it comes to.
     pub(crate) fn continues(&mut self) {
         (self.carried, _) = self.tally.settled(&self.reserved, self.call.max_tokens);
+        let first_byte = self.first_byte;
         self.again("cut", true);
+        self.first_byte = first_byte;
     }
 
     /// The connection could not be made: nothing left, nothing is owed.
@@ -520,7 +537,9 @@ impl OpenEntry {
     /// What was metered. What never left used nothing, nor does what the upstream refused; but where an earlier attempt
     /// may be billed, its prompt is.
     fn usage(&self, outcome: Outcome) -> (Usage, bool) {
-        let refused = outcome == Outcome::Failed && self.is_answered() && !self.tally.prompt_known;
+        let is_error = |attempt: &Attempt| attempt.status.is_some_and(|status| status >= 400);
+        let failed = outcome == Outcome::Failed || self.attempts.last().is_some_and(is_error);
+        let refused = failed && self.is_answered() && !self.tally.prompt_known;
         if self.stage == Stage::Sent && !refused {
             self.tally.settled(&self.reserved, self.call.max_tokens)
         } else if self.carried == Usage::default() && self.attempts.iter().any(|attempt| attempt.maybe_billed) {

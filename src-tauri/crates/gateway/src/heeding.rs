@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::Readings;
-use domain::routing::{Failure, Phase, Signs, classify};
+use domain::routing::{Failure, Fared, Phase, Signs, classify};
 use domain::time::Timestamp;
 use http::{HeaderMap, Response, StatusCode};
 
@@ -14,9 +14,9 @@ use crate::error::Error;
 use crate::holding::{Beginning, Begun};
 use crate::pipeline::Pipeline;
 use crate::upstream::{NoAnswer, Upstream};
-use crate::wire::anthropic;
 use crate::wire::anthropic::complaint::Complaint;
 use crate::wire::anthropic::limits::{self, Told};
+use crate::wire::anthropic::{self, Tally};
 
 /// An attempt that has no answer for the client, unless nobody does better.
 pub(crate) struct Failed {
@@ -94,11 +94,11 @@ impl Pipeline {
             Beginning::Cut => {
                 let error = Error::Lost { upstream: upstream.name.to_string() };
                 // Nobody has seen any of it: it is as if it had never begun.
-                return Err(Failed::broken(Failure::ServerError, "cut", error, begun.head.status.is_success()));
+                return Err(self.broken(&begun, (Failure::ServerError, "cut"), error, readings));
             }
             Beginning::Silent => {
                 let error = Error::Silent { upstream: upstream.name.to_string(), after: self.timeouts.idle };
-                return Err(Failed::broken(Failure::Timeout, "silent", error, begun.head.status.is_success()));
+                return Err(self.broken(&begun, (Failure::Timeout, "silent"), error, readings));
             }
         };
         let now = self.now().timestamp;
@@ -113,6 +113,21 @@ impl Pipeline {
         Err(Box::new(Failed { failure, name, answer: Ok(begun), maybe_billed: false, retry_after, should_retry }))
     }
 
+    /// An answer whose beginning never came. An error's status has said enough.
+    fn broken(
+        &self,
+        begun: &Begun,
+        (failure, name): (Failure, &str),
+        error: Error,
+        readings: &Readings,
+    ) -> Box<Failed> {
+        let status = begun.head.status;
+        let now = self.now().timestamp;
+        let said = || failure_of(status, begun.headers(), true, &Complaint::default(), readings, now);
+        let failure = if status.is_success() { failure } else { said().unwrap_or(failure) };
+        Failed::broken(failure, name, error, status.is_success())
+    }
+
     /// What an answer's headers tell of limits. What in them can't be true is said in the log.
     fn readings(&self, headers: &HeaderMap) -> Readings {
         let now = self.now();
@@ -125,13 +140,31 @@ impl Pipeline {
 
     fn note_key(&self, upstream: &Upstream, status: StatusCode) {
         if status == StatusCode::UNAUTHORIZED {
-            self.trouble.says(Error::Key {
-                reason: format!("upstream \"{}\" refuses its key; set another one", upstream.name),
-            });
+            let reason = format!("upstream \"{}\" refuses its key; set another one", upstream.name);
+            self.trouble.says(Some(&upstream.name), Error::Key { reason });
         } else {
-            self.trouble.passed();
+            self.trouble.passed(&upstream.name);
         }
     }
+}
+
+/// How the upstream is, of which an error came in the midst of an answer.
+pub(crate) fn fared_in_mid_answer(tally: &Tally) -> Fared {
+    let complaint = tally.complaint.as_deref();
+    let signs = Signs {
+        phase: Phase::Streaming { content: true },
+        status: Some(200),
+        kind: complaint.and_then(|complaint| complaint.kind.as_deref()),
+        code: complaint.and_then(|complaint| complaint.code.as_deref()),
+        message: complaint.and_then(|complaint| complaint.message.as_deref()),
+        should_retry: None,
+        retry_after: None,
+        is_api_answer: true,
+        window_rejected: false,
+        emptied: None,
+    };
+    let failure = classify(&signs, Timestamp::default());
+    if failure.is_some_and(|failure| failure.course().breaks) { Fared::Badly } else { Fared::Well }
 }
 
 /// Why this is no answer; `None` where it is one.

@@ -9,11 +9,13 @@ use http::HeaderMap;
 use http::response::Parts;
 use http_body::Body;
 use http_body_util::BodyExt;
+use memchr::memmem;
 use tokio::time::{Instant, timeout};
 
 use crate::meter::{self, Meter};
 use crate::wire::anthropic::complaint::Complaint;
 use crate::wire::anthropic::{self, Ended, Tally};
+use crate::wire::json;
 
 /// An answer whose beginning is here: what was read of its body, and what still comes.
 pub(crate) struct Begun {
@@ -84,9 +86,24 @@ impl Begun {
 
     async fn read_document(&mut self, idle: Duration) -> Beginning {
         match self.read_up_to(DOCUMENT_BYTES_MAX, idle).await {
-            Read::Whole | Read::Enough => Beginning::Content,
+            Read::Whole => self.said_in_a_document(),
+            Read::Enough => Beginning::Content,
             Read::Cut => Beginning::Cut,
             Read::Silent => Beginning::Silent,
+        }
+    }
+
+    /// Some put an error into an answer that says it is a good one.
+    fn said_in_a_document(&self) -> Beginning {
+        if self.read.iter().map(Bytes::len).sum::<usize>() > COMPLAINT_BYTES_MAX {
+            return Beginning::Content;
+        }
+        let body = self.unpacked();
+        let is_error = |body: &[u8]| json::member(body, "type").is_some_and(|kind| kind.get() == r#""error""#);
+        if memmem::find(&body, br#""error""#).is_some() && is_error(&body) {
+            Beginning::Complaint(Complaint::read(&body))
+        } else {
+            Beginning::Content
         }
     }
 

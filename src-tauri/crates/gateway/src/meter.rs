@@ -53,6 +53,11 @@ impl Meter {
         matches!(self.reader, Reader::Events(_))
     }
 
+    /// The same, and its bytes are those of the events.
+    pub(crate) fn reads_plain_events(&self) -> bool {
+        self.reads_events() && self.unpack.is_none()
+    }
+
     /// Where in the piece just fed its last whole event ends; `None` where nobody can say, as in packed bytes.
     pub(crate) fn last_event_ends(&self) -> Option<usize> {
         match &self.reader {

@@ -1,9 +1,9 @@
 //! The life of a call, from the request to the answer. Read this first.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use domain::call::Outcome;
 use domain::catalog::InForce;
 use domain::config::Client;
 use domain::time::Now;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -111,6 +111,11 @@ impl Pipeline {
         if let Some(kept) = self.answer_of_another(entry, asks).await {
             return Ok(Given::Again(kept));
         }
+        let mut head = head;
+        if continuing::is_asked_for(&head.headers) {
+            // What is packed can't be joined.
+            head.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         let answer = self.ask(entry, client, &head.headers, &sent).await?;
         let continuing = continuing::is_asked_for(&head.headers)
             .then(|| Box::new(Continuing::of(self.clone(), client, head.headers, sent)));
@@ -154,10 +159,11 @@ impl Pipeline {
         let mut headers = upstream::outgoing(headers);
         if let Some(reference) = &upstream.key {
             let key = self.secrets.key(reference, &upstream.origin).await;
-            let key = key.map_err(|unavailable| self.trouble.says(Error::Key { reason: unavailable.reason }))?;
+            let about = Some(&upstream.name);
+            let key = key.map_err(|unavailable| self.trouble.says(about, Error::Key { reason: unavailable.reason }))?;
             upstream::show_key(&mut headers, &key).map_err(|_| {
                 let reason = format!("the key {reference} holds characters that no header can carry; set it again");
-                self.trouble.says(Error::Key { reason })
+                self.trouble.says(about, Error::Key { reason })
             })?;
         }
         Ok(headers)
@@ -270,22 +276,32 @@ pub(crate) fn mark(headers: &mut HeaderMap, entry: &OpenEntry, from: Option<&str
 #[derive(Default)]
 pub(crate) struct Trouble {
     is: AtomicBool,
-    sentence: Mutex<String>,
+    /// By the upstream that it is about; `None`: it is about all.
+    sentences: Mutex<BTreeMap<Option<Arc<str>>, String>>,
 }
 
 impl Trouble {
-    pub(crate) fn says(&self, error: Error) -> Error {
-        *self.sentence.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+    pub(crate) fn says(&self, about: Option<&Arc<str>>, error: Error) -> Error {
+        self.lock().insert(about.cloned(), error.to_string());
         self.is.store(true, Ordering::Relaxed);
         error
     }
 
-    pub(crate) fn passed(&self) {
-        self.is.store(false, Ordering::Relaxed);
+    /// An upstream has answered.
+    pub(crate) fn passed(&self, upstream: &Arc<str>) {
+        if self.is.load(Ordering::Relaxed) {
+            let mut sentences = self.lock();
+            sentences.remove(&None);
+            sentences.remove(&Some(upstream.clone()));
+            self.is.store(!sentences.is_empty(), Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn now(&self) -> Option<String> {
-        let sentence = || self.sentence.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.is.load(Ordering::Relaxed).then(sentence)
+        self.lock().values().next().cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Option<Arc<str>>, String>> {
+        self.sentences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

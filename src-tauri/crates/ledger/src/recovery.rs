@@ -62,6 +62,9 @@ impl Interrupted {
     fn into_entry(self, catalog: &Catalog) -> Entry {
         let Interrupted { call, openings, checkpoint } = self;
         let opened_at = openings.last().map_or(call.started_at, |last| last.at);
+        // That nothing was used is said of a refused attempt: not of one that left after it.
+        let holds = |(usage, at): &(Usage, Timestamp)| *usage != Usage::default() || *at > opened_at;
+        let checkpoint = checkpoint.filter(holds);
         let (usage, ended_at) = match checkpoint {
             Some((usage, at)) => (usage, at),
             None => (least(openings.last().map(|last| last.reserved)), opened_at),

@@ -110,6 +110,9 @@ fn upstreams(sections: Vec<Section<'_, '_>>, schemes: &[Arc<Scheme>]) -> Vec<Ups
     let mut upstreams: Vec<Upstream> = vec![];
     for section in sections {
         let upstream = upstream(&section, schemes);
+        if &*upstream.name == "static" {
+            section.wrong("name", "is what a [[fallback]]'s text goes by: choose another");
+        }
         if upstreams.iter().any(|other| other.name == upstream.name) {
             section.wrong("name", "is taken by an upstream above");
         }
@@ -322,9 +325,8 @@ fn retry(section: Section<'_, '_>) -> RetryRules {
 
 fn breaker(section: Section<'_, '_>) -> BreakerRules {
     let usual = BreakerRules::default();
-    let failures = section.get("failures", &SOME).unwrap_or(usual.failures.into());
     let rules = BreakerRules {
-        failures: failures.try_into().unwrap_or(u32::MAX),
+        failures: section.get("failures", &FAILURES).unwrap_or(usual.failures),
         open: section.get("open", &TIMEOUT).unwrap_or(usual.open),
         error_ratio_permille: section.get("error_ratio", &FRACTION).unwrap_or(usual.error_ratio_permille),
     };
@@ -357,7 +359,13 @@ fn fallback(section: &Section<'_, '_>, upstreams: &[Upstream]) -> Option<Fallbac
             section.wrong("upstreams", &format!("names {name:?}, which no [[upstream]] has; did you mean {near:?}?"));
         }
     }
+    if named.iter().enumerate().any(|(at, name)| named[..at].contains(name)) {
+        section.wrong("upstreams", "names one twice");
+    }
     let text = section.get("static", &TEXT);
+    if text.as_deref().is_some_and(|text| text.trim().is_empty()) {
+        section.wrong("static", "is empty: leave the line out for no text");
+    }
     if named.is_empty() && text.is_none() {
         section.wrong_here("[[fallback]] leads nowhere: name upstreams, or a static text");
     }

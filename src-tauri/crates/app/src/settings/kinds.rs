@@ -132,6 +132,15 @@ pub(super) const SOME: Kind<u64> = Kind {
     },
 };
 
+/// Failures in a row.
+pub(super) const FAILURES: Kind<u32> = Kind {
+    example: "5",
+    read: |value| match whole(value).and_then(|count| u32::try_from(count).ok()) {
+        Some(count) if count > 0 => Ok(count),
+        Some(_) | None => Err("must be a whole number above 0; leave the line out for 5".to_owned()),
+    },
+};
+
 pub(super) const CONCURRENCY: Kind<u32> = Kind {
     example: "10",
     read: |value| match whole(value).and_then(|count| u32::try_from(count).ok()) {

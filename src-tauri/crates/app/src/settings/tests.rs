@@ -158,6 +158,14 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
             5,
             "for in [[fallback]] has a [[fallback]] above",
         ),
+        ("[breaker]\nfailures = 0", 2, "failures in [breaker] must be a whole number above 0"),
+        ("[[fallback]]\nfor = \"critical\"\nstatic = \" \"", 3, "static in [[fallback]] is empty"),
+        (
+            "[[fallback]]\nfor = \"critical\"\nupstreams = [\"a\", \"a\"]",
+            3,
+            "upstreams in [[fallback]] names one twice",
+        ),
+        ("[[upstream]]\nname = \"static\"\nkind = \"simulator\"", 2, "name in [[upstream]] is what a [[fallback]]'s"),
         ("[status_page]\nevery = \"1s\"", 2, "every in [status_page] must be at least 10s"),
     ] {
         let wrongs = read(text).expect_err(text);

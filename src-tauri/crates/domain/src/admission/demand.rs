@@ -107,6 +107,11 @@ impl Ticket {
         Usage { tokens, ..Usage::default() }
     }
 
+    /// It goes ahead to an upstream that failed: others wait for how it fares.
+    pub fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// Whether `progress` has anything to watch.
     pub fn is_budgeted(&self) -> bool {
         !self.quotas.is_empty()

@@ -556,3 +556,120 @@ fn tell(mut asked: Asked, headers: &'static str, body: &[u8]) -> tokio::task::Jo
     let body = body.to_vec();
     tokio::spawn(async move { asked.answer_bytes(529, headers, &body).await })
 }
+
+#[tokio::test]
+async fn a_call_that_goes_on_asks_for_nothing_packed_and_takes_no_packed_rest() {
+    let world = World::new().await;
+    let mut peer = world.call(&format!("{CONTINUE}accept-encoding: gzip\r\n"), ASK_TEXT).await;
+    let mut first = world.upstream.asked().await;
+    assert!(first.head.contains("accept-encoding: identity\r\n"), "{}", first.head);
+    first.start_stream().await;
+    first.chunk(&format!("{START}{BLOCK}{DELTA}")).await;
+    peer.read_until(DELTA).await;
+    drop(first);
+    let rest =
+        zstd::stream::encode_all(format!("{START}{BLOCK}{DELTA}{END_DELTA}{STOP}").as_bytes(), 1).expect("memory");
+    let packed = "content-type: text/event-stream\r\ncontent-encoding: zstd\r\n";
+    world.upstream.asked().await.answer_bytes(200, packed, &rest).await;
+    assert!(!peer.rest().await.ends_with("0\r\n\r\n"));
+    assert_eq!(world.books.entry().await.outcome, Outcome::Cut);
+}
+
+#[tokio::test]
+async fn an_event_too_long_to_be_read_passes_whole_where_a_rest_was_wanted() {
+    let world = World::new().await;
+    let mut peer = world.call(CONTINUE, ASK_TEXT).await;
+    let mut asked = world.upstream.asked().await;
+    let huge = format!("event: ping\ndata: {}\n\n", "x".repeat(9 << 20));
+    let whole = format!("{START}{BLOCK}{DELTA}{huge}{END_DELTA}{STOP}");
+    let sent = whole.clone();
+    let telling = tokio::spawn(async move {
+        asked.start_stream().await;
+        for piece in sent.as_bytes().chunks(60_000) {
+            asked.chunk(std::str::from_utf8(piece).expect("ascii")).await;
+        }
+        asked.send("0\r\n\r\n").await;
+        asked
+    });
+    assert!(peer.answer().await.text() == whole);
+    drop(telling.await.expect("it is read"));
+}
+
+#[tokio::test]
+async fn an_error_in_the_dress_of_an_answer_is_one() {
+    let (world, second) = with_second(unretried).await;
+    let mut peer = world.call("", ASK).await;
+    answer_each(&world, &[(200, OVERLOADED)]).await;
+    answer_none_but(&second).await;
+    assert_eq!(peer.answer().await.header("x-tidegate-upstream"), Some("second"));
+}
+
+#[tokio::test]
+async fn the_second_ones_refusal_does_not_stand_for_an_outage_of_the_first() {
+    let (world, second) = with_second(|config| {
+        unretried(config);
+        config.upstreams[0].base_url = "http://127.0.0.1:1".into();
+    })
+    .await;
+    let mut peer = world.call("", ASK).await;
+    second
+        .asked()
+        .await
+        .answer(404, JSON, r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#)
+        .await;
+    let answer = peer.answer().await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (503, "tidegate_no_upstream"));
+}
+
+#[tokio::test]
+async fn nobody_rests_for_long_whom_another_upstream_would_take() {
+    let (world, second) = with_second(|_| ()).await;
+    let mut peer = world.call("", ASK).await;
+    world.upstream.asked().await.answer(503, &format!("{JSON}retry-after: 300\r\n"), INTERNAL).await;
+    answer_none_but(&second).await;
+    assert_eq!(peer.answer().await.header("x-tidegate-upstream"), Some("second"));
+}
+
+#[tokio::test]
+async fn a_refused_key_stays_said_while_others_answer() {
+    let (world, second) = with_second(unretried).await;
+    let mut peer = world.call("", ASK).await;
+    answer_each(&world, &[(401, "{}")]).await;
+    assert_eq!(peer.answer().await.status, 401);
+    let mut peer = world.call("", ASK).await;
+    answer_each(&world, &[(529, OVERLOADED)]).await;
+    answer_none_but(&second).await;
+    peer.answer().await;
+    assert_eq!(world.gateway.trouble(), None, "the first has answered since");
+    let mut peer = world.call("", ASK).await;
+    answer_each(&world, &[(401, "{}")]).await;
+    peer.answer().await;
+    world.upstream.is_idle().await;
+    assert!(world.gateway.trouble().is_some_and(|said| said.contains("refuses its key")));
+}
+
+#[tokio::test]
+async fn answers_that_break_off_in_a_row_open_the_breaker_too() {
+    let world = World::with(unretried).await;
+    for _ in 0..5 {
+        let mut peer = world.call("", ASK_STREAM).await;
+        let mut asked = world.upstream.asked().await;
+        asked.start_stream().await;
+        asked.chunk(&format!("{START}{DELTA}")).await;
+        drop(asked);
+        peer.rest().await;
+    }
+    assert_eq!(world.gateway.breakers()[0].state.name(), "open");
+}
+
+#[tokio::test]
+async fn a_bad_request_whose_answer_breaks_off_is_not_sent_again() {
+    let world = hasty_world().await;
+    let mut peer = world.call("", ASK).await;
+    let mut asked = world.upstream.asked().await;
+    asked.send("HTTP/1.1 400 X\r\ncontent-length: 500\r\n\r\n{").await;
+    drop(asked);
+    assert_eq!(peer.answer().await.status, 502);
+    assert!(world.upstream.is_idle().await);
+    assert!(world.gateway.breakers().is_empty());
+}

@@ -303,7 +303,7 @@ async fn a_refusal_whose_body_never_comes_is_not_waited_for() {
         config.timeouts.idle = Duration::from_millis(50);
     })
     .await;
-    let mut peer = world.call("", ASK).await;
+    let mut peer = world.call("x-tidegate-max-wait: 0\r\n", ASK).await;
     let mut asked = world.upstream.asked().await;
     asked.send("HTTP/1.1 429 X\r\ncontent-length: 9\r\nretry-after: 1\r\n\r\n").await;
     let answer = peer.answer().await;
