@@ -25,7 +25,7 @@ const WALLS: &[(&str, &[&str])] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("tauri", &["desktop"]),
     ("tauri-plugin-single-instance", &["desktop"]),
-    ("notify-rust", &["desktop"]),
+    ("notify-rust", &["app", "desktop"]),
     ("sqlx", &["ledger", "tests"]),
     ("keyring", &["app"]),
     ("clap", &["cli", "desktop"]),

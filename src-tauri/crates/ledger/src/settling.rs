@@ -8,7 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::SqliteConnection;
 
-use crate::bulk::Bulk;
+use crate::bulk::{Bulk, bulk};
 use crate::call::{AttemptRow, EntryRow, SettledRow};
 use crate::import::entering::give_way;
 use crate::journal::Record;
@@ -102,16 +102,17 @@ pub(crate) fn json(value: &impl Serialize) -> sqlx::Result<String> {
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(error.into()))
 }
 
-const ENTRIES: Bulk = Bulk {
-    insert: "INSERT INTO entry (
+const ENTRIES: Bulk = bulk!(
+    41,
+    "INSERT INTO entry (
          call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model, max_tokens,
          stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens, cache_write_5m_tokens,
          cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches,
          batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error,
          account, saved_nanos, chain)",
-    columns: 41,
-    then: "",
-};
+    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    ""
+);
 
 async fn insert_entries(conn: &mut SqliteConnection, settled: &[Settlement<'_>], links: &[Link]) -> sqlx::Result<()> {
     let rows: Vec<_> = settled.iter().map(|settled| &settled.entry).zip(links).collect();

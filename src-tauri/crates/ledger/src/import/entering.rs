@@ -11,7 +11,7 @@ use super::reading::FileRead;
 use super::rollups::supersede;
 use super::told::{AllTold, Facts, Key, Standing};
 use crate::Error;
-use crate::bulk::Bulk;
+use crate::bulk::{Bulk, bulk};
 use crate::call::Settled;
 use crate::db::Db;
 use crate::retention::kept_from;
@@ -370,12 +370,13 @@ fn note(rows: &mut Rows, done: Vec<(Key, Done)>, entered: &mut Entered) {
     }
 }
 
-const TELLINGS: Bulk = Bulk {
-    insert: "INSERT INTO told (message_id, request_id, source, facts, call_id, revision, entered)",
-    columns: 7,
-    then: "ON CONFLICT (message_id, request_id, source) DO UPDATE SET facts = excluded.facts,
-         call_id = excluded.call_id, revision = excluded.revision, entered = excluded.entered",
-};
+const TELLINGS: Bulk = bulk!(
+    7,
+    "INSERT INTO told (message_id, request_id, source, facts, call_id, revision, entered)",
+    "(?,?,?,?,?,?,?)",
+    " ON CONFLICT (message_id, request_id, source) DO UPDATE SET facts = excluded.facts,
+         call_id = excluded.call_id, revision = excluded.revision, entered = excluded.entered"
+);
 
 async fn keep_rows(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<()> {
     let mut changed = rows
