@@ -42,6 +42,7 @@ impl Alerts {
         let file = dir.join(FILE);
         let all = folder::read_json(&file).unwrap_or_else(|error| {
             tracing::warn!("alerts of before are forgotten: {error}");
+            folder::set_aside(&file);
             vec![]
         });
         Alerts { file, all: Mutex::new(all), tell }

@@ -11,11 +11,12 @@ use domain::money::Usd;
 use domain::routing::BreakerState;
 use domain::time::{Calendar, Instant, Now, Timestamp};
 use gateway::{Gateway, Watch};
-use ledger::{By, Ledger};
+use ledger::{By, Ledger, Spender};
 use serde::{Deserialize, Serialize};
 
 use crate::alerts::{Alerts, Crossing};
 use crate::api::ApiError;
+use crate::folder::FolderError;
 use crate::settings::{Settings, UpstreamKind};
 use crate::view::{EmergencyReportView, EmergencyView};
 use crate::{App, clock, folder};
@@ -104,6 +105,7 @@ impl Crisis {
         let file = dir.join(FILE);
         let kept: Kept = folder::read_json(&file).unwrap_or_else(|error| {
             tracing::warn!("whether there was an emergency is forgotten: {error}");
+            folder::set_aside(&file);
             Kept::default()
         });
         let emergency = &settings.emergency;
@@ -112,6 +114,11 @@ impl Crisis {
             breaker_open: emergency.enter_breaker_open,
             spend: emergency.enter_spend,
         };
+        let inside = Inside::of(rules, kept);
+        // Told of one that is no more, or of which nothing is known any more.
+        for scope in alerts.open_scopes(RULE).iter().filter(|scope| !inside.causes().contains(scope)) {
+            alerts.resolve(RULE, scope, clock::now().timestamp);
+        }
         Crisis {
             file,
             ledger,
@@ -120,7 +127,7 @@ impl Crisis {
             contacts: emergency.contacts.clone(),
             pages: pages(settings),
             alerts,
-            inside: Mutex::new(Inside::of(rules, kept)),
+            inside: Mutex::new(inside),
         }
     }
 
@@ -161,8 +168,9 @@ impl Crisis {
     }
 
     async fn ask_what_was_spent(&self, now: Timestamp) {
-        match self.ledger.spend(self.calendar, now).await {
-            Ok(spend) => self.lock().spent_today = spend.today.known_cost,
+        // As in budgets, what logs and telemetry tell of is not counted.
+        match self.ledger.used(Spender::Client, self.calendar.start_of_day(now), now).await {
+            Ok(used) => self.lock().spent_today = used.iter().map(|used| used.known_cost).sum(),
             Err(error) => tracing::warn!("what was spent today is unknown: {error}"),
         }
     }
@@ -212,7 +220,7 @@ impl Crisis {
         }
     }
 
-    fn enter_by_hand(&self, reason: Option<&str>, now: Timestamp) {
+    fn enter_by_hand(&self, reason: Option<&str>, now: Timestamp) -> Result<(), FolderError> {
         let mut inside = self.lock();
         let change = inside.emergency.enter_by_hand(now);
         let message = match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
@@ -224,13 +232,15 @@ impl Crisis {
         let (threshold, value) = (String::new(), String::new());
         self.alerts.cross(Crossing { rule: RULE, scope, threshold, value, severity: RULE, message }, now);
         self.follow(&mut inside, change, now);
+        self.try_to_keep(&inside)
     }
 
-    fn leave_by_hand(&self, now: Timestamp) {
+    fn leave_by_hand(&self, now: Timestamp) -> Result<(), FolderError> {
         let mut inside = self.lock();
         inside.count_held();
         let change = inside.emergency.leave_by_hand();
         self.follow(&mut inside, change, now);
+        self.try_to_keep(&inside)
     }
 
     /// Upstreams that are there again.
@@ -288,9 +298,13 @@ impl Crisis {
     }
 
     fn keep(&self, inside: &Inside) {
-        if let Err(error) = folder::write_json(&self.file, &inside.kept()) {
+        if let Err(error) = self.try_to_keep(inside) {
             tracing::warn!("the emergency's state is not kept: {error}");
         }
+    }
+
+    fn try_to_keep(&self, inside: &Inside) -> Result<(), FolderError> {
+        folder::write_json(&self.file, &inside.kept())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
@@ -428,7 +442,8 @@ impl Watched {
 
     fn seen(&self, quotas: &[QuotaLevel], breakers: &[BreakerView], spent_today: Usd, now: Now) -> Seen {
         let week = quotas.iter().filter(|quota| quota.is_week_window()).max_by_key(|quota| quota.used_permille());
-        let failing = breakers.iter().filter(|breaker| breaker.state != BreakerState::Closed);
+        // One that waits for a call to find out is no sign: where nobody calls, nobody is failed.
+        let failing = breakers.iter().filter(|breaker| breaker.state == BreakerState::Open);
         let longest = failing.filter_map(|breaker| Some((breaker.since?, breaker))).min_by_key(|(since, _)| *since);
         Seen {
             signs: Signs {
@@ -495,6 +510,11 @@ fn pages(settings: &Settings) -> Vec<String> {
     pages
 }
 
+/// What was asked for holds now, and not after the next start.
+fn not_kept(error: FolderError) -> ApiError {
+    ApiError::machine(format!("it is so until this program ends, and forgotten then: {error}"))
+}
+
 impl App {
     pub async fn emergency(&self) -> EmergencyView {
         self.crisis.view(self.now()).await
@@ -502,13 +522,13 @@ impl App {
 
     /// Lasts until it is left by hand, over restarts too.
     pub async fn enter_emergency(&self, reason: Option<&str>) -> Result<EmergencyView, ApiError> {
-        self.crisis.enter_by_hand(reason, self.now());
+        self.crisis.enter_by_hand(reason, self.now()).map_err(not_kept)?;
         Ok(self.emergency().await)
     }
 
     /// A rule whose cause goes on does not enter it again.
     pub async fn leave_emergency(&self) -> Result<EmergencyView, ApiError> {
-        self.crisis.leave_by_hand(self.now());
+        self.crisis.leave_by_hand(self.now()).map_err(not_kept)?;
         self.crisis.report().await;
         Ok(self.emergency().await)
     }

@@ -167,8 +167,18 @@ pub fn replace(file: &Path, text: &[u8]) -> Result<(), FolderError> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}-{draft}.new", std::process::id()));
     let draft = file.with_file_name(name);
-    write_draft(&draft, text).and_then(|()| std::fs::rename(&draft, file)).map_err(failed)?;
+    write_draft(&draft, text).and_then(|()| std::fs::rename(&draft, file)).map_err(|reason| {
+        let _ = std::fs::remove_file(&draft);
+        failed(reason)
+    })?;
     sync_folder(file).map_err(failed)
+}
+
+/// What can't be read is kept beside, as `NAME.damaged`, before another takes its place.
+pub(crate) fn set_aside(file: &Path) {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".damaged");
+    let _ = std::fs::rename(file, file.with_file_name(name));
 }
 
 fn write_draft(draft: &Path, text: &[u8]) -> io::Result<()> {

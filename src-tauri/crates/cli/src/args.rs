@@ -275,7 +275,7 @@ pub(crate) enum Emergency {
         #[command(flatten)]
         shape: Shape,
     },
-    /// Restore everything; a rule does not enter it again before its cause has gone once
+    /// Let background calls go and normal ones at their pace; a rule enters it again only after its cause has gone once
     Off(Shape),
     /// Whether there is one, why, and what it and the last one came to
     Status(Shape),

@@ -34,7 +34,12 @@ fn shown(emergency: &EmergencyView) -> String {
 
 pub(crate) fn shown_active(emergency: &EmergencyView, since: &str) -> String {
     let mut text = format!("emergency since {since}: {}\n", clean(emergency.reason.as_deref().unwrap_or_default()));
-    text += "  background calls wait, normal calls go at half the pace; `tidegate emergency off` ends it\n";
+    let normal = if emergency.causes.iter().any(|cause| cause == "week") {
+        "only critical calls spend what is left of the week, with or without it ([emergency] enter_week)"
+    } else {
+        "normal calls go at half the pace"
+    };
+    text += &format!("  background calls wait, {normal}; `tidegate emergency off` ends it\n");
     text += &format!(
         "  held {} calls  spent {}  saved {}\n",
         count(emergency.calls_held),

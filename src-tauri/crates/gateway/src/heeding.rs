@@ -73,8 +73,7 @@ impl Pipeline {
         let beginning = begun.read_beginning(self.timeouts.idle, |tally| drop(entry.metered(tally))).await;
         let heard = self.judge(upstream, begun, beginning, &readings);
         if is_refused {
-            let of = |failed: &Box<Failed>| limits::limited(failed.failure, failed.retry_after);
-            let limited = heard.as_ref().err().and_then(of);
+            let limited = heard.as_ref().err().and_then(|failed| limits::limited(failed.failure, failed.retry_after));
             entry.observe(&Readings { limited, ..readings });
         }
         heard

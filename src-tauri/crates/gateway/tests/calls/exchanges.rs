@@ -123,9 +123,10 @@ const ROWS: &[Row] = &[
 fn told(failure: Option<Failure>) -> String {
     let Some(failure) = failure else { return "an answer".to_owned() };
     let course = failure.course();
-    let measure = match failure {
-        Failure::Pace { measure: Some(measure) } => format!(" {}", measure.name()),
-        _ => String::new(),
+    let measure = if let Failure::Pace { measure: Some(measure) } = failure {
+        format!(" {}", measure.name())
+    } else {
+        String::new()
     };
     let retry = match course.retry {
         Retry::Never => "never",
