@@ -146,7 +146,7 @@ impl Crisis {
     pub(crate) fn unwatch(&self) {
         let mut inside = self.lock();
         inside.count_held();
-        inside.held = [inside.held[0] + inside.held[1], 0];
+        inside.held = [inside.held[0].saturating_add(inside.held[1]), 0];
         inside.watched = None;
         self.keep(&inside);
     }
@@ -223,9 +223,10 @@ impl Crisis {
     fn enter_by_hand(&self, reason: Option<&str>, now: Timestamp) -> Result<(), FolderError> {
         let mut inside = self.lock();
         let change = inside.emergency.enter_by_hand(now);
+        let said = inside.reasons.get(HAND).filter(|_| change.is_none()).cloned();
         let message = match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
-            Some(reason) => format!("entered by hand: {}", reason.chars().take(200).collect::<String>()),
-            None => "entered by hand".to_owned(),
+            Some(reason) => format!("entered by hand: {}", one_line(reason)),
+            None => said.unwrap_or_else(|| "entered by hand".to_owned()),
         };
         inside.reasons.insert(HAND.to_owned(), message.clone());
         let scope = HAND.to_owned();
@@ -374,7 +375,7 @@ impl Inside {
             by_hand,
             causes: causes.into_iter().map(kept).collect(),
             reasons: self.reasons.clone(),
-            calls_held: self.held.iter().sum(),
+            calls_held: self.held[0].saturating_add(self.held[1]),
             last: self.last.clone(),
         }
     }
@@ -390,7 +391,7 @@ impl Inside {
     }
 
     fn end(&mut self, since: Timestamp, until: Timestamp) {
-        let (reason, calls_held) = (self.reason(), self.held.iter().sum());
+        let (reason, calls_held) = (self.reason(), self.held[0].saturating_add(self.held[1]));
         self.over = Some(Over { since, until, reason, calls_held });
         self.held = [0, 0];
     }
@@ -414,7 +415,7 @@ impl Inside {
             since: since.map(|since| since.to_string()),
             reason: since.map(|_| self.reason()),
             causes: self.causes(),
-            calls_held: self.held.iter().sum(),
+            calls_held: self.held[0].saturating_add(self.held[1]),
             last: self.last.clone(),
             ..EmergencyView::default()
         }
@@ -508,6 +509,11 @@ fn pages(settings: &Settings) -> Vec<String> {
     let mut pages: Vec<String> = own.into_iter().chain(of_claude).collect();
     pages.dedup();
     pages
+}
+
+/// As much of a text as an alert shows.
+fn one_line(text: &str) -> String {
+    text.chars().take(200).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// What was asked for holds now, and not after the next start.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use domain::call::{Class, Outcome};
+use domain::config::WrittenLimits;
 use domain::routing::Backoff;
+use domain::tier::MinuteLimits;
 use gateway::{Config, Fallback, Upstream, Whose};
 
 use crate::support::{Asked, FakeUpstream, Peer, World, pacing};
@@ -672,4 +674,37 @@ async fn a_bad_request_whose_answer_breaks_off_is_not_sent_again() {
     assert_eq!(peer.answer().await.status, 502);
     assert!(world.upstream.is_idle().await);
     assert!(world.gateway.breakers().is_empty());
+}
+
+#[tokio::test]
+async fn refused_connections_open_the_breaker_too() {
+    let world = World::with(|config| {
+        unretried(config);
+        config.upstreams[0].base_url = "http://127.0.0.1:1".into();
+    })
+    .await;
+    world.stop_the_clock();
+    for _ in 0..5 {
+        assert_eq!(world.call("", ASK).await.answer().await.status, 503);
+    }
+    let answer = world.call("x-tidegate-max-wait: 1\r\n", ASK).await.answer().await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (529, "tidegate_breaker_open"));
+}
+
+#[tokio::test]
+async fn a_call_that_goes_elsewhere_leaves_its_place_to_the_next() {
+    let one = WrittenLimits { models: vec!["*".into()], per_minute: MinuteLimits::default(), concurrency: Some(1) };
+    let (world, second) = with_second(|config| {
+        unretried(config);
+        config.upstreams[0].pacing.written = vec![one];
+    })
+    .await;
+    let mut first = world.call("", ASK).await;
+    answer_each(&world, &[(529, OVERLOADED)]).await;
+    let mut elsewhere = second.asked().await;
+    let mut next = world.call("", ASK).await;
+    answer_each(&world, &[(200, MESSAGE)]).await;
+    assert_eq!(next.answer().await.header("x-tidegate-upstream"), Some("fake"));
+    elsewhere.answer(200, JSON, MESSAGE).await;
+    assert_eq!(first.answer().await.header("x-tidegate-upstream"), Some("second"));
 }
