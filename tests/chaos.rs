@@ -292,6 +292,10 @@ fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after() {
     let outside: Vec<&Seen> =
         half.failures().into_iter().filter(|call| call.ended < window.start || call.began > window.end).collect();
     let in_it = half.failures().len() - outside.len();
+    // Of so many failures five come in a row now and then: the breaker opens as it should, for one opening at most.
+    let (held, outside): (Vec<&Seen>, Vec<&Seen>) =
+        outside.into_iter().partition(|call| call.what.contains("tidegate_breaker_open"));
+    assert!(held.len() * 5 <= all, "{} calls met an open breaker", held.len());
     // Busy twice in a row, or the budget of retries was spent.
     assert!(outside.iter().all(|call| ["529", "500", "502", "504"].iter().any(|status| call.what.starts_with(status))));
     assert!(outside.len() * 100 <= all * 3, "{} of {all}: {:?}", outside.len(), outside.first().map(|call| &call.what));
@@ -303,10 +307,13 @@ fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after() {
     // A dead upstream: whoever left within the first second did so before the breaker opened.
     let into_the_dark = half.attempts().filter(|at| (OUTAGE.start + 2.0..OUTAGE.end).contains(at)).count();
     eprintln!(
-        "{all} calls, {in_it} failed in the outage, {} outside, {attempts} attempts, {into_the_dark} of them into the \
-         outage once the breaker was open, recovered after {recovered:.1} s",
-        outside.len()
+        "{all} calls, {in_it} failed in the outage, {} outside, {} met the breaker there, {attempts} attempts, \
+         {into_the_dark} of them into the outage once the breaker was open, recovered after {recovered:.1} s",
+        outside.len(),
+        held.len()
     );
-    assert!(recovered <= RECOVERY, "{recovered}");
+    // Where the one call that finds out fails, with all its retries, the next may try when `open` has passed.
+    let tried = half.attempts().filter(|at| (OUTAGE.end..OUTAGE.end + RECOVERY).contains(at)).count();
+    assert!(recovered <= RECOVERY || (tried > 1 && recovered <= 300.0 + RECOVERY), "{recovered}, {tried} attempts");
     assert!(into_the_dark <= 1, "{into_the_dark} calls were sent to a dead upstream");
 }

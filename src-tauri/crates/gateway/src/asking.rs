@@ -217,9 +217,12 @@ impl Pipeline {
         // What the client gets where the next attempt doesn't fit its wait.
         let mut last: Option<Box<Failed>> = None;
         loop {
-            match self.enter(entry, demand, sent).await {
-                Ok(pass) => entry.admitted(pass),
-                Err(refusal) => return last.map_or_else(|| Asked::refused(refusal), |last| last.asked()),
+            // One that goes ahead to an upstream that failed keeps its place: others wait for how it ends, retries and all.
+            if !entry.holds_a_place() {
+                match self.enter(entry, demand, sent).await {
+                    Ok(pass) => entry.admitted(pass),
+                    Err(refusal) => return last.map_or_else(|| Asked::refused(refusal), |last| last.asked()),
+                }
             }
             let failed = match self.attempt(entry, upstream, &headers, sent).await {
                 Ok(Ok(begun)) => return Asked::Answered(begun),
@@ -227,11 +230,22 @@ impl Pipeline {
                 Err(closed) => return Asked::refused(closed),
             };
             self.spent.note(upstream.account, failed.failure, self.now());
+            let is_undecided = entry.is_probe() && failed.failure.course().breaks;
             let Some(delay) = self.next_try(&mut tries, &failed, demand) else {
+                if is_undecided {
+                    entry.fared(Fared::Badly);
+                }
+                if failed.failure == Failure::Unreachable {
+                    entry.never_left();
+                }
                 // It keeps its ticket where it is the last: what it used is settled with the entry.
                 return failed.asked();
             };
-            entry.again(&failed.name, failed.maybe_billed);
+            if is_undecided {
+                entry.once_more(&failed.name, failed.maybe_billed);
+            } else {
+                entry.again(&failed.name, failed.maybe_billed);
+            }
             if let Err(draining) = self.rest(delay).await {
                 return Asked::refused(draining);
             }
@@ -256,16 +270,12 @@ impl Pipeline {
             Ok(answer) => self.heed(entry, upstream, answer).await,
             Err(why) => Err(Failed::unanswered(upstream, why)),
         };
-        match &heard {
+        match (&heard, entry.is_probe()) {
             // Others wait for what a probe finds out; how any other answer went, its end tells.
-            Ok(_) if entry.is_probe() => entry.fared(Fared::Well),
-            Ok(_) => {}
-            Err(failed) if failed.failure.course().breaks => entry.fared(Fared::Badly),
-            Err(failed) if failed.answer.is_ok() => entry.fared(Fared::Well),
-            Err(_) => entry.fared(Fared::Unknown),
-        }
-        if heard.as_ref().is_err_and(|failed| failed.failure == Failure::Unreachable) {
-            entry.never_left();
+            (Ok(_), true) => entry.fared(Fared::Well),
+            (Ok(_), false) => {}
+            (Err(failed), true) if failed.failure.course().breaks => {}
+            (Err(failed), _) => entry.fared(failed.fared()),
         }
         Ok(heard)
     }

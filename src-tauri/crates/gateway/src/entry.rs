@@ -360,24 +360,34 @@ impl OpenEntry {
 
     /// The attempt is over and the call goes back to the queue. `billed`: what it may have used.
     pub(crate) fn again(&mut self, error: &str, maybe_billed: bool) {
-        if let Some(attempt) = self.attempts.last_mut() {
-            attempt.error = Some(error.into());
-            attempt.maybe_billed = maybe_billed;
-        }
+        self.once_more(error, maybe_billed);
         let used = if maybe_billed { self.reserved } else { Usage::default() };
-        if !maybe_billed && self.carried == Usage::default() {
-            // Should this process die before the next attempt, nothing is owed for this one.
-            self.pipeline.books.checkpoint(self.call.id, &used);
-        }
         if let Some(pass) = self.pass.take() {
             pass.settle(if maybe_billed { Spent::Presumed { usage: &used, cost: None } } else { Spent::Nothing });
         }
         if let Some(progress) = &self.progress {
             progress.waits();
         }
-        (self.tally, self.checkpointed, self.first_byte) = (Tally::default(), None, None);
         self.waiting_since = self.pipeline.now().instant;
         self.stage = Stage::Waiting;
+    }
+
+    /// The attempt is over, and the next goes by the same proof.
+    pub(crate) fn once_more(&mut self, error: &str, maybe_billed: bool) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.error = Some(error.into());
+            attempt.maybe_billed = maybe_billed;
+        }
+        if !maybe_billed && self.carried == Usage::default() {
+            // Should this process die before the next attempt, nothing is owed for this one.
+            self.pipeline.books.checkpoint(self.call.id, &Usage::default());
+        }
+        (self.tally, self.checkpointed, self.first_byte) = (Tally::default(), None, None);
+    }
+
+    /// It may go to its upstream without asking again.
+    pub(crate) fn holds_a_place(&self) -> bool {
+        self.pass.is_some()
     }
 
     /// Its answer broke off, and the rest is asked for: both are what it comes to.

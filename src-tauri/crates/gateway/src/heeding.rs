@@ -36,6 +36,15 @@ impl Failed {
         Asked::Failed { answer, falls_back: failure.course().fallback, why: name, maybe_billed }
     }
 
+    /// What it tells of its upstream's health.
+    pub(crate) fn fared(&self) -> Fared {
+        match (self.failure.course().breaks, &self.answer) {
+            (true, _) => Fared::Badly,
+            (false, Ok(_)) => Fared::Well,
+            (false, Err(_)) => Fared::Unknown,
+        }
+    }
+
     /// No byte of an answer has come.
     pub(crate) fn unanswered(upstream: &Upstream, why: NoAnswer) -> Box<Failed> {
         let left = !matches!(why, NoAnswer::Unreachable(_));

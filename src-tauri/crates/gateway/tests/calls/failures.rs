@@ -708,3 +708,28 @@ async fn a_call_that_goes_elsewhere_leaves_its_place_to_the_next() {
     elsewhere.answer(200, JSON, MESSAGE).await;
     assert_eq!(first.answer().await.header("x-tidegate-upstream"), Some("second"));
 }
+
+#[tokio::test]
+async fn the_call_that_finds_out_may_be_sent_again_and_nobody_goes_meanwhile() {
+    let world = World::with(|config| {
+        hasty(config);
+        config.rules.breaker.failures = 2;
+    })
+    .await;
+    world.stop_the_clock();
+    let mut peer = world.call("", ASK).await;
+    answer_each(&world, &[(529, OVERLOADED), (529, OVERLOADED)]).await;
+    assert_eq!(peer.answer().await.status, 529);
+    let mut first = world.call("", ASK).await;
+    wait_for(&world, 1).await;
+    let mut second = world.call("", ASK).await;
+    wait_for(&world, 2).await;
+    world.skip(Duration::from_secs(300));
+    call_among(&world).await.answer(529, &format!("{JSON}connection: close\r\n"), OVERLOADED).await;
+    let mut again = call_among(&world).await;
+    assert_eq!(world.gateway.waiting().len(), 1, "the other still waits for it");
+    again.answer(200, &format!("{JSON}connection: close\r\n"), MESSAGE).await;
+    assert_eq!(first.answer().await.header("x-tidegate-attempts"), Some("2"));
+    call_among(&world).await.answer(200, JSON, MESSAGE).await;
+    assert_eq!(second.answer().await.status, 200);
+}
