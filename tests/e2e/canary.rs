@@ -12,7 +12,9 @@ const PROMPT: &str = "canary-prompt-6d1f0a9be2:47";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_written_or_said_holds_key_token_or_prompt() {
-    let mut lab = Lab::with(SETTINGS, &["--scheme", "none"]);
+    // Its failures come in a row and on purpose.
+    let settings = format!("{SETTINGS}\n[breaker]\nfailures = 1000000\n");
+    let mut lab = Lab::with(&settings, &["--scheme", "none"]);
     let mut said = live_a_life(&lab).await;
     said.extend(ask_everything(&lab));
     tokio::task::block_in_place(|| lab.crash_and_restart()).expect("it starts again");

@@ -20,6 +20,9 @@ const STREAMS: usize = 50;
 /// Of one test; there are four.
 const ROUNDS: usize = 50;
 
+/// Held back until the first word is here, so many events of a stream come together.
+const BEGINNING: usize = 4;
+
 /// From the first answer on.
 const KILL_WITHIN_MS: u64 = 300;
 
@@ -241,7 +244,7 @@ impl Saw {
             ("completed", Some(_)) => Met::AfterLastByte,
             ("completed", None) => Met::SettledBeforeLastByte,
             _ if self.almost_all => Met::BeforeSettled,
-            _ if self.events > 1 => Met::InMidStream,
+            _ if self.events > BEGINNING => Met::InMidStream,
             _ => Met::AfterFirstByte,
         }
     }
