@@ -421,6 +421,12 @@ fn what_was_promised_holds_in_a_thousand_hours_of_made_up_worlds() {
 }
 
 #[test]
+fn a_line_that_came_back_catches_up_when_its_class_is_served_again() {
+    // Aged background calls kept the class from being served for minutes after the line had come back.
+    run(4_224_663_355_408_467_844, false);
+}
+
+#[test]
 fn the_same_seed_is_the_same_run() {
     for seed in 0..10 {
         assert_eq!(run(seed, false), run(seed, false));

@@ -54,7 +54,11 @@ pub(crate) struct Watch {
     most_cost: Usd,
     most_tokens: u64,
     lines: BTreeMap<usize, Line>,
+    served_of: [u64; 3],
+    /// When lines were compared last, and what had been served of each class by then.
     compared_at: u64,
+    served_before: [u64; 3],
+    most_in_a_minute: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,8 +74,9 @@ struct Need {
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
     waiting: usize,
-    /// Since when without a pause.
+    /// Since when without a pause, and what its class had been served by then.
     since: u64,
+    began: u64,
     served: u64,
     largest: u64,
 }
@@ -140,7 +145,10 @@ impl Watch {
             most_cost: Usd::ZERO,
             most_tokens: 0,
             lines: BTreeMap::new(),
+            served_of: [0; 3],
             compared_at: 0,
+            served_before: [0; 3],
+            most_in_a_minute: 0,
         }
     }
 
@@ -172,9 +180,10 @@ impl Watch {
         self.deadlines.insert((need.deadline, id));
         *self.inputs.entry(input).or_default() += 1;
         *self.outputs.entry(output).or_default() += 1;
+        let began = self.served_of[class as usize];
         let line = self.lines.entry(call.client).or_default();
         if line.waiting == 0 {
-            *line = Line { since: call.since, largest: line.largest, ..Line::default() };
+            *line = Line { since: call.since, began, largest: line.largest, ..Line::default() };
         }
         line.waiting += 1;
     }
@@ -196,7 +205,7 @@ impl Watch {
         }
     }
 
-    pub(crate) fn goes(&mut self, id: usize, call: &Call, ticket: &Ticket, now: u64, asleep_until: u64) {
+    pub(crate) fn goes(&mut self, id: usize, call: &Call, class: Class, ticket: &Ticket, now: u64, asleep_until: u64) {
         self.slept_until = asleep_until;
         assert!(now <= call.deadline || asleep_until > call.deadline, "call {id} goes {} ns late", now - call.deadline);
         let reserved = ticket.reserved().tokens;
@@ -209,6 +218,7 @@ impl Watch {
         let size = reserved.input + reserved.output;
         line.served += size;
         line.largest = line.largest.max(size);
+        self.served_of[class as usize] += size;
     }
 
     pub(crate) fn runs(&mut self, id: usize, class: Class) {
@@ -322,9 +332,12 @@ impl Watch {
             return;
         }
         for class in Class::ALL {
+            let before = self.served_before[*class as usize];
+            self.most_in_a_minute = self.most_in_a_minute.max(self.served_of[*class as usize] - before);
             let all_along = self.lines.iter().filter(|(client, line)| {
-                // Who comes back may have something to catch up with.
-                let long = line.since + 2 * MINUTE <= self.compared_at;
+                // Who comes back may have something to catch up with, as soon as its class is served.
+                let caught_up = before.saturating_sub(line.began) >= self.most_in_a_minute;
+                let long = line.since + 2 * MINUTE <= self.compared_at && caught_up;
                 clients[**client].class == *class && line.waiting > 0 && long
             });
             let lines: Vec<Line> = all_along.map(|(_, line)| *line).collect();
@@ -334,6 +347,7 @@ impl Watch {
             assert!(most - least <= 3 * call, "unfair in a minute: {lines:?}");
         }
         self.compared_at = now;
+        self.served_before = self.served_of;
         for line in self.lines.values_mut() {
             line.served = 0;
         }

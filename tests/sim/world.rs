@@ -435,8 +435,9 @@ impl World {
     }
 
     fn goes(&mut self, id: usize, ticket: Ticket) {
-        self.watch.goes(id, &self.calls[id], &ticket, self.now, self.asleep_until);
-        self.watch.runs(id, self.clients[self.calls[id].client].class);
+        let class = self.clients[self.calls[id].client].class;
+        self.watch.goes(id, &self.calls[id], class, &ticket, self.now, self.asleep_until);
+        self.watch.runs(id, class);
         let opened_at = self.clock().timestamp;
         if self.loud {
             let (reserved, made) = (ticket.reserved().tokens, self.calls[id].made);
