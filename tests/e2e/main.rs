@@ -15,5 +15,6 @@ mod faults;
 mod flow;
 mod guard;
 mod hangup;
+mod metrics;
 mod queue;
 mod reconcile;

@@ -26,6 +26,7 @@ use crate::emergency::Crisis;
 use crate::import::Importing;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
+use crate::metrics::Meter;
 use crate::prices::Prices;
 use crate::retention::Retention;
 use crate::settings::{self, BaseUrl, Durability, Settings, Upstream, UpstreamKind};
@@ -49,6 +50,8 @@ pub struct App {
     pub(crate) handing_over: tokio::sync::Mutex<()>,
     pub(crate) crisis: Arc<Crisis>,
     scores: Arc<Scores>,
+    /// Where the settings have metrics on.
+    meter: Option<Arc<Meter>>,
     /// Held while what is reconciled is read and written.
     pub(crate) reconciled: Mutex<()>,
     /// Calls that ended before this process began, latest first.
@@ -101,6 +104,7 @@ impl App {
             crisis: Arc::new(crisis),
             scores: Arc::new(Scores::of(dir, ledger.clone())),
             ledger,
+            meter: meter(settings)?,
             prices,
             calendar,
             clients: Mutex::new(Clients::open(dir)?),
@@ -249,7 +253,7 @@ impl App {
 
     fn ports(&self, answers: Option<Arc<ResponseCache>>) -> Ports {
         Ports {
-            books: Arc::new(GatewayBooks(self.ledger.clone())),
+            books: Arc::new(GatewayBooks { ledger: self.ledger.clone(), meter: self.meter.clone() }),
             secrets: Arc::new(GatewaySecrets(self.keychain.clone())),
             clock: Arc::new(SystemClock),
             watch: self.crisis.clone(),
@@ -356,6 +360,12 @@ impl App {
         (status.emergency, status.alerts) = (self.emergency().await, self.crisis.alerts.latest(ALERTS_SHOWN));
         status.live.truncate(LIVE_MAX);
         Ok(status)
+    }
+
+    /// What Prometheus reads; `None` where the settings have it off.
+    pub(crate) async fn metrics(&self) -> Result<Option<String>, ApiError> {
+        let Some(meter) = &self.meter else { return Ok(None) };
+        meter.text(&self.status().await?).map(Some).map_err(ApiError::machine)
     }
 
     pub fn clients(&self) -> Vec<ClientView> {
@@ -469,6 +479,11 @@ impl App {
         self.keep_now().await;
         Ok(())
     }
+}
+
+fn meter(settings: &Settings) -> Result<Option<Arc<Meter>>, HostError> {
+    let meter = settings.metrics.then(Meter::new).transpose();
+    Ok(meter.map_err(|error| HostError::Metrics(error.to_string()))?.map(Arc::new))
 }
 
 /// What earlier runs leave to a gateway.

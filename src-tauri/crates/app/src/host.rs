@@ -41,6 +41,8 @@ pub enum HostError {
     PortTaken { address: SocketAddr, holder: String },
     #[error("telemetry can't be taken in at {address} ({reason}): set another `listen` in [otlp], or \"\"")]
     Telemetry { address: SocketAddr, reason: std::io::Error },
+    #[error("no metrics can be kept: {0}")]
+    Metrics(String),
     #[error("the simulator can't listen: {0}")]
     Simulator(std::io::Error),
 }
@@ -128,6 +130,7 @@ impl Host {
             host: Arc::downgrade(self),
             control: Hash::of(&self.control_token),
             api: self.options.api.then(|| Hash::of(&token)),
+            metrics: lock(&self.settings).metrics.then(|| Hash::of(&token)),
         }))
     }
 
@@ -150,6 +153,12 @@ impl Host {
             status.gateway.state = "demo".to_owned();
         }
         Ok(status)
+    }
+
+    /// What Prometheus reads.
+    pub(crate) async fn metrics(&self) -> Result<String, ApiError> {
+        let off = || ApiError::absent("metrics are off: set enabled = true in [metrics] of the settings");
+        self.app.metrics().await?.ok_or_else(off)
     }
 
     pub fn running_calls(&self) -> usize {

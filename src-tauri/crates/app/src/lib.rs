@@ -28,6 +28,7 @@ mod keeping;
 pub mod keychain;
 mod learned;
 pub mod log;
+mod metrics;
 mod mount;
 mod otlp;
 mod outbound;

@@ -1,4 +1,5 @@
-//! `/tidegate` on the gateway's port: commands for whoever has the control token, answers as JSON for whoever has the API's.
+//! `/tidegate` and `/metrics` on the gateway's port: commands for whoever has the control token, answers for whoever has
+//! the API's.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,12 +14,15 @@ use sha2::{Digest, Sha256};
 use crate::Host;
 use crate::api::{Answer, ApiError, Command, Fault};
 use crate::control::CONTROL_PATH;
+use crate::metrics;
 
 pub(crate) struct Tidegate {
     pub(crate) host: Weak<Host>,
     pub(crate) control: Hash,
     /// Of the API's token, where the API is on.
     pub(crate) api: Option<Hash>,
+    /// The same token, where the settings have metrics on.
+    pub(crate) metrics: Option<Hash>,
 }
 
 /// A token as it may be compared: not in the time of its first differing byte.
@@ -33,12 +37,24 @@ impl Hash {
 
 impl Mount for Tidegate {
     fn owns(&self, path: &str) -> bool {
-        path == CONTROL_PATH || self.api.is_some() && (path == "/tidegate" || path.starts_with("/tidegate/"))
+        path == CONTROL_PATH
+            || self.api.is_some() && (path == "/tidegate" || path.starts_with("/tidegate/"))
+            || self.metrics.is_some() && path == METRICS_PATH
     }
 
     fn handle(&self, request: Request<Bytes>, _peer: SocketAddr) -> BoxFuture<Response<Bytes>> {
-        let question = self.question(&request);
         let host = self.host.upgrade();
+        if request.uri().path() == METRICS_PATH {
+            let allowed = self.scraper(&request);
+            return Box::pin(async move {
+                match (allowed, host) {
+                    (Ok(()), Some(host)) => host.metrics().await.map_or_else(|error| refused(&error), metrics),
+                    (Err(error), _) => refused(&error),
+                    (_, None) => refused(&ending()),
+                }
+            });
+        }
+        let question = self.question(&request);
         Box::pin(async move {
             let (command, whole) = match question {
                 Ok(question) => question,
@@ -46,11 +62,13 @@ impl Mount for Tidegate {
             };
             match host {
                 Some(host) => said(host.answer(command).await, whole),
-                None => refused(&ApiError::machine("the app is ending")),
+                None => refused(&ending()),
             }
         })
     }
 }
+
+const METRICS_PATH: &str = "/metrics";
 
 /// Whether an answer keeps the name of its kind, as commands want it, or is the value alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,6 +78,17 @@ enum Whole {
 }
 
 impl Tidegate {
+    fn scraper(&self, request: &Request<Bytes>) -> Result<(), ApiError> {
+        let token = bearer(request.headers()).map(Hash::of);
+        if token.is_none() || token != self.metrics {
+            return Err(stranger(
+                "/metrics wants the token in the file api-token of the data folder, as a bearer token",
+            ));
+        }
+        let is_read = request.method() == Method::GET;
+        is_read.then_some(()).ok_or_else(|| ApiError::asker("/metrics only reads: use GET"))
+    }
+
     fn question(&self, request: &Request<Bytes>) -> Result<(Command, Whole), ApiError> {
         let token = bearer(request.headers()).map(Hash::of);
         if request.uri().path() == CONTROL_PATH {
@@ -189,6 +218,10 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
     }
 }
 
+fn ending() -> ApiError {
+    ApiError::machine("the app is ending")
+}
+
 fn status_of(error: &ApiError) -> StatusCode {
     match error.fault {
         Fault::Asker => StatusCode::BAD_REQUEST,
@@ -210,6 +243,12 @@ fn refused(error: &ApiError) -> Response<Bytes> {
 
 fn json<T: Serialize>(value: &T) -> Response<Bytes> {
     body(serde_json::to_vec(value).unwrap_or_default())
+}
+
+fn metrics(text: String) -> Response<Bytes> {
+    let mut response = body(text.into_bytes());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    response
 }
 
 fn body(json: Vec<u8>) -> Response<Bytes> {

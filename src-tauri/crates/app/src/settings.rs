@@ -52,6 +52,8 @@ pub struct Settings {
     pub otlp: Option<SocketAddr>,
     /// `None`: no answer is given twice.
     pub cache: Option<Terms>,
+    /// Whether `/metrics` answers.
+    pub metrics: bool,
     /// Sections that are legal and change nothing in this version.
     pub without_effect: Vec<&'static str>,
 }

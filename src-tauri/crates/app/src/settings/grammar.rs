@@ -41,7 +41,7 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
 }
 
 /// What is checked here and done nowhere yet.
-const LATER: [&str; 5] = ["metrics", "currency", "channel", "alerts", "alert"];
+const LATER: [&str; 4] = ["currency", "channel", "alerts", "alert"];
 
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
@@ -63,6 +63,7 @@ fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
         attributes: top.tables("attribute", "[[attribute]]").into_iter().filter_map(attribute).collect(),
         otlp: otlp(top.table("otlp")),
         cache: cache(top.table("cache")),
+        metrics: metrics(top.table("metrics")),
         without_effect: LATER.into_iter().filter(|section| top.has(section)).collect(),
     };
     check_the_rest(top);
@@ -387,7 +388,6 @@ fn status_page(section: Section<'_, '_>) -> Option<StatusPage> {
 const STATUS_PAGE: &str = "https://status.claude.com";
 
 fn check_the_rest(top: &Section<'_, '_>) {
-    check_metrics(top.table("metrics"));
     check_currency(top.table("currency"));
     check_alerts(top);
 }
@@ -403,9 +403,10 @@ fn cache(section: Section<'_, '_>) -> Option<Terms> {
     enabled.then_some(Terms { ttl, emergency_ttl, shared, tools })
 }
 
-fn check_metrics(section: Section<'_, '_>) {
-    section.get("enabled", &YES_OR_NO);
+fn metrics(section: Section<'_, '_>) -> bool {
+    let enabled = section.get("enabled", &YES_OR_NO).unwrap_or(false);
     section.end();
+    enabled
 }
 
 fn check_currency(section: Section<'_, '_>) {
