@@ -6,6 +6,8 @@ use crate::catalog;
 use crate::money::Usd;
 use crate::time::Timestamp;
 
+pub mod course;
+
 /// How an upstream counts output tokens against the limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OutputCounting {
