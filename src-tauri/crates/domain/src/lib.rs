@@ -13,6 +13,7 @@ pub mod emergency;
 pub mod money;
 pub mod price;
 pub mod reconcile;
+pub mod replay;
 pub mod routing;
 pub mod success;
 pub mod tier;
