@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::App;
+use crate::alerts::{AlertColumns, write_csv};
 use crate::bundle::{BundleView, DeviceView};
 use crate::clients::{ClientChange, ClientError};
 use crate::explain::{self, ExplainView};
@@ -19,8 +20,8 @@ use crate::range::range;
 use crate::reconcile::ReconcileView;
 use crate::show;
 use crate::view::{
-    CallView, ClientView, EmergencyView, KeptView, ObservedView, OutlookView, ReservationView, StatusView, UsageView,
-    VerifyView, WaitingView, WhyView,
+    AlertView, CallView, ClientView, EmergencyView, KeptView, ObservedView, OutlookView, ReservationView, StatusView,
+    UsageView, VerifyView, WaitingView, WhyView,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -134,6 +135,13 @@ pub enum Command {
     },
     EmergencyOff,
     EmergencyStatus,
+    /// The latest first.
+    AlertList,
+    /// By its id, or as much of the beginning as names one; `until` as in `--to`, without it until the reset.
+    AlertSnooze {
+        id: String,
+        until: Option<String>,
+    },
     Release {
         id: String,
         client: String,
@@ -173,6 +181,7 @@ pub enum Exported {
     Calls,
     Daily,
     Monthly,
+    Alerts,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -201,6 +210,7 @@ pub enum Answer {
     Reservation(ReservationView),
     Price(Box<PriceAnswer>),
     Emergency(Box<EmergencyView>),
+    Alerts(Vec<AlertView>),
     Done,
 }
 
@@ -371,6 +381,8 @@ impl App {
             }
             Command::EmergencyOff => Answer::Emergency(Box::new(self.leave_emergency().await?)),
             Command::EmergencyStatus => Answer::Emergency(Box::new(self.emergency().await)),
+            Command::AlertList => Answer::Alerts(self.crisis.alerts.latest(usize::MAX)),
+            Command::AlertSnooze { id, until } => Answer::Alerts(vec![self.snooze_alert(&id, until.as_deref())?]),
             Command::Release { id, client } => {
                 self.release(&id, &client).await?;
                 Answer::Done
@@ -452,6 +464,7 @@ impl App {
             Exported::Calls => self.export_calls(question, file).await,
             Exported::Daily => self.export_sums(Span::Day, question, file).await,
             Exported::Monthly => self.export_sums(Span::Month, question, file).await,
+            Exported::Alerts => self.export_alerts(question, file),
         }
     }
 
@@ -468,6 +481,28 @@ impl App {
         let (filter, mut out) = (self.filter(question)?, asked_for(file)?);
         let written = self.ledger.export_sums(span, &filter, self.calendar, &columns, &mut out).await;
         written.map_err(ApiError::machine)
+    }
+
+    fn export_alerts(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
+        let columns = question.columns.as_deref().map_or(Ok(AlertColumns::all()), AlertColumns::named);
+        let columns = columns.map_err(ApiError::asker)?;
+        let (from, to) = (question.from.as_deref(), question.to.as_deref());
+        let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
+        let (mut alerts, mut out) = (self.crisis.alerts.latest(usize::MAX), asked_for(file)?);
+        alerts.reverse();
+        let written = write_csv(&alerts, (range.from, range.to), question.client.as_deref(), &columns, &mut out);
+        written.map_err(ApiError::machine)
+    }
+
+    fn snooze_alert(&self, id: &str, until: Option<&str>) -> Result<AlertView, ApiError> {
+        let now = self.now();
+        let until = match until {
+            Some(until) => {
+                Some(range(Some(&now.to_string()), Some(until), self.calendar, now).map_err(ApiError::asker)?.to)
+            }
+            None => None,
+        };
+        self.crisis.alerts.snooze(id, until, now)
     }
 
     fn filter(&self, question: &ExportQuestion) -> Result<Filter, ApiError> {

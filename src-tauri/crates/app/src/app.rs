@@ -14,7 +14,7 @@ use gateway::{Config, Gateway, LiveState, Mount, Ports};
 use ledger::{Answers, Filter, Ledger, Shelved};
 use simulator::{Latency, Simulator};
 
-use crate::alerts::Alerts;
+use crate::alerts::{Alerts, Lookout};
 use crate::answers::ResponseCache;
 use crate::api::ApiError;
 use crate::books::GatewayBooks;
@@ -96,7 +96,8 @@ impl App {
         }
         statusline::gather(dir, &ledger).await?;
         let ledger = Arc::new(ledger);
-        let crisis = Crisis::open(dir, settings, ledger.clone(), Alerts::open(dir));
+        let alerts = Arc::new(Alerts::open(dir, settings, clock::now()));
+        let crisis = Crisis::open(dir, settings, ledger.clone(), alerts);
         let before = ledger.calls(&Filter::default(), LIVE_MAX as u32).await?.iter().map(show::ended).collect();
         Ok(App {
             dir: dir.to_owned(),
@@ -186,10 +187,12 @@ impl App {
         let address = gateway.address();
         self.crisis.watch(&gateway, counted.upstreams.clone());
         let page = settings.status_page.clone().map(|page| Arc::new(Page::of(page, settings.gateway.proxy.clone())));
-        let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone());
+        let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone(), self.crisis.alerts.clone());
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
         keeping.also(Retention::of(self.ledger.clone(), self.calendar, settings.retention).run());
         keeping.also(self.crisis.clone().run());
+        let alerts = &self.crisis.alerts;
+        keeping.also(Lookout::of(alerts, &gateway, &counted.upstreams, &self.ledger, &self.dir, settings).run());
         keeping.also(self.scores.clone().run());
         if let Some(page) = &page {
             keeping.also(page.clone().run());

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use domain::admission::{BreakerView, QuotaKey, QuotaLevel};
+use domain::alert::Sign;
 use domain::emergency::{Cause, Change, Emergency, EmergencyMemory, EmergencyRules, Signs};
 use domain::money::Usd;
 use domain::routing::BreakerState;
@@ -28,7 +29,7 @@ pub(crate) struct Crisis {
     rules: EmergencyRules,
     contacts: Vec<String>,
     pages: Vec<String>,
-    pub(crate) alerts: Alerts,
+    pub(crate) alerts: Arc<Alerts>,
     inside: Mutex<Inside>,
 }
 
@@ -95,13 +96,11 @@ const SPEND_EVERY: Duration = Duration::from_secs(5);
 /// An upstream from which no call has gone elsewhere for so long, and whose breakers are closed, is there again.
 const BACK_AFTER: Duration = Duration::from_secs(300);
 const HAND: &str = "hand";
-const RULE: &str = "emergency";
-const FALLBACK: &str = "fallback";
-const BREAKER: &str = "breaker";
+const RULE: Sign = Sign::Emergency;
 const CLAUDE_PAGES: [&str; 2] = ["https://status.claude.com", "https://platform.claude.com/settings/limits"];
 
 impl Crisis {
-    pub(crate) fn open(dir: &Path, settings: &Settings, ledger: Arc<Ledger>, alerts: Alerts) -> Crisis {
+    pub(crate) fn open(dir: &Path, settings: &Settings, ledger: Arc<Ledger>, alerts: Arc<Alerts>) -> Crisis {
         let file = dir.join(FILE);
         let kept: Kept = folder::read_json(&file).unwrap_or_else(|error| {
             tracing::warn!("whether there was an emergency is forgotten: {error}");
@@ -117,7 +116,7 @@ impl Crisis {
         let inside = Inside::of(rules, kept);
         // Told of one that is no more, or of which nothing is known any more.
         for scope in alerts.open_scopes(RULE).iter().filter(|scope| !inside.causes().contains(scope)) {
-            alerts.resolve(RULE, scope, clock::now().timestamp);
+            alerts.resolve(RULE, scope, clock::now());
         }
         Crisis {
             file,
@@ -135,7 +134,7 @@ impl Crisis {
     pub(crate) fn watch(&self, gateway: &Arc<Gateway>, upstreams: Vec<String>) {
         let now = clock::now().instant;
         let mut inside = self.lock();
-        for scope in [FALLBACK, BREAKER].iter().flat_map(|rule| self.alerts.open_scopes(rule)) {
+        for scope in [Sign::Fallback, Sign::Breaker].iter().flat_map(|sign| self.alerts.open_scopes(*sign)) {
             inside.failing.insert(scope, now);
         }
         inside.watched = Some(Watched { gateway: Arc::downgrade(gateway), upstreams });
@@ -189,21 +188,21 @@ impl Crisis {
         for cause in causes {
             if let Some(crossing) = crossing(&self.rules, cause, seen) {
                 inside.reasons.insert(cause.name().to_owned(), crossing.message.clone());
-                self.alerts.cross(crossing, now.timestamp);
+                self.alerts.cross(crossing, now);
             }
         }
         let held = inside.held;
         inside.count_held();
         if before != inside.emergency.remember() || held != inside.held {
-            self.follow(inside, change, now.timestamp);
+            self.follow(inside, change, now);
         }
     }
 
     /// What is told and written goes before what clients see.
-    fn follow(&self, inside: &mut Inside, change: Option<Change>, now: Timestamp) {
+    fn follow(&self, inside: &mut Inside, change: Option<Change>, now: Now) {
         match change {
             Some(Change::Entered) => inside.held = [0, 0],
-            Some(Change::Left { since }) => inside.end(since, now),
+            Some(Change::Left { since }) => inside.end(since, now.timestamp),
             None => {}
         }
         let causes = inside.causes();
@@ -220,9 +219,9 @@ impl Crisis {
         }
     }
 
-    fn enter_by_hand(&self, reason: Option<&str>, now: Timestamp) -> Result<(), FolderError> {
+    fn enter_by_hand(&self, reason: Option<&str>, now: Now) -> Result<(), FolderError> {
         let mut inside = self.lock();
-        let change = inside.emergency.enter_by_hand(now);
+        let change = inside.emergency.enter_by_hand(now.timestamp);
         let said = inside.reasons.get(HAND).filter(|_| change.is_none()).cloned();
         let message = match reason.map(str::trim).filter(|reason| !reason.is_empty()) {
             Some(reason) => format!("entered by hand: {}", one_line(reason)),
@@ -231,12 +230,12 @@ impl Crisis {
         inside.reasons.insert(HAND.to_owned(), message.clone());
         let scope = HAND.to_owned();
         let (threshold, value) = (String::new(), String::new());
-        self.alerts.cross(Crossing { rule: RULE, scope, threshold, value, severity: RULE, message }, now);
+        self.alerts.cross(Crossing { sign: RULE, scope, threshold, value, message }, now);
         self.follow(&mut inside, change, now);
         self.try_to_keep(&inside)
     }
 
-    fn leave_by_hand(&self, now: Timestamp) -> Result<(), FolderError> {
+    fn leave_by_hand(&self, now: Now) -> Result<(), FolderError> {
         let mut inside = self.lock();
         inside.count_held();
         let change = inside.emergency.leave_by_hand();
@@ -252,9 +251,9 @@ impl Crisis {
             let last = inside.failing.get(scope).copied().unwrap_or_default();
             !failing.contains(scope) && now.instant.since(last) >= BACK_AFTER
         };
-        for rule in [FALLBACK, BREAKER] {
-            for scope in self.alerts.open_scopes(rule).iter().filter(|scope| is_back(scope)) {
-                self.alerts.resolve(rule, scope, now.timestamp);
+        for sign in [Sign::Fallback, Sign::Breaker] {
+            for scope in self.alerts.open_scopes(sign).iter().filter(|scope| is_back(scope)) {
+                self.alerts.resolve(sign, scope, now);
             }
         }
     }
@@ -320,7 +319,7 @@ impl Watch for Crisis {
             return;
         }
         let message = format!("calls of upstream \"{from}\" get their answers from \"{to}\": {why}");
-        self.fails(FALLBACK, from, why, message);
+        self.fails(Sign::Fallback, from, why, message);
     }
 
     fn turns_away(&self, upstream: Option<&str>, code: &str) {
@@ -328,21 +327,25 @@ impl Watch for Crisis {
             Some(upstream) => {
                 let message =
                     format!("upstream \"{upstream}\" fails calls, and those that can't wait for it are refused");
-                self.fails(BREAKER, upstream, code, message);
+                self.fails(Sign::Breaker, upstream, code, message);
             }
-            None if code == "tidegate_window_exhausted" => self.judge(clock::now()),
+            None if code == "tidegate_window_exhausted" => {
+                self.alerts.turn_away();
+                self.judge(clock::now());
+            }
+            None if code == "tidegate_budget_reached" => self.alerts.turn_away(),
             None => {}
         }
     }
 }
 
 impl Crisis {
-    fn fails(&self, rule: &'static str, upstream: &str, why: &str, message: String) {
+    fn fails(&self, sign: Sign, upstream: &str, why: &str, message: String) {
         let now = clock::now();
         let scope = format!("upstream:{upstream}");
         self.lock().failing.insert(scope.clone(), now.instant);
-        let (threshold, value, severity) = (String::new(), why.to_owned(), "critical");
-        self.alerts.cross(Crossing { rule, scope, threshold, value, severity, message }, now.timestamp);
+        let (threshold, value) = (String::new(), why.to_owned());
+        self.alerts.cross(Crossing { sign, scope, threshold, value, message }, now);
         self.judge(now);
     }
 }
@@ -490,7 +493,7 @@ fn crossing(rules: &EmergencyRules, cause: Cause, seen: &Seen) -> Option<Crossin
         (Cause::Week | Cause::Breaker | Cause::Spend, _) => return None,
     };
     let scope = cause.name().to_owned();
-    Some(Crossing { rule: RULE, scope, threshold, value, severity: RULE, message })
+    Some(Crossing { sign: RULE, scope, threshold, value, message })
 }
 
 fn fraction(permille: u32) -> String {
@@ -528,13 +531,13 @@ impl App {
 
     /// Lasts until it is left by hand, over restarts too.
     pub async fn enter_emergency(&self, reason: Option<&str>) -> Result<EmergencyView, ApiError> {
-        self.crisis.enter_by_hand(reason, self.now()).map_err(not_kept)?;
+        self.crisis.enter_by_hand(reason, clock::now()).map_err(not_kept)?;
         Ok(self.emergency().await)
     }
 
     /// A rule whose cause goes on does not enter it again.
     pub async fn leave_emergency(&self) -> Result<EmergencyView, ApiError> {
-        self.crisis.leave_by_hand(self.now()).map_err(not_kept)?;
+        self.crisis.leave_by_hand(clock::now()).map_err(not_kept)?;
         self.crisis.report().await;
         Ok(self.emergency().await)
     }

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use domain::alert::{Figure, Reading, Sign};
 use domain::time::Now;
 use gateway::{Gateway, ProxyUse};
 use tokio::task::JoinSet;
 
+use crate::alerts::Alerts;
 use crate::clock;
 use crate::counting::Counted;
 use crate::keychain::Keychain;
@@ -40,11 +42,11 @@ pub(crate) struct Administered {
 }
 
 impl Keeping {
-    pub(crate) fn start(gateway: &Arc<Gateway>, dir: &Path, counted: Counted) -> Keeping {
+    pub(crate) fn start(gateway: &Arc<Gateway>, dir: &Path, counted: Counted, alerts: Arc<Alerts>) -> Keeping {
         let keeper = Arc::new(Mutex::new(Keeper::of(dir)));
         let mut tasks = JoinSet::new();
         tasks.spawn(keep(gateway.clone(), keeper.clone()));
-        tasks.spawn(watch_the_clock(gateway.clone(), counted.clone()));
+        tasks.spawn(watch_the_clock(gateway.clone(), counted.clone(), alerts));
         Keeping { gateway: gateway.clone(), keeper, counted, tasks }
     }
 
@@ -94,23 +96,26 @@ async fn save(gateway: &Arc<Gateway>, keeper: &Arc<Mutex<Keeper>>) {
 }
 
 /// Where the wall clock jumps, periods begin or come back that calls have been made in already.
-async fn watch_the_clock(gateway: Arc<Gateway>, counted: Counted) {
+async fn watch_the_clock(gateway: Arc<Gateway>, counted: Counted, alerts: Arc<Alerts>) {
     let mut before = clock::now();
     loop {
         tokio::time::sleep(KEEP_EVERY).await;
         let now = clock::now();
-        if has_jumped(before, now) {
+        if let Some(by) = jumped(before, now) {
             tracing::warn!("the clock jumped: windows and budgets are counted anew");
             recount(&gateway, &counted).await;
+            alerts.happened(Sign::ClockJump, &Reading::of("machine", "", Figure::seconds(by)), now);
         }
         before = now;
     }
 }
 
-fn has_jumped(before: Now, now: Now) -> bool {
+/// By how much, either way.
+fn jumped(before: Now, now: Now) -> Option<Duration> {
     let passed = now.instant.since(before.instant);
     let expected = before.timestamp.after(passed);
-    now.timestamp.since(expected).max(expected.since(now.timestamp)) > JUMP
+    let by = now.timestamp.since(expected).max(expected.since(now.timestamp));
+    (by > JUMP).then_some(by)
 }
 
 /// Sets what was spent of all windows and budgets to what the ledger has.
@@ -153,7 +158,7 @@ mod tests {
             // It slept, and both clocks know.
             (now(28_900, 28_800_000), false),
         ] {
-            assert_eq!(has_jumped(start, later), jumped, "{later:?}");
+            assert_eq!(super::jumped(start, later).is_some(), jumped, "{later:?}");
         }
     }
 }

@@ -148,6 +148,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
         "cache" => Command::Cache,
         "verify" => Command::Verify,
         "emergency" => Command::EmergencyStatus,
+        "alerts" => Command::AlertList,
         path => match path.strip_prefix("calls/") {
             Some(call_id) => Command::Why { call_id: call_id.to_owned() },
             None => return Err(ApiError::absent(WHAT_THERE_IS)),
@@ -160,7 +161,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
 }
 
 const WHAT_THERE_IS: &str =
-    "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue, cache, emergency and verify";
+    "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue, cache, emergency, alerts and verify";
 
 fn last(text: Option<String>) -> Result<u32, ApiError> {
     let wrong = || ApiError::asker("last is a number from 1 to 100000");
@@ -198,6 +199,7 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(Answer::Clients(view)) => json(&view),
         Ok(Answer::Queue(view)) => json(&view),
         Ok(Answer::Emergency(view)) => json(&view),
+        Ok(Answer::Alerts(view)) => json(&view),
         Ok(Answer::Kept(view)) => json(&view),
         // No reading command has these answers.
         Ok(

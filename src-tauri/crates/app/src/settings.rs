@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::alert::Rule;
 use domain::attribution::AttributeRule;
 use domain::cache::Terms;
-use domain::config::{BackgroundGuard, Budget, Pacing};
+use domain::config::{BackgroundGuard, Budget, ChannelKind, Pacing};
 use domain::money::Usd;
 use domain::routing::BreakerRules;
 use domain::tier::Scheme;
@@ -41,6 +42,9 @@ pub struct Settings {
     pub breaker: BreakerRules,
     pub fallbacks: Vec<Fallback>,
     pub emergency: EmergencySettings,
+    pub alerts: AlertSettings,
+    /// Beside the desktop's own.
+    pub channels: Vec<Channel>,
     /// Where it is asked.
     pub status_page: Option<StatusPage>,
     pub durability: Durability,
@@ -106,6 +110,32 @@ pub struct EmergencySettings {
     /// In a day.
     pub enter_spend: Option<Usd>,
     pub contacts: Vec<String>,
+}
+
+/// The shipped rules with the settings' figures, then the user's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlertSettings {
+    pub rules: Vec<Rule>,
+}
+
+/// A way by which alerts reach people.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Channel {
+    pub name: Arc<str>,
+    pub kind: ChannelKind,
+    /// There wherever the kind needs one.
+    pub url: Option<Address>,
+    /// A routing key, an API key, or what messages are signed with; there wherever the kind needs one.
+    pub secret: Option<KeyRef>,
+    /// It may lead to loopback and private addresses.
+    pub allow_private: bool,
+}
+
+/// Where a channel leads. Whoever knows a webhook's address may write to it, so it may be kept like a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    Plain(String),
+    Kept(KeyRef),
 }
 
 /// A page on which an upstream tells of its troubles.

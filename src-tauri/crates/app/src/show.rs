@@ -256,7 +256,7 @@ fn window(quota: &QuotaLevel, upstreams: &[String]) -> WindowView {
 }
 
 /// As the settings write it.
-fn scope_name(scope: &Scope) -> String {
+pub(crate) fn scope_name(scope: &Scope) -> String {
     match scope {
         Scope::Machine => "machine".to_owned(),
         Scope::Client(name) => format!("client:{name}"),

@@ -292,14 +292,14 @@ pub struct OutsideView {
 #[ts(export)]
 pub struct AlertView {
     pub alert_id: String,
-    /// `emergency`, `fallback`, `breaker`.
+    /// A shipped rule as `docs/alerts.md` names it, or one of the settings.
     pub rule: String,
-    /// What it is about: `week`, `upstream:anthropic`.
+    /// What it is about: `week`, `upstream:anthropic`, `client:ci day`.
     pub scope: String,
     /// As the rule's sign is measured; empty where it is none.
     pub threshold: String,
     pub value: String,
-    /// `warning`, `critical`, `emergency`.
+    /// `info`, `warning`, `critical`, `emergency`.
     pub severity: String,
     /// One sentence.
     pub message: String,
@@ -307,6 +307,18 @@ pub struct AlertView {
     pub resolved_at: Option<String>,
     /// Where it was told beside here.
     pub channels: Vec<String>,
+    /// When the window that it is about begins anew.
+    #[serde(default)]
+    pub resets_at: Option<String>,
+    /// Until then what the rule says of the same thing is shown here alone.
+    #[serde(default)]
+    pub snoozed_until: Option<String>,
+    /// It waits for the end of quiet hours or of a snooze.
+    #[serde(default)]
+    pub held: bool,
+    /// What may be done about it: `pause_session:ID`.
+    #[serde(default)]
+    pub action: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]

@@ -91,7 +91,7 @@ pub(crate) enum Command {
     Why(Why),
     /// Write what happened as CSV
     #[command(
-        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd\n  tidegate export daily --from 2026-11-01 --to 2026-11-30 --client ci\n  tidegate export monthly --from 2026-01-01 --out year.csv\n  tidegate export bundle --from 2026-10 --out anna.bundle"
+        after_help = "Examples:\n  tidegate export calls --from 2026-11-01 --out november.csv\n  tidegate export calls --columns started_at,client,cost_usd\n  tidegate export daily --from 2026-11-01 --to 2026-11-30 --client ci\n  tidegate export monthly --from 2026-01-01 --out year.csv\n  tidegate export alerts --from 2026-11-01\n  tidegate export bundle --from 2026-10 --out anna.bundle"
     )]
     Export(Export),
     /// Take in what other programs wrote down
@@ -131,6 +131,9 @@ pub(crate) enum Command {
     /// Save what is scarce for critical calls, by hand; rules in the settings do so by themselves
     #[command(subcommand)]
     Emergency(Emergency),
+    /// What was told of limits, money and trouble
+    #[command(subcommand)]
+    Alert(Alert),
     /// What the response cache holds and has saved; empty it
     #[command(
         after_help = "Examples:\n  tidegate cache\n  tidegate cache clear         forget every kept answer, in memory and on the disk"
@@ -281,6 +284,25 @@ pub(crate) enum Emergency {
     Status(Shape),
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alert {
+    /// What was told, the latest first
+    List(Shape),
+    /// Keep what the same rule says of the same thing from desktop and channels for a while; it is listed all the same
+    #[command(
+        after_help = "Examples:\n  tidegate alert snooze 01JD\n  tidegate alert snooze 01JD --until 2026-11-30T08:00:00Z"
+    )]
+    Snooze {
+        /// Its id, or as much of the beginning as names one
+        id: String,
+        /// A day or a moment; else until the window that it is about begins anew
+        #[arg(long, value_name = "D")]
+        until: Option<String>,
+        #[command(flatten)]
+        shape: Shape,
+    },
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Usage {
     /// day, hour, model, client, person, project, tenant, session, account, upstream, device or tag:KEY
@@ -353,8 +375,8 @@ pub(crate) struct Backup {
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// A line for each call that ended, or for each day or month by client, person, project, upstream and model; or the months
-    /// as a signed bundle of sums for a team's lead
+    /// A line for each call that ended, or for each day or month by client, person, project, upstream and model, or for each
+    /// alert; or the months as a signed bundle of sums for a team's lead
     #[arg(value_enum, default_value_t = Exported::Calls)]
     pub(crate) what: Exported,
     #[command(flatten)]
@@ -381,6 +403,7 @@ pub(crate) enum Exported {
     Calls,
     Daily,
     Monthly,
+    Alerts,
     Bundle,
 }
 

@@ -276,6 +276,7 @@ pub(crate) async fn export(place: &Place, question: Export) -> anyhow::Result<Ex
         Exported::Calls | Exported::Bundle => app::api::Exported::Calls,
         Exported::Daily => app::api::Exported::Daily,
         Exported::Monthly => app::api::Exported::Monthly,
+        Exported::Alerts => app::api::Exported::Alerts,
     };
     let wanted = ExportQuestion {
         what,

@@ -15,6 +15,7 @@ use app::{HostError, data, log, places, process, settings};
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
+mod alerts;
 mod args;
 mod books;
 mod bundle;
@@ -103,6 +104,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Resume(class) => queue::resume(&place, class).await,
             Command::Queue(queue) => queue::run(&place, queue).await,
             Command::Emergency(act) => emergency::run(&place, act).await,
+            Command::Alert(act) => alerts::run(&place, act).await,
             Command::Cache(cache) => cache::run(&place, cache).await,
             Command::Reserve(reserve) => reserve::reserve(&place, reserve).await,
             Command::Statusline => statusline::statusline(&place),

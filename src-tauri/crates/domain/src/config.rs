@@ -132,6 +132,65 @@ pub struct BackgroundGuard {
     pub share_permille: u32,
 }
 
+/// Who takes alerts to people.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ChannelKind {
+    Desktop,
+    Slack,
+    Discord,
+    PagerDuty,
+    Opsgenie,
+    Jira,
+    IncidentIo,
+    Webhook,
+}
+
+impl ChannelKind {
+    pub const ALL: [ChannelKind; 8] = [
+        ChannelKind::Desktop,
+        ChannelKind::Slack,
+        ChannelKind::Discord,
+        ChannelKind::PagerDuty,
+        ChannelKind::Opsgenie,
+        ChannelKind::Jira,
+        ChannelKind::IncidentIo,
+        ChannelKind::Webhook,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            ChannelKind::Desktop => "desktop",
+            ChannelKind::Slack => "slack",
+            ChannelKind::Discord => "discord",
+            ChannelKind::PagerDuty => "pagerduty",
+            ChannelKind::Opsgenie => "opsgenie",
+            ChannelKind::Jira => "jira",
+            ChannelKind::IncidentIo => "incident_io",
+            ChannelKind::Webhook => "webhook",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<ChannelKind> {
+        ChannelKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// It has an address of its own, unlike those whose key says where to.
+    pub const fn needs_url(self) -> bool {
+        matches!(
+            self,
+            ChannelKind::Slack
+                | ChannelKind::Discord
+                | ChannelKind::Jira
+                | ChannelKind::IncidentIo
+                | ChannelKind::Webhook
+        )
+    }
+
+    pub const fn needs_secret(self) -> bool {
+        matches!(self, ChannelKind::PagerDuty | ChannelKind::Opsgenie | ChannelKind::Jira | ChannelKind::IncidentIo)
+    }
+}
+
 /// What admission goes by, whatever the account.
 #[derive(Clone, Debug)]
 pub struct Rules {

@@ -4,6 +4,7 @@
 //! are arguments; formats (JSON, SQL, TOML, HTTP) belong to the crates around.
 
 pub mod admission;
+pub mod alert;
 pub mod attribution;
 pub mod cache;
 pub mod call;

@@ -305,6 +305,25 @@ impl BusinessHours {
     }
 }
 
+/// The time of day, or night, in which nobody wants to be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuietHours {
+    /// Minutes after midnight, below 1,440. They go over midnight where `to` is before `from`.
+    pub from: u16,
+    pub to: u16,
+    pub zone: Tz,
+}
+
+impl QuietHours {
+    /// By what a clock on the wall of the zone shows, whether or not its hours were changed that night.
+    pub fn hold(&self, at: Timestamp) -> bool {
+        let local = at.utc().with_timezone(&self.zone);
+        let minute = local.hour() * 60 + local.minute();
+        let (from, to) = (u32::from(self.from), u32::from(self.to));
+        if from <= to { (from..to).contains(&minute) } else { minute >= from || minute < to }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,5 +412,23 @@ mod tests {
         }
         let opening = hours.next_opening(at("2026-03-27T20:00:00Z")).expect("a business day");
         assert_eq!(opening.to_string(), "2026-03-30T06:00:00.000Z", "summer time began in between");
+    }
+
+    #[test]
+    fn quiet_hours_go_over_midnight_and_follow_the_clock_on_the_wall() {
+        let quiet = QuietHours { from: 22 * 60, to: 7 * 60, zone: Tz::Europe__Berlin };
+        for (moment, is_quiet) in [
+            ("2026-11-26T20:59:59Z", false),
+            ("2026-11-26T21:00:00Z", true),
+            ("2026-11-27T05:59:59Z", true),
+            ("2026-11-27T06:00:00Z", false),
+            // Summer time has begun an hour before.
+            ("2026-03-29T04:59:59Z", true),
+            ("2026-03-29T05:00:00Z", false),
+        ] {
+            assert_eq!(quiet.hold(at(moment)), is_quiet, "{moment}");
+        }
+        let noon = QuietHours { from: 12 * 60, to: 13 * 60, zone: Tz::UTC };
+        assert!(noon.hold(at("2026-11-26T12:30:00Z")) && !noon.hold(at("2026-11-26T13:00:00Z")));
     }
 }

@@ -25,7 +25,8 @@ fn at(seconds: u64) -> Now {
 
 fn crisis(dir: &Path, ledger: &Arc<Ledger>) -> Crisis {
     let settings = settings::parse(SETTINGS, &data::schemes().expect("tiers")).expect("legal");
-    Crisis::open(dir, &settings, ledger.clone(), Alerts::told_by(dir, |_| false))
+    let alerts = Alerts::told_by(dir, &settings, |_| false, at(0));
+    Crisis::open(dir, &settings, ledger.clone(), Arc::new(alerts))
 }
 
 impl World {
@@ -143,15 +144,15 @@ async fn a_full_week_is_told_once_over_restarts_and_its_end_is_reported() {
 #[tokio::test]
 async fn one_entered_by_hand_survives_a_restart_and_the_signs() {
     let mut world = World::new().await;
-    world.crisis.enter_by_hand(Some(" launch day "), at(0).timestamp).expect("it is kept");
-    world.crisis.enter_by_hand(None, at(1).timestamp).expect("it is kept");
+    world.crisis.enter_by_hand(Some(" launch day "), at(0)).expect("it is kept");
+    world.crisis.enter_by_hand(None, at(1)).expect("it is kept");
     world.restart();
     world.week(0, 100);
     world.week(0, 1_000);
     let view = world.view(1_000).await;
     assert_eq!((view.active, view.causes), (true, vec!["hand".to_owned()]));
     assert_eq!(view.since, Some(at(0).timestamp.to_string()));
-    world.crisis.leave_by_hand(at(2_000).timestamp).expect("it is kept");
+    world.crisis.leave_by_hand(at(2_000)).expect("it is kept");
     world.crisis.report().await;
     world.restart();
     let view = world.view(2_001).await;
@@ -172,7 +173,7 @@ async fn each_cause_is_told_for_itself_and_one_left_by_hand_is_told_no_more() {
         view.reason.as_deref(),
         Some("upstream \"anthropic\" fails calls of sonnet-4 for 130 s; 21.000000000 dollars were spent today")
     );
-    world.crisis.leave_by_hand(at(20).timestamp).expect("it is kept");
+    world.crisis.leave_by_hand(at(20)).expect("it is kept");
     world.see(open(140), 21);
     world.restart();
     world.see(open(150), 31);

@@ -4,21 +4,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::alert::{Cooldown, Figure, Marks, Rule, Severity, Threshold, shipped};
 use domain::attribution::{AttributeRule, Labels};
 use domain::cache::Terms;
-use domain::config::{Amount, BackgroundGuard, Budget, Pacing, Period, Rules, Span, Window, WrittenLimits};
+use domain::config::{
+    Amount, BackgroundGuard, Budget, ChannelKind, Pacing, Period, Rules, Span, Window, WrittenLimits,
+};
 use domain::money::Usd;
 use domain::routing::BreakerRules;
 use domain::tier::{MinuteLimits, Scheme};
-use domain::time::{BusinessHours, Calendar, Tz};
+use domain::time::{BusinessHours, Calendar, QuietHours, Tz};
 use gateway::{ProxyUse, RetryRules, Timeouts};
 use toml::de::{DeTable, DeValue};
 
 use super::kinds::*;
 use super::reader::{Page, Section, Wrong, nearest};
 use super::{
-    BaseUrl, Durability, EmergencySettings, Fallback, GatewaySettings, KeyRef, Settings, StatusPage, Upstream,
-    UpstreamKind,
+    AlertSettings, BaseUrl, Channel, Durability, EmergencySettings, Fallback, GatewaySettings, KeyRef, Settings,
+    StatusPage, Upstream, UpstreamKind,
 };
 
 pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec<Wrong>> {
@@ -41,22 +44,26 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
 }
 
 /// What is checked here and done nowhere yet.
-const LATER: [&str; 4] = ["currency", "channel", "alerts", "alert"];
+const LATER: [&str; 1] = ["currency"];
 
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
     let upstreams = upstreams(top.tables("upstream", "[[upstream]]"), schemes);
     let (durability, retention) = books(top.table("ledger"));
+    let emergency = emergency(top.table("emergency"));
+    let channels = channels(top.tables("channel", "[[channel]]"));
     let settings = Settings {
         background: background(top, gateway.calendar),
-        gateway,
         budgets: top.tables("budget", "[[budget]]").into_iter().flat_map(budgets).collect(),
         timeouts: timeouts(top.table("timeouts")),
         retry: retry(top.table("retry")),
         breaker: breaker(top.table("breaker")),
         fallbacks: fallbacks(top.tables("fallback", "[[fallback]]"), &upstreams),
-        emergency: emergency(top.table("emergency")),
+        alerts: alerts(top, &channels, &emergency, gateway.calendar),
+        channels,
+        emergency,
         status_page: status_page(top.table("status_page")),
+        gateway,
         upstreams,
         durability,
         retention,
@@ -389,7 +396,6 @@ const STATUS_PAGE: &str = "https://status.claude.com";
 
 fn check_the_rest(top: &Section<'_, '_>) {
     check_currency(top.table("currency"));
-    check_alerts(top);
 }
 
 /// `None` unless it is written that it is on.
@@ -464,40 +470,110 @@ fn tags(section: &Section<'_, '_>) -> Vec<(Arc<str>, Arc<str>)> {
     written.into_iter().filter_map(tag).collect()
 }
 
-fn check_alerts(top: &Section<'_, '_>) {
-    let channels: Vec<String> = top.tables("channel", "[[channel]]").into_iter().filter_map(check_channel).collect();
-    let alerts = top.table("alerts");
-    for key in ["token_warning", "token_critical", "weekly_emergency", "tier_warning"] {
-        alerts.get(key, &FRACTION);
-    }
-    alerts.get("daily_spend_usd", &USD);
-    alerts.get("quiet_hours", &QUIET_HOURS);
-    alerts.end();
-    for section in top.tables("alert", "[[alert]]") {
-        check_alert(section, &channels);
-    }
-}
+/// The channel that every machine with a desktop has.
+const DESKTOP: &str = "desktop";
 
-fn check_channel(section: Section<'_, '_>) -> Option<String> {
-    let name = section.need("name", &NAME);
-    section.need("kind", &CHANNEL_KIND);
-    section.get("url", &URL_OR_KEY);
-    section.get("secret", &KEY);
-    section.get("allow_private", &YES_OR_NO);
-    section.end();
-    name
-}
-
-fn check_alert(section: Section<'_, '_>, channels: &[String]) {
-    section.need("metric", &TEXT);
-    section.need("thresholds", &NUMBERS);
-    section.get("cooldown", &COOLDOWN);
-    let known: Vec<&str> = channels.iter().map(String::as_str).chain(["desktop"]).collect();
-    for name in section.get("channels", &TEXTS).unwrap_or_default() {
-        if !known.contains(&name.as_str()) {
-            let near = nearest(&name, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-            section.wrong("channels", &format!("names {name:?}, which no [[channel]] has{near}"));
+fn channels(sections: Vec<Section<'_, '_>>) -> Vec<Channel> {
+    let mut channels: Vec<Channel> = vec![];
+    for section in sections {
+        let found = channel(&section);
+        section.end();
+        let Some(channel) = found else { continue };
+        if channels.iter().any(|other| other.name == channel.name) {
+            section.wrong("name", "is taken by a [[channel]] above");
         }
+        if *channel.name == *DESKTOP && channel.kind != ChannelKind::Desktop {
+            section.wrong("name", "is that of the desktop's own notifications: take another one");
+        }
+        channels.push(channel);
     }
+    channels
+}
+
+fn channel(section: &Section<'_, '_>) -> Option<Channel> {
+    let name = section.need("name", &NAME);
+    let kind = section.need("kind", &CHANNEL_KIND);
+    let url = match kind.is_some_and(ChannelKind::needs_url) {
+        true => section.need("url", &URL_OR_KEY),
+        false => section.get("url", &URL_OR_KEY),
+    };
+    let secret = match kind.is_some_and(ChannelKind::needs_secret) {
+        true => section.need("secret", &KEY),
+        false => section.get("secret", &KEY),
+    };
+    let allow_private = section.get("allow_private", &YES_OR_NO).unwrap_or(false);
+    Some(Channel { name: name?.into(), kind: kind?, url, secret, allow_private })
+}
+
+fn alerts(
+    top: &Section<'_, '_>,
+    channels: &[Channel],
+    emergency: &EmergencySettings,
+    calendar: Calendar,
+) -> AlertSettings {
+    let section = top.table("alerts");
+    let part = |key, usual| Figure::permille(section.get(key, &FRACTION).unwrap_or(usual));
+    let (token_warning, token_critical) = (part("token_warning", 800), part("token_critical", 900));
+    if token_warning >= token_critical {
+        section.wrong("token_critical", "must be above token_warning");
+    }
+    let weekly = part("weekly_emergency", 950);
+    let daily_spend = section.get("daily_spend_usd", &USD).map_or(Figure::count(50), Figure::usd);
+    let zone = calendar.zone_name().parse().unwrap_or(Tz::UTC);
+    let quiet = |section: &Section<'_, '_>| {
+        let quiet = section.get("quiet_hours", &QUIET_HOURS)?;
+        Some(quiet.map(|quiet| QuietHours { zone, ..quiet }))
+    };
+    let desktop = channels.iter().all(|channel| channel.kind != ChannelKind::Desktop).then(|| DESKTOP.into());
+    let marks = Marks {
+        token_warning,
+        token_critical,
+        // The emergency itself tells of it where both begin together.
+        weekly_emergency: (weekly != Figure::permille(emergency.enter_week_permille)).then_some(weekly),
+        daily_spend: (daily_spend > Figure::ZERO).then_some(daily_spend),
+        tier_warning: part("tier_warning", 800),
+        quiet: quiet(&section).flatten(),
+        channels: channels.iter().map(|channel| channel.name.clone()).chain(desktop).collect(),
+    };
     section.end();
+    let mut rules = shipped(&marks);
+    for section in top.tables("alert", "[[alert]]") {
+        let found = own_rule(&section, &marks);
+        let quiet = quiet(&section);
+        section.end();
+        let Some(rule) = found else { continue };
+        if rules.iter().any(|other| other.name == rule.name) {
+            let key = if section.has("name") { "name" } else { "metric" };
+            section.wrong(key, "is that of another rule: give this one a name of its own, for example name = \"shop\"");
+        }
+        rules.push(Rule { quiet: quiet.unwrap_or(marks.quiet), ..rule });
+    }
+    AlertSettings { rules }
+}
+
+fn own_rule(section: &Section<'_, '_>, marks: &Marks) -> Option<Rule> {
+    let name = section.get("name", &NAME);
+    let metric = section.need("metric", &METRIC);
+    let mut figures = section.need("thresholds", &FIGURES).unwrap_or_default();
+    let severity = section.get("severity", &SEVERITY).unwrap_or(Severity::Warning);
+    let cooldown = section.get("cooldown", &COOLDOWN).unwrap_or(Cooldown::Window);
+    let channels = section.get("channels", &TEXTS);
+    let known: Vec<&str> = marks.channels.iter().map(|name| &**name).chain([DESKTOP]).collect();
+    for name in channels.iter().flatten().filter(|name| !known.contains(&name.as_str())) {
+        let near = nearest(name, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        section.wrong("channels", &format!("names {name:?}, which no [[channel]] has{near}"));
+    }
+    let metric = metric?;
+    if metric.sign.is_part() && figures.iter().any(|figure| *figure > Figure::count(5)) {
+        section.wrong("thresholds", "are parts of one for this metric: 80 % is 0.8");
+    }
+    figures.sort_unstable();
+    figures.dedup();
+    if metric.sign.is_low() {
+        figures.reverse();
+    }
+    let thresholds = figures.into_iter().map(|at| Threshold { at, severity }).collect();
+    let channels = channels.map_or_else(|| marks.channels.clone(), |names| names.into_iter().map(Arc::from).collect());
+    let name = name.unwrap_or_else(|| metric.to_string());
+    Some(Rule { channels, cooldown, ..Rule::new(name, metric, thresholds) })
 }

@@ -4,14 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use chrono::NaiveDate;
+use domain::alert::{Cooldown, Figure, Metric, NotAMetric, Severity, Sign};
 use domain::call::Class;
-use domain::config::Scope;
+use domain::config::{ChannelKind, Scope};
 use domain::money::Usd;
-use domain::time::{BusinessHours, Calendar, Cycle, Every, Tz, Weekday};
+use domain::time::{BusinessHours, Calendar, Cycle, Every, QuietHours, Tz, Weekday};
 use toml::de::DeValue;
 
-use super::reader::Kind;
-use super::{BaseUrl, KeyRef, UpstreamKind};
+use super::reader::{Kind, nearest};
+use super::{Address, BaseUrl, KeyRef, UpstreamKind};
 use gateway::{ProxyUse, Whose};
 
 use domain::attribution::When;
@@ -106,13 +107,13 @@ pub(super) const ORIGINS: Kind<Vec<String>> = Kind {
     },
 };
 
-pub(super) const NUMBERS: Kind<Vec<f64>> = Kind {
+pub(super) const FIGURES: Kind<Vec<Figure>> = Kind {
     example: "[20, 40]",
     read: |value| {
-        let wrong = || "must be a list of numbers".to_owned();
-        let items = value.as_array().ok_or_else(wrong)?;
-        let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
-        items.iter().map(|item| decimal(item.get_ref()).and_then(number).ok_or_else(wrong)).collect()
+        let wrong = || "must be a list of numbers above 0, with at most six decimals".to_owned();
+        let items = value.as_array().filter(|items| !items.is_empty()).ok_or_else(wrong)?;
+        let figure = |text: &str| text.parse().ok().filter(|figure| *figure > Figure::ZERO);
+        items.iter().map(|item| decimal(item.get_ref()).and_then(figure).ok_or_else(wrong)).collect()
     },
 };
 
@@ -331,15 +332,15 @@ pub(super) const KEY: Kind<KeyRef> =
     Kind { example: "\"keychain:anthropic\"", read: |value| KeyRef::parse(text(value)?).map_err(str::to_owned) };
 
 /// A secret text such as a webhook's address: by reference, or as it is.
-pub(super) const URL_OR_KEY: Kind<()> = Kind {
+pub(super) const URL_OR_KEY: Kind<Address> = Kind {
     example: "\"keychain:slack-ops\"",
     read: |value| {
         let text = text(value)?;
-        let plain = text.starts_with("https://") || text.starts_with("http://");
-        if plain || KeyRef::parse(text).is_ok() {
-            Ok(())
-        } else {
-            Err("must be keychain:NAME, env:VAR, file:PATH or a URL".to_owned())
+        let is_url = |url: http::Uri| url.host().is_some() && matches!(url.scheme_str(), Some("https" | "http"));
+        match KeyRef::parse(text) {
+            Ok(kept) => Ok(Address::Kept(kept)),
+            Err(_) if text.parse().is_ok_and(is_url) => Ok(Address::Plain(text.to_owned())),
+            Err(_) => Err("must be keychain:NAME, env:VAR, file:PATH or a URL".to_owned()),
         }
     },
 };
@@ -413,19 +414,40 @@ pub(super) const LABEL: Kind<String> = Kind {
     },
 };
 
-pub(super) const CHANNEL_KIND: Kind<()> = Kind {
+pub(super) const CHANNEL_KIND: Kind<ChannelKind> = Kind {
     example: "\"slack\"",
     read: |value| {
-        const KINDS: [&str; 7] = ["desktop", "slack", "discord", "pagerduty", "opsgenie", "incident_io", "webhook"];
-        if KINDS.contains(&text(value)?) { Ok(()) } else { Err(one_of(&KINDS)) }
+        let known = ChannelKind::ALL.map(ChannelKind::name);
+        ChannelKind::named(text(value)?).ok_or_else(|| one_of(&known))
     },
 };
 
-pub(super) const COOLDOWN: Kind<()> = Kind {
+pub(super) const METRIC: Kind<Metric> = Kind {
+    example: "\"spend.day.project:shop\"",
+    read: |value| {
+        let text = text(value)?;
+        text.parse().map_err(|wrong: NotAMetric| {
+            let word = text.split('.').next().unwrap_or_default();
+            let near = nearest(word, &Sign::ALL.map(Sign::name)).filter(|near| *near != word);
+            match (near, wrong.example) {
+                (Some(near), _) => format!("is {text:?}, and nothing is measured as {word}; did you mean {near}?"),
+                (None, Some(example)) => format!("{} (it is written as in {example})", wrong.rule),
+                (None, None) => wrong.rule,
+            }
+        })
+    },
+};
+
+pub(super) const SEVERITY: Kind<Severity> = Kind {
+    example: "\"warning\"",
+    read: |value| Severity::named(text(value)?).ok_or_else(|| one_of(&Severity::ALL.map(Severity::name))),
+};
+
+pub(super) const COOLDOWN: Kind<Cooldown> = Kind {
     example: "\"window\"",
     read: |value| match text(value)? {
-        "window" => Ok(()),
-        other => duration(other).map(drop).ok_or_else(|| "must be window or a duration".to_owned()),
+        "window" => Ok(Cooldown::Window),
+        other => duration(other).map(Cooldown::For).ok_or_else(|| "must be window or a duration".to_owned()),
     },
 };
 
@@ -488,17 +510,19 @@ fn days_from_to(text: &str) -> Option<[bool; 7]> {
     Some(std::array::from_fn(|day| (day as u32 + 7 - first) % 7 <= length))
 }
 
-pub(super) const QUIET_HOURS: Kind<()> = Kind {
+/// In UTC: whoever knows the zone sets it.
+pub(super) const QUIET_HOURS: Kind<Option<QuietHours>> = Kind {
     example: "\"22:00-07:00\"",
     read: |value| match text(value)? {
-        "" => Ok(()),
-        span if is_span(span) => Ok(()),
-        _ => Err("must be two times of day, or empty".to_owned()),
+        "" => Ok(None),
+        span => quiet_hours(span).map(Some).ok_or_else(|| "must be two times of day, or empty".to_owned()),
     },
 };
 
-fn is_span(text: &str) -> bool {
-    text.split_once('-').is_some_and(|(from, to)| minute(from).is_some() && minute(to).is_some())
+fn quiet_hours(text: &str) -> Option<QuietHours> {
+    let (from, to) = text.split_once('-')?;
+    let quiet = QuietHours { from: minute(from)?, to: minute(to)?, zone: Tz::UTC };
+    (quiet.from != quiet.to).then_some(quiet)
 }
 
 /// Of a day, from `HH:MM`.

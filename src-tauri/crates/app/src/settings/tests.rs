@@ -40,6 +40,37 @@ fn the_documented_file_is_taken_whole() {
     assert_eq!(guard.hours.days, [true, true, true, true, true, false, false]);
 }
 
+#[test]
+fn rules_are_the_shipped_ones_with_the_settings_figures_and_then_the_users_own() {
+    use domain::alert::{Cooldown, Figure, Severity};
+    let figure = |text: &str| text.parse::<Figure>().expect("a figure");
+    let of = |settings: &Settings, name: &str| {
+        let rule = settings.alerts.rules.iter().find(|rule| *rule.name == *name).cloned();
+        rule.map(|rule| (rule.thresholds.iter().map(|threshold| threshold.at).collect::<Vec<_>>(), rule))
+    };
+    let documented = read(CONTRACT).expect("the documented file");
+    let (thresholds, own) = of(&documented, "spend.day.project:shop").expect("the user's own");
+    assert_eq!((thresholds, own.cooldown), (vec![figure("20"), figure("40")], Cooldown::Window));
+    assert_eq!((&*own.channels[0], own.channels.len(), own.thresholds[1].severity), ("ops", 1, Severity::Warning));
+    let channels: Vec<String> =
+        of(&documented, "window").expect("shipped").1.channels.iter().map(ToString::to_string).collect();
+    assert_eq!(channels, ["ops", "desktop"]);
+    assert_eq!(documented.channels[0].url, Some(Address::Kept(KeyRef::Keychain("slack-ops".into()))));
+    assert!(of(&documented, "week").is_none(), "the emergency tells of it");
+    let other = "[gateway]\ntimezone = \"Europe/Berlin\"\n[alerts]\ntoken_warning = 0.5\ndaily_spend_usd = 0\n\
+        weekly_emergency = 0.9\nquiet_hours = \"22:00-07:00\"\n[[alert]]\nmetric = \"efficiency\"\nname = \"own\"\n\
+        thresholds = [0.1, 0.2]\ncooldown = \"6h\"\nseverity = \"critical\"\nquiet_hours = \"\"";
+    let other = read(other).expect("legal");
+    assert_eq!(of(&other, "window").expect("shipped").0, [figure("0.5"), figure("0.9")]);
+    assert_eq!(of(&other, "week").expect("another mark than the emergency's").0, [figure("0.9")]);
+    assert!(of(&other, "daily_spend").is_none(), "0 is off");
+    let quiet = of(&other, "budget").expect("shipped").1.quiet.expect("quiet hours");
+    assert_eq!((quiet.from, quiet.to, quiet.zone), (1_320, 420, Tz::Europe__Berlin));
+    let (thresholds, own) = of(&other, "own").expect("the user's own");
+    assert_eq!(thresholds, [figure("0.2"), figure("0.1")], "from the mildest to the worst");
+    assert_eq!((own.cooldown, own.quiet), (Cooldown::For(Duration::from_secs(21_600)), None));
+}
+
 fn usd(text: &str) -> domain::money::Usd {
     text.parse().expect("money")
 }
@@ -54,6 +85,8 @@ fn an_empty_file_means_the_documented_defaults() {
         attributes: Arc::default(),
         fallbacks: vec![],
         cache: None,
+        alerts: empty.alerts.clone(),
+        channels: vec![],
         ..documented
     };
     assert_eq!(Settings { without_effect: vec![], ..unwritten }, empty);
@@ -136,11 +169,62 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
         ("[[channel]]\nname = \"a\"\nkind = \"irc\"", 3, "kind in [[channel]] must be one of desktop, slack"),
         ("[[channel]]\nname = \"a\"\nkind = \"slack\"\nurl = \"x\"", 4, "url in [[channel]] must be keychain:NAME"),
         (
-            "[[channel]]\nname = \"ops\"\nkind = \"desktop\"\n[[alert]]\nmetric = \"m\"\nthresholds = [1]\nchannels = [\"opps\"]",
+            "[[channel]]\nname = \"ops\"\nkind = \"desktop\"\n[[alert]]\nmetric = \"ledger\"\nthresholds = [1]\nchannels = [\"opps\"]",
             7,
             "channels in [[alert]] names \"opps\", which no [[channel]] has; did you mean \"ops\"?",
         ),
-        ("[[alert]]\nmetric = \"m\"\nthresholds = [\"a\"]", 3, "thresholds in [[alert]] must be a list of numbers"),
+        (
+            "[[channel]]\nname = \"a\"\nkind = \"slack\"",
+            1,
+            "[[channel]] needs url, for example url = \"keychain:slack-ops\"",
+        ),
+        ("[[channel]]\nname = \"a\"\nkind = \"pagerduty\"", 1, "[[channel]] needs secret"),
+        (
+            "[[channel]]\nname = \"a\"\nkind = \"desktop\"\n[[channel]]\nname = \"a\"\nkind = \"desktop\"",
+            5,
+            "name in [[channel]] is taken",
+        ),
+        (
+            "[[channel]]\nname = \"desktop\"\nkind = \"slack\"\nurl = \"env:X\"",
+            2,
+            "name in [[channel]] is that of the desktop",
+        ),
+        (
+            "[[channel]]\nname = \"a\"\nkind = \"desktop\"\nsecrets = \"env:X\"",
+            4,
+            "[[channel]] has no key secrets; did you mean secret?",
+        ),
+        ("[alerts]\ntoken_warnings = 0.8", 2, "[alerts] has no key token_warnings; did you mean token_warning?"),
+        ("[alerts]\ntoken_warning = 0.9", 1, "token_critical in [alerts] must be above token_warning"),
+        ("[alerts]\nquiet_hours = \"22:00-22:00\"", 2, "quiet_hours in [alerts] must be two times of day"),
+        (
+            "[[alert]]\nmetric = \"ledger\"\nthresholds = [\"a\"]",
+            3,
+            "thresholds in [[alert]] must be a list of numbers",
+        ),
+        ("[[alert]]\nmetric = \"ledger\"\nthresholds = []", 3, "thresholds in [[alert]] must be a list of numbers"),
+        (
+            "[[alert]]\nmetric = \"spent.day\"\nthresholds = [1]",
+            2,
+            "metric in [[alert]] is \"spent.day\", and nothing is measured as spent; did you mean spend?",
+        ),
+        (
+            "[[alert]]\nmetric = \"spend.year\"\nthresholds = [1]",
+            2,
+            "metric in [[alert]] must say day, week or month (or *)",
+        ),
+        ("[[alert]]\nmetric = \"window.week.used\"\nthresholds = [80]", 3, "thresholds in [[alert]] are parts of one"),
+        (
+            "[[alert]]\nmetric = \"ledger\"\nthresholds = [1]\nseverity = \"high\"",
+            4,
+            "severity in [[alert]] must be one of info, warning",
+        ),
+        (
+            "[[alert]]\nmetric = \"ledger\"\nthresholds = [1]\ncooldown = \"soon\"",
+            4,
+            "cooldown in [[alert]] must be window or a duration",
+        ),
+        ("[[alert]]\nmetric = \"breaker\"\nthresholds = [1]", 2, "metric in [[alert]] is that of another rule"),
         ("[[fallback]]\nfor = \"vip\"\nstatic = \"x\"", 2, "for in [[fallback]] must be one of critical"),
         (
             "[[fallback]]\nfor = \"client:a b\"\nstatic = \"x\"",

@@ -1,0 +1,100 @@
+//! What an alert says: what has happened, what comes of it, and the way out.
+
+use domain::alert::{Crossed, Figure, Sign};
+use domain::time::Calendar;
+
+/// One sentence, or two.
+pub(super) fn sentence(crossed: &Crossed, calendar: Calendar) -> String {
+    let Crossed { scope, value, threshold, .. } = crossed;
+    let what = thing(scope);
+    let reset = crossed.turn.map(|turn| format!(" until {}", calendar.words(turn.resets_at))).unwrap_or_default();
+    match crossed.rule.metric.sign {
+        Sign::Spend => format!("{} were spent {}; the mark is {}", usd(*value), spender(scope), usd(threshold.at)),
+        Sign::Window | Sign::Week => format!("{} of {what} is used{reset}", percent(*value)),
+        Sign::Budget => format!("{} of the budget of {what} is spent{reset}", percent(*value)),
+        Sign::Minute => format!(
+            "{what} is {} full, and calls have waited {} s for it; background can wait: `tidegate pause background`",
+            percent(*value),
+            crossed.delay.as_secs()
+        ),
+        Sign::Tier => format!("{} of what the tier of {what} allows in a month is spent{reset}", percent(*value)),
+        Sign::Forecast => format!(
+            "{what} runs out before its reset with a probability of {}, probably in {} h",
+            percent(*value),
+            crossed.delay.as_secs() / 3_600
+        ),
+        Sign::Burn => format!("{what} is being used {} times as fast as it would last{reset}", tenths(*value)),
+        Sign::CostPerCall => format!("a call of {what} costs {} times what it used to", tenths(*value)),
+        Sign::Efficiency => format!("{what} gets {} output tokens for each input token", hundredths(*value)),
+        Sign::Runaway => {
+            format!(
+                "{what} has made {value} calls in a row, each longer than the last, with nobody in between; stop it or let it go on"
+            )
+        }
+        Sign::ChronicBurn => {
+            format!("{what} was used up early {value} times in a row: the limit does not fit the work")
+        }
+        Sign::Breaker => format!("{what} fails calls, and its breaker is open"),
+        Sign::Fallback => format!("calls of {what} get their answers elsewhere"),
+        Sign::UpstreamErrors => format!("{} of the calls to {what} failed in the last ten minutes", percent(*value)),
+        Sign::Unpriced => {
+            format!(
+                "the price of {what} is unknown: its calls count at the dearest known price; `tidegate price set` gives it one"
+            )
+        }
+        Sign::ClockJump => {
+            format!("the clock of this machine jumped by {value} s; windows and budgets were counted anew")
+        }
+        Sign::Ledger => format!("something is wrong with {what}: `tidegate doctor` says more"),
+        Sign::QuotaBack => format!("{what} has begun anew: calls that were turned away can go"),
+        Sign::Emergency => "there is an emergency".to_owned(),
+    }
+}
+
+/// What a person may let be done about it.
+pub(super) fn action(crossed: &Crossed) -> Option<String> {
+    let session = crossed.scope.strip_prefix("session:")?;
+    (crossed.rule.metric.sign == Sign::Runaway).then(|| format!("pause_session:{session}"))
+}
+
+/// `upstream:anthropic week` as a person says it.
+fn thing(scope: &str) -> String {
+    let (scope, part) = scope.split_once(' ').unwrap_or((scope, ""));
+    let owner = match scope.split_once(':') {
+        Some((kind, name)) => format!("{kind} \"{name}\""),
+        None => format!("the {scope}"),
+    };
+    if part.is_empty() { owner } else { format!("the {part} of {owner}") }
+}
+
+fn spender(scope: &str) -> String {
+    let (scope, part) = scope.split_once(' ').unwrap_or((scope, ""));
+    let when = match part {
+        "day" => "today",
+        "week" => "this week",
+        _ => "this month",
+    };
+    match scope.split_once(':') {
+        Some((kind, name)) => format!("{when} by {kind} \"{name}\""),
+        None => when.to_owned(),
+    }
+}
+
+fn usd(value: Figure) -> String {
+    format!("${}", hundredths(value))
+}
+
+fn percent(value: Figure) -> String {
+    let permille = value.as_millionths() / 1_000;
+    format!("{}.{} %", permille / 10, permille % 10)
+}
+
+fn tenths(value: Figure) -> String {
+    let tenths = value.as_millionths() / 100_000;
+    format!("{}.{}", tenths / 10, tenths % 10)
+}
+
+fn hundredths(value: Figure) -> String {
+    let hundredths = value.as_millionths() / 10_000;
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
