@@ -9,6 +9,7 @@ mod alerts;
 mod answers;
 pub mod api;
 mod app;
+pub mod backtest;
 mod books;
 pub mod bundle;
 pub mod clients;

@@ -28,6 +28,7 @@ mod reader;
 pub use kinds::duration as parse_duration;
 pub use kinds::is_name;
 pub use kinds::listen as parse_listen;
+pub use kinds::resets as parse_resets;
 pub use reader::Wrong;
 
 #[derive(Clone, PartialEq, Debug)]

@@ -113,6 +113,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate backup ~/backups/ledger.db\n\nTo restore it, end Tidegate and put the copy in the place of ledger.db in the data folder."
     )]
     Backup(Backup),
+    /// When windows run out, and how good such forecasts are
+    #[command(subcommand)]
+    Forecast(Forecast),
     /// What a request body will come to, and how long it would wait now
     #[command(
         after_help = "Examples:\n  tidegate estimate body.json\n  jq .request log.json | tidegate estimate - --client ci"
@@ -561,6 +564,60 @@ pub(crate) struct ImportClaudeCode {
     pub(crate) no_watch: bool,
     #[command(flatten)]
     pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Forecast {
+    /// How good each method would have been on a series: each full window foretold from what came before it
+    #[command(after_help = BACKTEST_HELP)]
+    Backtest(Backtest),
+}
+
+const BACKTEST_HELP: &str = "\
+The file is CSV: an instant such as 2026-11-02T00:00:00Z and what was used in the step that begins there; a missing step is 0.
+Windows are foretold 24, 48, 72, 96 and 120 hours after they begin, from the third full one on, as long as the limit isn't reached.
+
+Examples:
+  tidegate forecast backtest usage.csv
+  tidegate forecast backtest usage.csv --resets \"Thu 09:00 Europe/Berlin\" --limit 250
+  tidegate forecast backtest usage.csv --window month --json";
+
+#[derive(Debug, Args)]
+pub(crate) struct Backtest {
+    /// Instants and amounts
+    #[arg(value_name = "FILE.csv")]
+    pub(crate) file: PathBuf,
+    /// How long a window lasts
+    #[arg(long, value_enum, default_value_t = BacktestWindow::Week)]
+    pub(crate) window: BacktestWindow,
+    /// When a window begins anew; without it Monday or the 1st, 00:00 UTC
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) resets: Option<String>,
+    /// What a window holds, in the unit of the file; auto takes a total that 40 % of the windows exceed
+    #[arg(long, value_name = "AMOUNT|auto", default_value = "auto", value_parser = limit)]
+    pub(crate) limit: BacktestLimit,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BacktestWindow {
+    Week,
+    Month,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BacktestLimit {
+    Auto,
+    Amount(f64),
+}
+
+fn limit(text: &str) -> Result<BacktestLimit, String> {
+    if text == "auto" {
+        return Ok(BacktestLimit::Auto);
+    }
+    let amount = text.parse::<f64>().ok().filter(|amount| amount.is_finite() && *amount > 0.0);
+    amount.map(BacktestLimit::Amount).ok_or_else(|| "write an amount above 0 such as 250, or auto".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -24,6 +24,7 @@ mod clients;
 mod doctor;
 mod emergency;
 mod explain;
+mod forecast;
 mod import;
 mod keys;
 mod prices;
@@ -99,6 +100,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Price(price) => prices::run(&place, price).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,
+            Command::Forecast(forecast) => forecast::run(&forecast),
             Command::Estimate(question) => queue::estimate(&place, question).await,
             Command::Pause(class) => queue::pause(&place, class).await,
             Command::Resume(class) => queue::resume(&place, class).await,

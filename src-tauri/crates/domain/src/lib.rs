@@ -11,6 +11,7 @@ pub mod call;
 pub mod catalog;
 pub mod config;
 pub mod emergency;
+pub mod forecast;
 pub mod money;
 pub mod price;
 pub mod reconcile;

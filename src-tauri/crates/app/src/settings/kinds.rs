@@ -532,20 +532,23 @@ fn minute(text: &str) -> Option<u16> {
     u16::try_from(time.hour() * 60 + time.minute()).ok()
 }
 
-pub(super) const RESETS: Kind<Cycle> = Kind {
-    example: "\"Mon 00:00 UTC\"",
-    read: |value| {
-        let words: Vec<&str> = text(value)?.split(' ').collect();
-        let (every, time, zone) = match words.as_slice() {
-            [time, zone] => (Some(Every::Day), time, zone),
-            [day, time, zone] => (every(day), time, zone),
-            _ => return Err(RESETS_RULE.to_owned()),
-        };
-        let (Some(every), Some(minute)) = (every, minute(time)) else { return Err(RESETS_RULE.to_owned()) };
-        let zone = zone.parse::<Tz>().map_err(|_| format!("names no time zone: {zone:?}"))?;
-        Ok(Cycle::new(every, minute, zone))
-    },
-};
+pub(super) const RESETS: Kind<Cycle> = Kind { example: "\"Mon 00:00 UTC\"", read: |value| resets(text(value)?) };
+
+/// When a window begins anew: `Mon 00:00 UTC`, `1st 00:00 UTC` or, every day, `00:00 Europe/Berlin`.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence.
+pub fn resets(text: &str) -> Result<Cycle, String> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let (every, time, zone) = match words.as_slice() {
+        [time, zone] => (Some(Every::Day), time, zone),
+        [day, time, zone] => (every(day), time, zone),
+        _ => return Err(RESETS_RULE.to_owned()),
+    };
+    let (Some(every), Some(minute)) = (every, minute(time)) else { return Err(RESETS_RULE.to_owned()) };
+    let zone = zone.parse::<Tz>().map_err(|_| format!("names no time zone: {zone:?}"))?;
+    Ok(Cycle::new(every, minute, zone))
+}
 
 const RESETS_RULE: &str = "must be a weekday or a day of the month (or neither, for every day), a time and a zone";
 

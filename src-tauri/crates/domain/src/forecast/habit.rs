@@ -1,0 +1,193 @@
+//! What is used in which hour of the week, and how much more or less than that at a time.
+
+use super::civil::{Clock, WEEK, hour_of_week};
+use super::{History, Tuning};
+
+/// Older weeks say nothing that newer ones don't.
+pub(super) const HISTORY_HOURS_MAX: usize = 52 * 168;
+/// A day's demand, by the clock.
+pub(super) const DAY: usize = 24;
+/// No honest hour holds more, in any unit: it keeps sums of hours finite.
+pub(super) const AMOUNT_MAX: f64 = 1e18;
+
+/// Past demand by hours of the zone's clock, the last hour before now at the end.
+#[derive(Debug)]
+pub(super) struct Habit {
+    /// The clock's number of the first hour.
+    pub(super) first: i64,
+    /// By series and hour. What isn't known is filled in from the profile.
+    pub(super) series: Vec<Vec<f64>>,
+    /// Of all series together.
+    pub(super) total: Vec<f64>,
+    /// Expected of all series by hour of the week, at level 1.
+    pub(super) profile: [f64; WEEK as usize],
+    /// At the end of the day that is so many days back; the first is now's.
+    pub(super) levels: Vec<Level>,
+    /// Hours of it that were seen.
+    pub(super) known_hours: usize,
+}
+
+/// How much more or less than the profile says is used: as natural logarithms, over so many days.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Level {
+    pub(super) fast: f64,
+    pub(super) middle: f64,
+    pub(super) slow: f64,
+}
+
+impl Level {
+    /// Expected so many days ahead: what lasts a day fades first.
+    pub(super) fn ahead(self, days: f64, tuning: &Tuning) -> f64 {
+        let fast = tuning.fast_weight * (-days / tuning.fast_fades).exp();
+        let middle = tuning.middle_weight * (-days / tuning.middle_fades).exp();
+        fast * self.fast + middle * self.middle + (1.0 - fast - middle) * self.slow
+    }
+}
+
+impl Habit {
+    /// Of whole hours before now; `end` is the hour since 1970 that holds now.
+    pub(super) fn of(history: &History, clock: Clock, end: i64, tuning: &Tuning) -> Habit {
+        let (first, mut series, mut known) = on_the_wall(history, clock, end);
+        let mut total = sum(&series, known.len());
+        let profile = profile(first, &total, &known, tuning);
+        let known_hours = known.iter().filter(|known| **known).count();
+        fill(first, &mut series, &mut total, &mut known, &profile, tuning);
+        let levels = levels(first, &total, &known, &profile, tuning);
+        Habit { first, series, total, profile, levels, known_hours }
+    }
+
+    /// The number of the hour that holds now.
+    pub(super) fn now(&self) -> i64 {
+        self.first + self.total.len() as i64
+    }
+
+    /// Whole days before now.
+    pub(super) fn days(&self) -> usize {
+        self.total.len() / DAY
+    }
+
+    /// How much busier the one hour of the week is than the other.
+    pub(super) fn busier(&self, to: i64, from: i64, tuning: &Tuning) -> f64 {
+        let expected = |number| self.profile[hour_of_week(number)];
+        (expected(to) / expected(from).max(1e-12)).min(tuning.busier_max)
+    }
+}
+
+/// History by the zone's clock: an hour that comes twice counts with its mean, one that is skipped is unknown.
+fn on_the_wall(history: &History, clock: Clock, end: i64) -> (i64, Vec<Vec<f64>>, Vec<bool>) {
+    let end = end.min(history.first_hour.saturating_add(history.known.len() as i64));
+    let begin = history.first_hour.max(end - HISTORY_HOURS_MAX as i64);
+    let numbers = if begin < end { clock.numbers(begin..end) } else { vec![] };
+    let (Some(first), Some(last)) = (numbers.first().copied(), numbers.last().copied()) else {
+        return (0, vec![vec![]; history.series.len()], vec![]);
+    };
+    let length = usize::try_from(last + 1 - first).unwrap_or(0);
+    let mut seen = vec![0.0_f64; length];
+    let mut series = vec![vec![0.0; length]; history.series.len()];
+    let skipped = usize::try_from(begin - history.first_hour).unwrap_or(0);
+    for (offset, number) in numbers.into_iter().enumerate() {
+        let (from, to) = (skipped + offset, usize::try_from(number - first).unwrap_or(0));
+        let values = || history.series.iter().map(|hours| hours.get(from).copied().unwrap_or(0.0));
+        if !history.known[from] || values().any(|value| !value.is_finite()) {
+            continue;
+        }
+        seen[to] += 1.0;
+        for (series, value) in series.iter_mut().zip(values()) {
+            series[to] += (value.clamp(0.0, AMOUNT_MAX) - series[to]) / seen[to];
+        }
+    }
+    (first, series, seen.into_iter().map(|times| times > 0.0).collect())
+}
+
+fn sum(series: &[Vec<f64>], length: usize) -> Vec<f64> {
+    let mut total = vec![0.0; length];
+    for hours in series {
+        for (total, value) in total.iter_mut().zip(hours) {
+            *total += value;
+        }
+    }
+    total
+}
+
+/// Recent weeks count more; an hour borrows from its neighbours, and from the same hour of other working or free days.
+fn profile(first: i64, total: &[f64], known: &[bool], tuning: &Tuning) -> [f64; WEEK as usize] {
+    let mut used = [0.0; WEEK as usize];
+    let mut weight = [0.0; WEEK as usize];
+    let fade = 0.5_f64.powf(1.0 / (tuning.profile_half_life * DAY as f64));
+    let mut recent = 1.0;
+    for (at, (value, _)) in total.iter().zip(known).enumerate().rev().filter(|(_, (_, known))| **known) {
+        recent = fade.powi(i32::try_from(total.len() - 1 - at).unwrap_or(i32::MAX));
+        let hour = hour_of_week(first + at as i64);
+        used[hour] += recent * value;
+        weight[hour] += recent;
+    }
+    let _ = recent;
+    let (all_used, all_weight): (f64, f64) = (used.iter().sum(), weight.iter().sum());
+    let mean = if all_weight > 0.0 { all_used / all_weight } else { 0.0 };
+    let mut pools = [[(0.0, 0.0); DAY]; 2];
+    for hour in 0..WEEK as usize {
+        let pool = &mut pools[usize::from(hour >= 5 * DAY)][hour % DAY];
+        *pool = (pool.0 + used[hour], pool.1 + weight[hour]);
+    }
+    std::array::from_fn(|hour| {
+        let pool = pools[usize::from(hour >= 5 * DAY)][hour % DAY];
+        let borrowed = (pool.0 + POOL_PRIOR * mean) / (pool.1 + POOL_PRIOR);
+        let (before, after) = ((hour + 167) % 168, (hour + 1) % 168);
+        let near = |of: &[f64; WEEK as usize]| of[hour] + (of[before] + of[after]) / 2.0;
+        (near(&used) + HOUR_PRIOR * borrowed) / (near(&weight) + HOUR_PRIOR)
+    })
+}
+
+/// Weeks' worth of trust in the mean of all hours, and in the hour of like days.
+const POOL_PRIOR: f64 = 0.7;
+const HOUR_PRIOR: f64 = 2.0;
+
+/// Unknown hours as the profile has them, at the level of the days before.
+fn fill(
+    first: i64,
+    series: &mut [Vec<f64>],
+    total: &mut [f64],
+    known: &mut [bool],
+    profile: &[f64; WEEK as usize],
+    tuning: &Tuning,
+) {
+    if known.iter().all(|known| *known) {
+        return;
+    }
+    let sums: Vec<f64> = series.iter().map(|hours| hours.iter().sum()).collect();
+    let all: f64 = sums.iter().sum();
+    let before = levels(first, total, known, profile, tuning);
+    for at in (0..known.len()).filter(|at| !known[*at]).collect::<Vec<_>>() {
+        let back = (total.len() - at).div_ceil(DAY).min(before.len() - 1);
+        let value = profile[hour_of_week(first + at as i64)] * before[back].ahead(0.0, tuning).exp();
+        total[at] = value;
+        for (hours, sum) in series.iter_mut().zip(&sums) {
+            hours[at] = if all > 0.0 { value * sum / all } else { 0.0 };
+        }
+    }
+}
+
+/// Exponential means over days of what was used against what the profile expects, where it is known.
+fn levels(first: i64, total: &[f64], known: &[bool], profile: &[f64; WEEK as usize], tuning: &Tuning) -> Vec<Level> {
+    let days = total.len() / DAY;
+    let week: f64 = profile.iter().sum();
+    let trust = tuning.level_prior * week.max(1e-12);
+    let fade = |days: f64| (-1.0 / days).exp();
+    let fades = [fade(tuning.fast_days), fade(tuning.middle_days), fade(tuning.slow_days)];
+    let mut sums = [(0.0, 0.0); 3];
+    let mut levels = vec![Level { fast: 0.0, middle: 0.0, slow: 0.0 }; days + 1];
+    for back in (0..days).rev() {
+        let from = total.len() - (back + 1) * DAY;
+        let (mut used, mut expected) = (0.0, 0.0);
+        for at in (from..from + DAY).filter(|at| known[*at]) {
+            used += total[at];
+            expected += profile[hour_of_week(first + at as i64)];
+        }
+        let log = |(used, expected): (f64, f64)| ((used + trust) / (expected + trust)).ln();
+        for (sum, fade) in sums.iter_mut().zip(fades) {
+            *sum = (sum.0 * fade + used, sum.1 * fade + expected);
+        }
+        levels[back] = Level { fast: log(sums[0]), middle: log(sums[1]), slow: log(sums[2]) };
+    }
+    levels
+}
