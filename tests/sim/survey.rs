@@ -90,9 +90,11 @@ impl Subset {
         let forgets = self.clock && self.crash;
         let late = self.stall && setup.stall >= SECOND / 30;
         let only_pace = !(self.pause || self.quotas || self.reservation || self.shares);
+        let no_refusals = alone && !(self.wild_sizes || talks || forgets || late);
         Promises {
-            no_refusals: alone && !(self.wild_sizes || talks || forgets || late),
-            idle_at_most: (steady && only_pace && !talks && !self.crash).then_some(2 * SECOND),
+            no_refusals,
+            // After a refusal calls wait as long as the upstream says, and a little more.
+            idle_at_most: (no_refusals && steady && only_pace && !self.crash).then_some(2 * SECOND),
             class_order: only_pace && !self.their_windows,
             fair: only_pace && !self.their_windows && !self.suspend,
             exact_quotas: !self.clock,
@@ -424,6 +426,11 @@ fn what_was_promised_holds_in_a_thousand_hours_of_made_up_worlds() {
 fn a_line_that_came_back_catches_up_when_its_class_is_served_again() {
     // Aged background calls kept the class from being served for minutes after the line had come back.
     run(4_224_663_355_408_467_844, false);
+}
+
+#[test]
+fn calls_wait_for_the_upstreams_word_after_a_refusal_that_a_stalled_machine_earned() {
+    run(1_081, false);
 }
 
 #[test]
