@@ -156,6 +156,29 @@ impl Calendar {
         format!("{} {}", at.utc().with_timezone(&self.zone).format("%a %Y-%m-%d %H:%M"), self.zone_name())
     }
 
+    /// `Thursday 14:00`, and the date where the weekday would be mistaken for a nearer one.
+    pub fn moment_words(self, now: Timestamp, at: Timestamp) -> String {
+        let format = if self.is_within_a_week(now, at) { "%A %H:%M" } else { "%A %-d %b %H:%M" };
+        at.utc().with_timezone(&self.zone).format(format).to_string()
+    }
+
+    /// `Thu afternoon`, and the date where the weekday would be mistaken for a nearer one.
+    pub fn part_words(self, now: Timestamp, at: Timestamp) -> String {
+        let local = at.utc().with_timezone(&self.zone);
+        let format = if self.is_within_a_week(now, at) { "%a" } else { "%a %-d %b" };
+        let part = match local.hour() {
+            0..6 => "night",
+            6..12 => "morning",
+            12..18 => "afternoon",
+            _ => "evening",
+        };
+        format!("{} {part}", local.format(format))
+    }
+
+    fn is_within_a_week(self, now: Timestamp, at: Timestamp) -> bool {
+        (self.day(at) - self.day(now)).num_days() < 7
+    }
+
     /// Hours since 1970 UTC of the hour that holds `at` (an hour is the same in every whole-hour zone).
     pub fn hour(at: Timestamp) -> i64 {
         at.0.div_euclid(3_600_000)

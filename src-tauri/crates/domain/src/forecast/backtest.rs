@@ -1,9 +1,10 @@
 //! How good forecasts would have been: each window of a series, foretold from what came before.
 
-pub mod methods;
+mod methods;
 mod series;
 
 use super::Spread;
+use super::score::is_in;
 use crate::time::{Cycle, Timestamp};
 
 pub use methods::Method;
@@ -26,18 +27,18 @@ pub struct Plan {
 
 /// A full window of a series.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Window {
-    pub since: Timestamp,
-    pub resets_at: Timestamp,
+struct Window {
+    since: Timestamp,
+    resets_at: Timestamp,
 }
 
 impl Window {
     /// Hours from its start to `at`.
-    pub fn hours_to(self, at: Timestamp) -> f64 {
+    fn hours_to(self, at: Timestamp) -> f64 {
         (at.as_millis() - self.since.as_millis()) as f64 / HOUR_MS
     }
 
-    pub fn hours(self) -> f64 {
+    fn hours(self) -> f64 {
         self.hours_to(self.resets_at)
     }
 }
@@ -46,7 +47,7 @@ const HOUR_MS: f64 = 3_600_000.0;
 
 /// A moment at which a window is foretold, and all that may be known there.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
+struct Origin<'a> {
     pub series: &'a Series,
     /// The full windows before this one, the latest last.
     pub before: &'a [Window],
@@ -56,7 +57,7 @@ pub struct Origin<'a> {
     pub used: f64,
 }
 
-pub fn windows(series: &Series, cycle: Cycle) -> Vec<Window> {
+fn windows(series: &Series, cycle: Cycle) -> Vec<Window> {
     let mut windows = vec![];
     let first = Timestamp::from_millis(series.from().as_millis().saturating_sub(1));
     let mut since = cycle.end(first);
@@ -71,14 +72,14 @@ pub fn windows(series: &Series, cycle: Cycle) -> Vec<Window> {
 }
 
 /// The total at rank round(0.6·(n−1)), counted from 0 in ascending order; `None` of no window.
-pub fn usual_limit(series: &Series, windows: &[Window]) -> Option<f64> {
+fn usual_limit(series: &Series, windows: &[Window]) -> Option<f64> {
     let mut totals: Vec<f64> = windows.iter().map(|w| series.between(w.since, w.resets_at)).collect();
     totals.sort_unstable_by(f64::total_cmp);
     let rank = (0.6 * totals.len().saturating_sub(1) as f64).round() as usize;
     totals.get(rank).copied()
 }
 
-pub fn origins<'a>(series: &'a Series, windows: &'a [Window], limit: f64) -> impl Iterator<Item = Origin<'a>> {
+fn origins<'a>(series: &'a Series, windows: &'a [Window], limit: f64) -> impl Iterator<Item = Origin<'a>> {
     (WINDOWS_BEFORE..windows.len()).flat_map(move |index| {
         let window = windows[index];
         ORIGINS.into_iter().filter_map(move |hours| {
@@ -92,7 +93,7 @@ pub fn origins<'a>(series: &'a Series, windows: &'a [Window], limit: f64) -> imp
 
 /// What a method says at an origin.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Said {
+struct Said {
     /// Hours from the window's start to the run-out or the reset, whichever comes first.
     pub lasts: Spread,
     pub p_runs_out: f64,
@@ -128,6 +129,7 @@ pub struct Score {
 pub struct Backtest {
     pub windows: usize,
     pub limit: f64,
+    /// In the order of `Method::ALL`.
     pub scores: Vec<Score>,
 }
 
@@ -186,7 +188,7 @@ impl Sums {
         self.missed += usize::from(happened.ran_out && said.p_runs_out < 0.5);
         if let Some((from, to)) = said.band {
             self.banded += 1;
-            self.covered += if (from..=to).contains(&happened.lasted) { 1.0 } else { 0.0 };
+            self.covered += if is_in((from, to), happened.lasted) { 1.0 } else { 0.0 };
             self.width += to - from;
         }
     }

@@ -1,7 +1,7 @@
 //! What is used in which hour of the week, and how much more or less than that at a time.
 
+use super::History;
 use super::civil::{Clock, WEEK, hour_of_week};
-use super::{History, Tuning};
 
 /// Older weeks say nothing that newer ones don't.
 pub(super) const HISTORY_HOURS_MAX: usize = 52 * 168;
@@ -9,6 +9,21 @@ pub(super) const HISTORY_HOURS_MAX: usize = 52 * 168;
 pub(super) const DAY: usize = 24;
 /// No honest hour holds more, in any unit: it keeps sums of hours finite.
 pub(super) const AMOUNT_MAX: f64 = 1e18;
+
+/// Over how many days levels are taken. Who works hard today mostly does so tomorrow: the last day tells most, the weeks the rest.
+const FAST_DAYS: f64 = 1.0;
+const MIDDLE_DAYS: f64 = 4.0;
+const SLOW_DAYS: f64 = 14.0;
+/// What the shorter ones count for now, beside the slow one, and how soon they cease to.
+const FAST_WEIGHT: f64 = 0.35;
+const FAST_FADES_DAYS: f64 = 20.0;
+const MIDDLE_WEIGHT: f64 = 0.3;
+const MIDDLE_FADES_DAYS: f64 = 4.0;
+/// Weeks' worth of trust in the profile itself: a level of no use at all is still above 0.
+const LEVEL_PRIOR: f64 = 0.03;
+const PROFILE_HALF_LIFE_DAYS: f64 = 14.0;
+/// An hour that is played in the place of another is made at most so many times busier.
+const BUSIER_MAX: f64 = 4.0;
 
 /// Past demand by hours of the zone's clock, the last hour before now at the end.
 #[derive(Debug)]
@@ -23,6 +38,9 @@ pub(super) struct Habit {
     pub(super) profile: [f64; WEEK as usize],
     /// At the end of the day that is so many days back; the first is now's.
     pub(super) levels: Vec<Level>,
+    /// Since anything was used: hours, and the demand that was expected in them, in weeks' worth.
+    pub(super) idle_hours: usize,
+    pub(super) idle: f64,
     /// Hours of it that were seen.
     pub(super) known_hours: usize,
 }
@@ -36,24 +54,30 @@ pub(super) struct Level {
 }
 
 impl Level {
-    /// Expected so many days ahead: what lasts a day fades first.
-    pub(super) fn ahead(self, days: f64, tuning: &Tuning) -> f64 {
-        let fast = tuning.fast_weight * (-days / tuning.fast_fades).exp();
-        let middle = tuning.middle_weight * (-days / tuning.middle_fades).exp();
-        fast * self.fast + middle * self.middle + (1.0 - fast - middle) * self.slow
+    /// Expected so many days ahead.
+    pub(super) fn ahead(self, days: f64) -> f64 {
+        let fast = FAST_WEIGHT * (-days / FAST_FADES_DAYS).exp();
+        let middle = MIDDLE_WEIGHT * (-days / MIDDLE_FADES_DAYS).exp();
+        let slow = 1.0 - fast - middle;
+        fast * self.fast + middle * self.middle + slow * self.slow
     }
 }
 
 impl Habit {
     /// Of whole hours before now; `end` is the hour since 1970 that holds now.
-    pub(super) fn of(history: &History, clock: Clock, end: i64, tuning: &Tuning) -> Habit {
+    pub(super) fn of(history: &History, clock: Clock, end: i64) -> Habit {
         let (first, mut series, mut known) = on_the_wall(history, clock, end);
         let mut total = sum(&series, known.len());
-        let profile = profile(first, &total, &known, tuning);
+        let profile = profile(first, &total, &known);
         let known_hours = known.iter().filter(|known| **known).count();
-        fill(first, &mut series, &mut total, &mut known, &profile, tuning);
-        let levels = levels(first, &total, &known, &profile, tuning);
-        Habit { first, series, total, profile, levels, known_hours }
+        fill(first, &mut series, &mut total, &mut known, &profile);
+        let levels = levels(first, &total, &known, &profile);
+        let week: f64 = profile.iter().sum();
+        let idle_hours = total.iter().rev().take_while(|used| **used <= 0.0).count();
+        let missed = total.len() - idle_hours..total.len();
+        let missed: f64 = missed.map(|at| profile[hour_of_week(first + at as i64)]).sum();
+        let idle = missed / week.max(f64::MIN_POSITIVE);
+        Habit { idle_hours, idle, first, series, total, profile, levels, known_hours }
     }
 
     /// The number of the hour that holds now.
@@ -67,18 +91,17 @@ impl Habit {
     }
 
     /// How much busier the one hour of the week is than the other.
-    pub(super) fn busier(&self, to: i64, from: i64, tuning: &Tuning) -> f64 {
+    pub(super) fn busier(&self, to: i64, from: i64) -> f64 {
         let expected = |number| self.profile[hour_of_week(number)];
-        (expected(to) / expected(from).max(1e-12)).min(tuning.busier_max)
+        (expected(to) / expected(from).max(1e-12)).min(BUSIER_MAX)
     }
 }
 
-/// History by the zone's clock: an hour that comes twice counts with its mean, one that is skipped is unknown.
+/// History by the zone's clock: an hour that comes twice counts with its mean, one that is skipped or not told is unknown.
 fn on_the_wall(history: &History, clock: Clock, end: i64) -> (i64, Vec<Vec<f64>>, Vec<bool>) {
-    let end = end.min(history.first_hour.saturating_add(history.known.len() as i64));
-    let begin = history.first_hour.max(end - HISTORY_HOURS_MAX as i64);
+    let begin = history.first_hour.max(end.saturating_sub(HISTORY_HOURS_MAX as i64));
     let numbers = if begin < end { clock.numbers(begin..end) } else { vec![] };
-    let (Some(first), Some(last)) = (numbers.first().copied(), numbers.last().copied()) else {
+    let (Some(first), Some(last)) = (numbers.iter().min().copied(), numbers.iter().max().copied()) else {
         return (0, vec![vec![]; history.series.len()], vec![]);
     };
     let length = usize::try_from(last + 1 - first).unwrap_or(0);
@@ -88,7 +111,7 @@ fn on_the_wall(history: &History, clock: Clock, end: i64) -> (i64, Vec<Vec<f64>>
     for (offset, number) in numbers.into_iter().enumerate() {
         let (from, to) = (skipped + offset, usize::try_from(number - first).unwrap_or(0));
         let values = || history.series.iter().map(|hours| hours.get(from).copied().unwrap_or(0.0));
-        if !history.known[from] || values().any(|value| !value.is_finite()) {
+        if history.known.get(from) != Some(&true) || values().any(|value| !value.is_finite()) {
             continue;
         }
         seen[to] += 1.0;
@@ -110,18 +133,20 @@ fn sum(series: &[Vec<f64>], length: usize) -> Vec<f64> {
 }
 
 /// Recent weeks count more; an hour borrows from its neighbours, and from the same hour of other working or free days.
-fn profile(first: i64, total: &[f64], known: &[bool], tuning: &Tuning) -> [f64; WEEK as usize] {
+fn profile(first: i64, total: &[f64], known: &[bool]) -> [f64; WEEK as usize] {
     let mut used = [0.0; WEEK as usize];
     let mut weight = [0.0; WEEK as usize];
-    let fade = 0.5_f64.powf(1.0 / (tuning.profile_half_life * DAY as f64));
+    let fade = 0.5_f64.powf(1.0 / (PROFILE_HALF_LIFE_DAYS * DAY as f64));
     let mut recent = 1.0;
-    for (at, (value, _)) in total.iter().zip(known).enumerate().rev().filter(|(_, (_, known))| **known) {
-        recent = fade.powi(i32::try_from(total.len() - 1 - at).unwrap_or(i32::MAX));
+    for (at, (value, known)) in total.iter().zip(known).enumerate().rev() {
+        recent *= fade;
+        if !known {
+            continue;
+        }
         let hour = hour_of_week(first + at as i64);
         used[hour] += recent * value;
         weight[hour] += recent;
     }
-    let _ = recent;
     let (all_used, all_weight): (f64, f64) = (used.iter().sum(), weight.iter().sum());
     let mean = if all_weight > 0.0 { all_used / all_weight } else { 0.0 };
     let mut pools = [[(0.0, 0.0); DAY]; 2];
@@ -143,23 +168,16 @@ const POOL_PRIOR: f64 = 0.7;
 const HOUR_PRIOR: f64 = 2.0;
 
 /// Unknown hours as the profile has them, at the level of the days before.
-fn fill(
-    first: i64,
-    series: &mut [Vec<f64>],
-    total: &mut [f64],
-    known: &mut [bool],
-    profile: &[f64; WEEK as usize],
-    tuning: &Tuning,
-) {
+fn fill(first: i64, series: &mut [Vec<f64>], total: &mut [f64], known: &mut [bool], profile: &[f64; WEEK as usize]) {
     if known.iter().all(|known| *known) {
         return;
     }
     let sums: Vec<f64> = series.iter().map(|hours| hours.iter().sum()).collect();
     let all: f64 = sums.iter().sum();
-    let before = levels(first, total, known, profile, tuning);
+    let before = levels(first, total, known, profile);
     for at in (0..known.len()).filter(|at| !known[*at]).collect::<Vec<_>>() {
         let back = (total.len() - at).div_ceil(DAY).min(before.len() - 1);
-        let value = profile[hour_of_week(first + at as i64)] * before[back].ahead(0.0, tuning).exp();
+        let value = profile[hour_of_week(first + at as i64)] * before[back].ahead(0.0).exp();
         total[at] = value;
         for (hours, sum) in series.iter_mut().zip(&sums) {
             hours[at] = if all > 0.0 { value * sum / all } else { 0.0 };
@@ -168,12 +186,12 @@ fn fill(
 }
 
 /// Exponential means over days of what was used against what the profile expects, where it is known.
-fn levels(first: i64, total: &[f64], known: &[bool], profile: &[f64; WEEK as usize], tuning: &Tuning) -> Vec<Level> {
+fn levels(first: i64, total: &[f64], known: &[bool], profile: &[f64; WEEK as usize]) -> Vec<Level> {
     let days = total.len() / DAY;
     let week: f64 = profile.iter().sum();
-    let trust = tuning.level_prior * week.max(1e-12);
+    let trust = LEVEL_PRIOR * week.max(1e-12);
     let fade = |days: f64| (-1.0 / days).exp();
-    let fades = [fade(tuning.fast_days), fade(tuning.middle_days), fade(tuning.slow_days)];
+    let fades = [fade(FAST_DAYS), fade(MIDDLE_DAYS), fade(SLOW_DAYS)];
     let mut sums = [(0.0, 0.0); 3];
     let mut levels = vec![Level { fast: 0.0, middle: 0.0, slow: 0.0 }; days + 1];
     for back in (0..days).rev() {

@@ -1,6 +1,5 @@
 //! Futures put together from past days, and past stretches played again, each at today's level.
 
-use super::Tuning;
 use super::civil::{Slot, WEEK};
 use super::habit::{DAY, Habit};
 
@@ -16,7 +15,6 @@ pub(super) struct Path {
 #[derive(Debug)]
 pub(super) struct Days<'a> {
     habit: &'a Habit,
-    tuning: &'a Tuning,
     slots: &'a [Slot],
     /// Where each day ahead begins among the slots; one more at the end.
     starts: Vec<usize>,
@@ -24,12 +22,20 @@ pub(super) struct Days<'a> {
     sums: Vec<f64>,
 }
 
-/// Paths of whole stretches look back at most so many days.
+/// Past days that are played look back at most so far.
 const BACK_DAYS_MAX: usize = 364;
+/// How fast old days lose weight, and what another day of the week counts for.
+const STRETCH_FADES_DAYS: f64 = 100.0;
+const STRETCH_OTHER_DAY: f64 = 0.1;
+const DRAWN_FADES_DAYS: f64 = 80.0;
+const DRAWN_OTHER_DAY: f64 = 0.4;
+/// How far the level of a path strays, as a natural logarithm: at once, and over a week.
+const LEVEL_SPREAD_NOW: f64 = 0.1;
+const LEVEL_SPREAD_WEEK: f64 = 0.8;
 
 impl<'a> Days<'a> {
     /// `factor` scales a series from a time on, in hours from now.
-    pub(super) fn new(habit: &'a Habit, slots: &'a [Slot], scalings: &[Scaled], tuning: &'a Tuning) -> Days<'a> {
+    pub(super) fn new(habit: &'a Habit, slots: &'a [Slot], scalings: &[Scaled]) -> Days<'a> {
         let now = habit.now();
         let day = |slot: &Slot| usize::try_from((slot.number - now).max(0)).unwrap_or(0) / DAY;
         let mut starts = vec![];
@@ -39,7 +45,7 @@ impl<'a> Days<'a> {
             }
         }
         starts.push(slots.len());
-        let mut days = Days { habit, tuning, slots, starts, sums: vec![] };
+        let mut days = Days { habit, slots, starts, sums: vec![] };
         days.sums = days.table(scalings);
         days
     }
@@ -59,9 +65,10 @@ impl<'a> Days<'a> {
             for ahead in 0..self.ahead() {
                 let mut sum = 0.0;
                 let shift = ((ahead + back) * DAY) as i64;
-                for at in self.starts[ahead]..self.starts[ahead + 1] {
-                    sum += self.played(&self.slots[at], shift, scalings);
-                    row[at] = sum;
+                let day = self.starts[ahead]..self.starts[ahead + 1];
+                for (place, slot) in row[day.clone()].iter_mut().zip(&self.slots[day]) {
+                    sum += self.played(slot, shift, scalings);
+                    *place = sum;
                 }
             }
         }
@@ -77,7 +84,7 @@ impl<'a> Days<'a> {
         for scaled in scalings {
             value += self.habit.series[scaled.series][at] * scaled.added(slot);
         }
-        let busier = if shift % WEEK == 0 { 1.0 } else { self.habit.busier(slot.number, from, self.tuning) };
+        let busier = if shift % WEEK == 0 { 1.0 } else { self.habit.busier(slot.number, from) };
         value.max(0.0) * busier * slot.length
     }
 
@@ -111,54 +118,51 @@ impl<'a> Days<'a> {
     }
 
     /// Each past stretch of the same length as a whole, at the level of today against that of then.
-    pub(super) fn stretches(&self, left: f64, paths: &mut Vec<Path>) {
-        let (now, tuning) = (self.habit.levels[0], self.tuning);
-        let gain: Vec<f64> = (0..self.ahead()).map(|ahead| now.ahead(ahead as f64, tuning)).collect();
-        for back in self.ahead()..=self.back() {
+    pub(super) fn stretches(&self, left: f64) -> Vec<Path> {
+        let gain = self.gain();
+        let path = |back: usize| {
             let then = self.habit.levels[back];
-            let aligned = if back % 7 == 0 { 1.0 } else { tuning.stretch_other_day };
-            let weight = (-(back as f64) / tuning.stretch_fades).exp() * aligned;
-            let factor = |ahead: usize| (gain[ahead] - then.ahead(ahead as f64, tuning)).exp();
+            let aligned = if back.is_multiple_of(7) { 1.0 } else { STRETCH_OTHER_DAY };
+            let weight = (-(back as f64) / STRETCH_FADES_DAYS).exp() * aligned;
             // A stretch that begins `back` days ago is on its day `ahead` the past day `back - ahead`.
-            paths.push(self.play(left, weight, |ahead| (back - ahead, factor(ahead))));
-        }
+            self.play(left, weight, |ahead| (back - ahead, (gain[ahead] - then.ahead(ahead as f64)).exp()))
+        };
+        if self.ahead() == 0 { vec![] } else { (self.ahead()..=self.back()).map(path).collect() }
     }
 
     /// Days drawn one by one.
-    pub(super) fn drawn(&self, left: f64, count: usize, rng: &mut fastrand::Rng, paths: &mut Vec<Path>) {
+    pub(super) fn drawn(&self, left: f64, count: usize, rng: &mut fastrand::Rng) -> Vec<Path> {
         if self.back() == 0 {
-            return;
+            return vec![];
         }
-        let tuning = self.tuning;
-        let chances: Vec<Vec<f64>> = (0..7).map(|ahead| self.chances(ahead)).collect();
-        let gain: Vec<f64> = (0..self.ahead()).map(|ahead| self.habit.levels[0].ahead(ahead as f64, tuning)).collect();
-        let own: Vec<f64> = (0..=self.back())
-            .map(|back| self.habit.levels[back.saturating_sub(tuning.own_days)].ahead(2.0, tuning))
-            .collect();
-        let slow = self.habit.levels[0].slow;
-        let spread = tuning.level_spread
-            * (self.slots.iter().map(|slot| slot.length).sum::<f64>() / WEEK as f64).sqrt()
-            + tuning.level_spread_now;
-        for _ in 0..count {
+        let chances: [Vec<f64>; 7] = std::array::from_fn(|ahead| self.chances(ahead));
+        let gain = self.gain();
+        let own: Vec<f64> = (0..=self.back()).map(|back| self.habit.levels[back].ahead(0.0)).collect();
+        let weeks = self.slots.iter().map(|slot| slot.length).sum::<f64>() / WEEK as f64;
+        let spread = LEVEL_SPREAD_NOW + LEVEL_SPREAD_WEEK * weeks.sqrt();
+        let path = |_| {
             let noise = spread * gauss(rng);
-            let pick = |ahead: usize| {
+            self.play(left, 1.0, |ahead| {
                 let chances = &chances[ahead % 7];
                 let drawn = rng.f64() * chances.last().copied().unwrap_or(0.0);
                 let back = 1 + chances.partition_point(|sum| *sum < drawn).min(chances.len() - 1);
-                let log =
-                    tuning.own_share * (gain[ahead] - own[back]) + (1.0 - tuning.own_share) * (gain[ahead] - slow);
-                (back, (log + noise).exp())
-            };
-            paths.push(self.play(left, 1.0, pick));
-        }
+                (back, (gain[ahead] - own[back] + noise).exp())
+            })
+        };
+        (0..count).map(path).collect()
+    }
+
+    /// The level expected on each day ahead.
+    fn gain(&self) -> Vec<f64> {
+        (0..self.ahead()).map(|ahead| self.habit.levels[0].ahead(ahead as f64)).collect()
     }
 
     /// Of each past day to be the one that is drawn, summed up.
     fn chances(&self, ahead: usize) -> Vec<f64> {
         let mut sum = 0.0;
         let chance = |back: usize| {
-            let same = if (back + ahead) % 7 == 0 { 1.0 } else { self.tuning.drawn_other_day };
-            sum += (-(back as f64) / self.tuning.drawn_fades).exp() * same;
+            let same = if (back + ahead).is_multiple_of(7) { 1.0 } else { DRAWN_OTHER_DAY };
+            sum += (-(back as f64) / DRAWN_FADES_DAYS).exp() * same;
             sum
         };
         (1..=self.back()).map(chance).collect()

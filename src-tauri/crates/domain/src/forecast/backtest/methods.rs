@@ -1,7 +1,8 @@
 //! What others forecast by, and we.
 
-use super::{HOUR_MS, Origin, Plan, Said, Series, Window};
-use crate::forecast::{self, History, Question, Spread, TUNING};
+use super::{HOUR_MS, Happened, Origin, Plan, Said, Series, Window};
+use crate::forecast::score::is_in;
+use crate::forecast::{self, Calibration, History, Question, Spread};
 use crate::time::Timestamp;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,16 +41,23 @@ impl Method {
 pub(super) struct Forecaster<'a> {
     method: Method,
     plan: &'a Plan,
-    /// Of the whole series; what may be known of it is cut off at each origin.
-    hours: (i64, Vec<f64>),
+    /// Up to the latest origin, and the hours after it, which may not be known yet.
+    seen: History,
+    ahead: std::vec::IntoIter<f64>,
+    calibration: Calibration,
+    /// Bands of the present window, to be learned from when it has ended.
+    bands: Vec<(Origin<'a>, (f64, f64))>,
 }
 
 impl<'a> Forecaster<'a> {
     pub(super) fn new(method: Method, series: &Series, plan: &'a Plan) -> Forecaster<'a> {
-        Forecaster { method, plan, hours: series.hours(series.to()) }
+        let (first_hour, hours) = series.hours(series.to());
+        let seen = History { first_hour, series: vec![vec![]], known: vec![] };
+        let calibration = Calibration::default();
+        Forecaster { method, plan, seen, ahead: hours.into_iter(), calibration, bands: vec![] }
     }
 
-    pub(super) fn says(&mut self, origin: &Origin<'_>) -> Said {
+    pub(super) fn says(&mut self, origin: &Origin<'a>) -> Said {
         match self.method {
             Method::Tidegate => self.tidegate(origin),
             Method::StraightLine => Said::moment(straight_line(origin), origin),
@@ -64,43 +72,52 @@ impl<'a> Forecaster<'a> {
         }
     }
 
-    fn tidegate(&self, origin: &Origin<'_>) -> Said {
-        let (first_hour, hours) = &self.hours;
-        let seen = usize::try_from(origin.at.as_millis().div_euclid(HOUR_MS as i64) - first_hour).unwrap_or(0);
-        let seen = &hours[..seen.min(hours.len())];
-        let history = History { first_hour: *first_hour, series: vec![seen.to_vec()], known: vec![true; seen.len()] };
-        let Window { resets_at, .. } = origin.window;
-        let window = forecast::Window { resets_at, used: origin.used, limit: Some(origin.limit) };
+    fn tidegate(&mut self, origin: &Origin<'a>) -> Said {
+        self.see(origin);
+        let Window { since, resets_at } = origin.window;
         let question = Question {
-            history: &history,
-            window,
+            history: &self.seen,
+            window: forecast::Window { since, resets_at, used: origin.used, limit: Some(origin.limit) },
             now: origin.at,
             zone: self.plan.cycle.zone,
             scalings: &[],
-            paths: 1_000,
+            calibration: self.calibration,
+            paths: forecast::PATHS,
             seed: self.plan.seed,
         };
-        let futures = forecast::futures(&question, &TUNING);
-        let p_runs_out = futures.lasts.share_below(futures.horizon);
-        let lasts = futures.lasts.later(origin.window.hours_to(origin.at));
-        let band = Some((lasts.quantile(0.1), lasts.quantile(0.9)));
-        Said { lasts, p_runs_out, band }
+        let said = forecast::forecast(&question);
+        let past = origin.window.hours_to(origin.at);
+        let band = (past + said.band.0, past + said.band.1);
+        self.bands.push((*origin, band));
+        Said { lasts: said.lasts.later(past), p_runs_out: said.p_runs_out.unwrap_or(0.5), band: Some(band) }
+    }
+
+    /// Time has come to the origin: hours until then are known, and what came of windows that have ended.
+    fn see(&mut self, origin: &Origin<'_>) {
+        let end = origin.at.as_millis().div_euclid(HOUR_MS as i64) - self.seen.first_hour;
+        let end = usize::try_from(end).unwrap_or(0);
+        let newer = end.saturating_sub(self.seen.known.len());
+        self.seen.series[0].extend(self.ahead.by_ref().take(newer));
+        self.seen.known.resize(self.seen.series[0].len(), true);
+        for (past, band) in self.bands.extract_if(.., |(past, _)| past.window.resets_at <= origin.at) {
+            self.calibration.learn(is_in(band, Happened::of(&past).lasted));
+        }
     }
 }
 
 /// Hours so far × / used, from the window's start; the reset where nothing is used.
-pub fn straight_line(origin: &Origin<'_>) -> f64 {
+fn straight_line(origin: &Origin<'_>) -> f64 {
     let hours = origin.window.hours();
     if origin.used <= 0.0 { hours } else { (origin.window.hours_to(origin.at) * origin.limit / origin.used).min(hours) }
 }
 
 /// As if all hours were like the last one.
-pub fn last_hour(origin: &Origin<'_>) -> f64 {
+fn last_hour(origin: &Origin<'_>) -> f64 {
     at_rate(origin, origin.series.between(hours_before(origin.at, 1), origin.at))
 }
 
 /// By the slope of the least squares through what was used since the window's start, hour by hour.
-pub fn least_squares(origin: &Origin<'_>) -> f64 {
+fn least_squares(origin: &Origin<'_>) -> f64 {
     let Window { since, .. } = origin.window;
     let hours = origin.window.hours_to(origin.at) as i64;
     let used =
@@ -113,7 +130,7 @@ pub fn least_squares(origin: &Origin<'_>) -> f64 {
 }
 
 /// As if each hour were like the same hour of the week before.
-pub fn seasonal_naive(origin: &Origin<'_>) -> f64 {
+fn seasonal_naive(origin: &Origin<'_>) -> f64 {
     let Window { resets_at, .. } = origin.window;
     let mut missing = origin.limit - origin.used;
     let mut at = origin.at;
@@ -137,7 +154,7 @@ const CURVES: usize = 8;
 const CURVES_FADE: f64 = 3.0;
 
 /// Each of the last windows from the same time on, begun at today's level; and the probability of running out.
-pub fn shifted_curves(origin: &Origin<'_>) -> (Spread, f64) {
+fn shifted_curves(origin: &Origin<'_>) -> (Spread, f64) {
     let hours = origin.window.hours();
     let into = origin.at.as_millis() - origin.window.since.as_millis();
     let (mut points, mut out, mut all) = (vec![], 0.0, 0.0);

@@ -30,7 +30,7 @@ pub enum BadSeries {
 }
 
 /// Twenty years: more is a typing error in a year.
-pub const SERIES_DAYS_MAX: i64 = 7_310;
+const SERIES_DAYS_MAX: i64 = 7_310;
 const DAY_MS: i64 = 86_400_000;
 
 impl Series {

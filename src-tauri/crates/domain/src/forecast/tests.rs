@@ -1,0 +1,1 @@
+//! Forecasts of made-up histories, good and bad.
