@@ -244,10 +244,16 @@ impl Crisis {
         self.try_to_keep(&inside)
     }
 
-    /// Upstreams that are there again.
     fn resolve(&self, now: Now) {
+        let failing = self.lock().failing_upstreams();
+        if let Some(failing) = failing {
+            self.resolve_all_but(&failing, now);
+        }
+    }
+
+    /// Upstreams that are there again; `failing` are not.
+    fn resolve_all_but(&self, failing: &[String], now: Now) {
         let inside = self.lock();
-        let Some(failing) = inside.failing_upstreams() else { return };
         let is_back = |scope: &String| {
             let last = inside.failing.get(scope).copied().unwrap_or_default();
             !failing.contains(scope) && now.instant.since(last) >= BACK_AFTER
