@@ -390,7 +390,7 @@ fn a_call_whose_turn_does_not_come_in_time_is_refused_at_its_deadline() {
     assert!(world.log[2].starts_with("c! Deadline"), "{:?}", world.log);
     assert_eq!(
         world.admission.queue(Class::Background, world.now()),
-        ClassQueue { running: 0, ..ClassQueue::default() }
+        ClassQueue { eta: Some(Duration::ZERO), ..ClassQueue::default() }
     );
 }
 
