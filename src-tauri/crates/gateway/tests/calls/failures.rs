@@ -717,8 +717,9 @@ async fn an_attempt_that_may_be_billed_is_not_said_to_be_nothing() {
     let world = hasty_world().await;
     let mut peer = world.call("", ASK).await;
     drop(world.upstream.asked().await);
+    answer_each(&world, &[(529, OVERLOADED)]).await;
     let mut next = world.upstream.asked().await;
-    assert!(world.books.checkpoints().is_empty());
+    assert!(world.books.checkpoints().is_empty(), "nor is what was refused after it");
     next.answer(200, JSON, MESSAGE).await;
     assert_eq!(peer.answer().await.status, 200);
 }
