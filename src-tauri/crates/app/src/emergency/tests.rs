@@ -147,6 +147,25 @@ async fn a_full_week_is_told_once_over_restarts_and_its_end_is_reported() {
 }
 
 #[tokio::test]
+async fn a_call_that_ran_on_at_its_end_is_in_its_report_once_it_has_ended() {
+    let mut world = World::new().await;
+    world.crisis.enter_by_hand(None, at(0).timestamp).expect("it is kept");
+    world.spend(5, "1").await;
+    world.crisis.leave_by_hand(at(10).timestamp).expect("it is kept");
+    world.crisis.report().await;
+    let spent = async |world: &World| world.view(20).await.last.expect("a report").spent_usd;
+    assert_eq!(spent(&world).await, "1.000000000");
+    world.spend(6, "2").await;
+    world.spend(11, "4").await;
+    world.crisis.report().await;
+    assert_eq!(spent(&world).await, "3.000000000");
+    world.spend(7, "8").await;
+    world.crisis.report().await;
+    world.restart();
+    assert_eq!(spent(&world).await, "3.000000000", "no call ran on any more");
+}
+
+#[tokio::test]
 async fn one_entered_by_hand_survives_a_restart_and_the_signs() {
     let mut world = World::new().await;
     world.crisis.enter_by_hand(Some(" launch day "), at(0).timestamp).expect("it is kept");
