@@ -1,13 +1,15 @@
 //! Half an hour of an upstream that fails in every way it can, with an outage in the middle: the gateway and the
 //! simulator as they are, over real sockets, on a clock that the test turns. Clients retry nothing.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use domain::call::{Call, CallId, Class, Entry, Opening, Outcome};
 use domain::catalog::InForce;
 use domain::config::{Client, Pacing, Rules};
-use domain::time::{Instant, Now, Timestamp};
+use domain::success::{Success, Successes};
+use domain::time::{Calendar, Instant, Now, Timestamp};
 use domain::usage::Usage;
 use gateway::secret::Secret;
 use gateway::{
@@ -15,7 +17,7 @@ use gateway::{
     RetryRules, Secrets, Timeouts, Upstream, Watch, Whose,
 };
 use sha2::{Digest, Sha256};
-use simulator::{Faults, Simulator};
+use simulator::{Faults, Record, Simulator};
 use support::http::{self, Answer, Request};
 
 /// 5 % busy, 3 % broken, 2 % cut and 1 % silent before their first word; nobody there for three minutes.
@@ -48,6 +50,8 @@ const WORKERS: u64 = 10;
 const PAUSE: Duration = Duration::from_millis(700);
 /// After the upstream is back.
 const RECOVERY: f64 = 30.0;
+/// So long a breaker stays open where nobody finds out earlier.
+const OPEN: f64 = 300.0;
 const TOKEN: &str = "tg-chaos";
 
 /// Goes as the runtime's clock goes.
@@ -142,6 +146,8 @@ struct Seen {
     ended: f64,
     good: bool,
     what: String,
+    /// As the upstream named it whose answer it got.
+    request_id: Option<String>,
 }
 
 struct Half {
@@ -149,13 +155,21 @@ struct Half {
     entries: Vec<Entry>,
     /// When it began.
     epoch: Timestamp,
+    /// What each simulator wrote down, and when they began by their own clock.
+    records: [Vec<Record>; 2],
+    their_epoch: Timestamp,
 }
 
 /// All of it, with or without a second upstream.
 fn half_an_hour(seed: u64, has_second: bool) -> Half {
+    half_an_hour_of(FAULTS, seed, has_second)
+}
+
+fn half_an_hour_of(faults: &str, seed: u64, has_second: bool) -> Half {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("a runtime").block_on(async move {
-        let faults = Faults::from_toml(&FAULTS.replace("SEED", &seed.to_string())).expect("a script");
+        let faults = Faults::from_toml(&faults.replace("SEED", &seed.to_string())).expect("a script");
+        let their_epoch = Timestamp::from_millis(0).after(UNIX_EPOCH.elapsed().expect("after 1970"));
         let first =
             Simulator::start(simulator::Options { faults, seed, ..Default::default() }).await.expect("it starts");
         let second = Simulator::start(simulator::Options::default()).await.expect("it starts");
@@ -187,7 +201,7 @@ fn half_an_hour(seed: u64, has_second: bool) -> Half {
             () = turn() => {}
         }
         let entries = std::mem::take(&mut *books.0.lock().unwrap_or_else(PoisonError::into_inner));
-        Half { seen, entries, epoch }
+        Half { seen, entries, epoch, records: [first.calls(), second.calls()], their_epoch }
     })
 }
 
@@ -230,9 +244,10 @@ async fn work(address: String, worker: u64, clock: Arc<Turned>) -> Vec<Seen> {
         let answer = http::call(&address, &request).await;
         let ended = now().as_secs_f64();
         let good = answer.as_ref().is_ok_and(|answer| is_whole(answer, stream));
+        let request_id = answer.as_ref().ok().and_then(|answer| answer.header("request-id")).map(str::to_owned);
         let what =
             answer.map_or_else(|error| error.to_string(), |answer| format!("{} {}", answer.status(), answer.text()));
-        seen.push(Seen { began, ended, good, what });
+        seen.push(Seen { began, ended, good, what, request_id });
         tokio::time::sleep(PAUSE).await;
     }
     seen
@@ -257,6 +272,42 @@ impl Half {
         let completed = self.entries.iter().filter(|entry| entry.outcome == Outcome::Completed).count();
         assert_eq!(completed, self.seen.len() - self.failures().len());
         assert!(self.entries.iter().filter(|entry| entry.outcome == Outcome::Completed).all(|entry| !entry.estimated));
+    }
+
+    /// When the first good call began after the outage, in seconds since its end.
+    fn recovered(&self) -> f64 {
+        let good = self.seen.iter().filter(|call| call.good && call.began >= OUTAGE.end);
+        good.map(|call| call.began - OUTAGE.end).fold(f64::INFINITY, f64::min)
+    }
+
+    /// As a ledger tells them that was given these entries.
+    fn figures(&self) -> Success {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let fates = runtime.block_on(async {
+            let dir = tempfile::tempdir().expect("a folder");
+            let options = ledger::Options {
+                durability: ledger::Durability::Process,
+                catalog: Arc::default(),
+                calendar: Calendar::UTC,
+            };
+            let (ledger, _) = ledger::Ledger::open(dir.path(), options).await.expect("a ledger");
+            for entry in &self.entries {
+                ledger.settle(entry).await.expect("written");
+                if let Some(room) = ledger.room() {
+                    room.await;
+                }
+            }
+            let (mut fates, mut through, mut is_all) = (vec![], 0, false);
+            while !is_all {
+                let part = ledger.fates(self.epoch, through).await.expect("readable");
+                fates.extend(part.fates);
+                (through, is_all) = (part.through, part.is_all);
+            }
+            fates
+        });
+        let mut successes = Successes::default();
+        fates.iter().for_each(|fate| successes.count(fate));
+        successes.figures(self.epoch.after(HALF_AN_HOUR))
     }
 
     /// When attempts left for the first upstream.
@@ -285,35 +336,75 @@ fn with_a_second_upstream_clients_see_nothing_of_it() {
 
 #[test]
 fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after() {
-    let half = half_an_hour(7, false);
-    half.agrees();
-    let all = half.seen.len();
-    let window = OUTAGE.start..OUTAGE.end + RECOVERY;
-    let outside: Vec<&Seen> =
-        half.failures().into_iter().filter(|call| call.ended < window.start || call.began > window.end).collect();
-    let in_it = half.failures().len() - outside.len();
-    // Of so many failures five come in a row now and then: the breaker opens as it should, for one opening at most.
-    let (held, outside): (Vec<&Seen>, Vec<&Seen>) =
-        outside.into_iter().partition(|call| call.what.contains("tidegate_breaker_open"));
-    assert!(held.len() * 5 <= all, "{} calls met an open breaker", held.len());
-    // Busy twice in a row, or the budget of retries was spent.
-    assert!(outside.iter().all(|call| ["529", "500", "502", "504"].iter().any(|status| call.what.starts_with(status))));
-    assert!(outside.len() * 100 <= all * 3, "{} of {all}: {:?}", outside.len(), outside.first().map(|call| &call.what));
-    let attempts = half.attempts().count();
-    assert!(attempts <= all * 11 / 10 + 10, "{attempts} attempts of {all} calls");
-    let back =
-        half.seen.iter().filter(|call| call.good && call.began >= OUTAGE.end).map(|call| call.began - OUTAGE.end);
-    let recovered = back.fold(f64::INFINITY, f64::min);
-    // A dead upstream: whoever left within the first second did so before the breaker opened.
-    let into_the_dark = half.attempts().filter(|at| (OUTAGE.start + 2.0..OUTAGE.end).contains(at)).count();
-    eprintln!(
-        "{all} calls, {in_it} failed in the outage, {} outside, {} met the breaker there, {attempts} attempts, \
-         {into_the_dark} of them into the outage once the breaker was open, recovered after {recovered:.1} s",
-        outside.len(),
-        held.len()
-    );
-    // Where the one call that finds out fails, with all its retries, the next may try when `open` has passed.
-    let tried = half.attempts().filter(|at| (OUTAGE.end..OUTAGE.end + RECOVERY).contains(at)).count();
-    assert!(recovered <= RECOVERY || (tried > 1 && recovered <= 300.0 + RECOVERY), "{recovered}, {tried} attempts");
-    assert!(into_the_dark <= 1, "{into_the_dark} calls were sent to a dead upstream");
+    for seed in seeds() {
+        let half = half_an_hour(seed, false);
+        half.agrees();
+        let all = half.seen.len();
+        let window = OUTAGE.start..OUTAGE.end + RECOVERY;
+        let outside: Vec<&Seen> =
+            half.failures().into_iter().filter(|call| call.ended < window.start || call.began > window.end).collect();
+        let in_it = half.failures().len() - outside.len();
+        // Of so many failures five come in a row now and then: the breaker opens as it should, for one opening at most.
+        let (held, outside): (Vec<&Seen>, Vec<&Seen>) =
+            outside.into_iter().partition(|call| call.what.contains("tidegate_breaker_open"));
+        assert!(held.len() * 5 <= all, "{} calls met an open breaker", held.len());
+        // Busy twice in a row, or the budget of retries was spent.
+        let is_told = |call: &&Seen| ["529", "500", "502", "504"].iter().any(|status| call.what.starts_with(status));
+        assert!(outside.iter().all(is_told));
+        let first = outside.first().map(|call| &call.what);
+        assert!(outside.len() * 100 <= all * 3, "{} of {all}: {first:?}", outside.len());
+        let attempts = half.attempts().count();
+        assert!(attempts <= all * 11 / 10 + 10, "{attempts} attempts of {all} calls");
+        let recovered = half.recovered();
+        // A dead upstream: whoever left within the first second did so before the breaker opened.
+        let into_the_dark = half.attempts().filter(|at| (OUTAGE.start + 2.0..OUTAGE.end).contains(at)).count();
+        eprintln!(
+            "seed {seed}: {all} calls, {in_it} failed in the outage, {} outside, {} met the breaker there, \
+             {attempts} attempts, {into_the_dark} of them into the outage once the breaker was open, \
+             recovered after {recovered:.1} s",
+            outside.len(),
+            held.len()
+        );
+        // Where the one call that finds out fails, with all its retries, the next may try when `open` has passed.
+        let tried = half.attempts().filter(|at| (OUTAGE.end..OUTAGE.end + RECOVERY).contains(at)).count();
+        assert!(recovered <= RECOVERY || tried > 1, "{recovered} s and one attempt");
+        assert!(recovered <= OPEN + RECOVERY, "{recovered} s");
+        assert!(into_the_dark <= 1, "{into_the_dark} calls were sent to a dead upstream");
+    }
+}
+
+/// For five minutes everyone is told to come back later.
+const LIMITED: &str = r#"
+[[rule]]
+fault = "transient"
+from = 1200
+to = 1500
+"#;
+
+#[test]
+fn the_figures_of_success_are_those_that_the_simulators_wrote_down() {
+    for has_second in [true, false] {
+        let half = half_an_hour_of(&format!("{FAULTS}{LIMITED}"), 7, has_second);
+        half.agrees();
+        let figures = half.figures();
+        let [first, second] = &half.records;
+        let refused: HashSet<&str> =
+            first.iter().filter(|call| call.status == 429).map(|call| &*call.request_id).collect();
+        let ids = half.seen.iter().filter_map(|call| call.request_id.as_deref());
+        let seen = ids.filter(|id| refused.contains(id)).count() as u64;
+        let served = second.iter().filter(|call| call.outcome == simulator::Outcome::Completed).count() as u64;
+        eprintln!("{figures:?}, {} refused of which {seen} reached a client", refused.len());
+        assert_eq!((figures.rate_limit_errors_seen, figures.fallbacks_served), (seen, served));
+        assert!(refused.len() > 5 && (served > 100) == has_second && (seen > 0) != has_second);
+        // Nobody hears of an outage who is not there: it began when the script says. What was refused they have heard.
+        let at =
+            |call: &Record| Timestamp::parse(&call.ended_at).expect("a time").since(half.their_epoch).as_secs_f64();
+        let good = first.iter().filter(|call| call.outcome == simulator::Outcome::Completed).map(at);
+        let good: Vec<f64> = good.collect();
+        let next_good = |from: f64| good.iter().copied().find(|at| *at >= from).expect("it came back");
+        let limited = first.iter().find(|call| call.status == 429).map(at).expect("one");
+        let longest = (next_good(OUTAGE.end) - OUTAGE.start).max(next_good(limited) - limited);
+        let told = figures.longest_recovery.as_secs_f64();
+        assert!((told - longest).abs() <= 2.0, "{told} s, but {longest} s by its own books");
+    }
 }

@@ -108,7 +108,10 @@ async fn by_hand_it_holds_background_calls_over_a_restart_until_it_is_left() {
     let held = sent(&lab, &background);
     until(&lab, |status| status["queue"]["background"]["waiting"] == 1).await;
     assert_eq!(call(&lab, &lab.token).await.status(), 200);
-    assert_eq!(lab.home.tidegate(&["resume", "background"]).code, Some(0));
+    let resumed = lab.home.tidegate(&["resume", "background"]);
+    assert!(resumed.code == Some(0) && resumed.err.contains("an emergency holds them"), "{resumed:?}");
+    let resumed = lab.home.tidegate(&["resume", "normal"]);
+    assert!(resumed.code == Some(0) && resumed.err.is_empty(), "{resumed:?}");
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(status(&lab)["queue"]["background"]["waiting"], 1, "to resume is not to leave");
     let token = std::fs::read_to_string(lab.home.data().join("api-token")).expect("a token");

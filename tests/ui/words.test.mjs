@@ -48,6 +48,9 @@ test('the headline tells trouble first, then who waits for what, then what is cl
   assert.equal(title({ limits, live, queue: waiting }), '3 calls wait for Haiku 4.5 requests.', 'not for the fullest limit of others')
   const pace = headline.headline(status({ limits, live, queue: waiting })).detail
   assert.equal(pace, 'One leaves every 1.3 s: 48 a minute. All of them will have left in about 3.0 s.')
+  const held = { ...waiting, background: { ...queue(2), eta_ms: null } }
+  const unknown = headline.headline(status({ limits, live, queue: held })).detail
+  assert.equal(unknown, 'One leaves every 1.3 s: 48 a minute.', 'nobody knows when those leave that a person holds')
   const paused = { critical: queue(0), normal: queue(0), background: queue(1, true) }
   assert.equal(title({ limits, queue: paused }), '1 background call waits: you paused them.')
   assert.equal(title({ limits }), 'Sonnet 4 input tokens are 96 % used. Nothing waits yet.')

@@ -77,7 +77,8 @@ function queued(status: StatusView): Headline | null {
     }
   }
   const binding = waitedFor(status)
-  const clear = Math.max(...Object.values(status.queue).map((one) => one.eta_ms))
+  const etas = Object.values(status.queue).map((one) => one.eta_ms)
+  const clear = etas.includes(null) ? 0 : Math.max(...etas.map((eta) => eta ?? 0))
   const end = clear > 0 ? ` All of them will have left in about ${duration(clear)}.` : ''
   if (!binding) return { title: `${plural(waits, 'call waits', 'calls wait')}.`, detail: end.trim(), tone: 'calm' }
   return {

@@ -160,7 +160,7 @@ class World {
       queue: {
         critical: { ...none, running: busy ? 1 : 0 },
         normal: { ...none, waiting: waits, running: busy ? 2 : 0, oldest_ms: waits * 700, eta_ms: waits * 1_250 },
-        background: { ...none, waiting: busy ? 6 : 0, oldest_ms: busy ? 21_400 : 0, eta_ms: busy ? 14_000 : 0, paused: this.paused.has('background') },
+        background: { ...none, waiting: busy ? 6 : 0, oldest_ms: busy ? 21_400 : 0, eta_ms: this.paused.has('background') ? null : busy ? 14_000 : 0, paused: this.paused.has('background') },
       },
       spend: {
         today_usd: this.spent.toFixed(9),

@@ -11,7 +11,7 @@ use domain::emergency::{Cause, Change, Emergency, EmergencyMemory, EmergencyRule
 use domain::money::Usd;
 use domain::routing::BreakerState;
 use domain::time::{Calendar, Instant, Now, Timestamp};
-use gateway::{Gateway, Watch};
+use gateway::{Gateway, LiveState, Watch};
 use ledger::{By, Ledger, Spender};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ struct Inside {
     /// One that is over and of which no report is made yet.
     over: Option<Over>,
     last: Option<EmergencyReportView>,
+    /// From when to when the last one was, as long as calls run that began in it.
+    unfinished: Option<(Timestamp, Timestamp)>,
     watched: Option<Watched>,
     spent_today: Usd,
     /// When calls last left an upstream for another or were turned away.
@@ -243,10 +245,16 @@ impl Crisis {
         self.try_to_keep(&inside)
     }
 
-    /// Upstreams that are there again.
     fn resolve(&self, now: Now) {
+        let failing = self.lock().failing_upstreams();
+        if let Some(failing) = failing {
+            self.resolve_all_but(&failing, now);
+        }
+    }
+
+    /// Upstreams that are there again; `failing` are not.
+    fn resolve_all_but(&self, failing: &[String], now: Now) {
         let inside = self.lock();
-        let Some(failing) = inside.failing_upstreams() else { return };
         let is_back = |scope: &String| {
             let last = inside.failing.get(scope).copied().unwrap_or_default();
             !failing.contains(scope) && now.instant.since(last) >= BACK_AFTER
@@ -258,14 +266,38 @@ impl Crisis {
         }
     }
 
-    /// What the last emergency came to, once it is over.
+    /// What the last emergency came to, once it is over, and again when the last call that began in it has ended.
     async fn report(&self) {
-        let Some(Over { since, until, reason, calls_held }) = self.lock().over.take() else { return };
+        let over = self.lock().over.take();
+        match over {
+            Some(over) => self.report_of(over).await,
+            None => self.finish().await,
+        }
+    }
+
+    async fn finish(&self) {
+        let finished = {
+            let mut inside = self.lock();
+            let has_ended = |until| inside.gateway().is_none_or(|gateway| !has_call_from_before(&gateway, until));
+            if inside.unfinished.is_some_and(|(_, until)| has_ended(until)) { inside.unfinished.take() } else { None }
+        };
+        let Some((since, until)) = finished else { return };
+        let (spent_usd, saved_usd) = self.money(since, until).await;
+        let mut inside = self.lock();
+        if let Some(last) = inside.last.as_mut().filter(|last| last.until == until.to_string()) {
+            (last.spent_usd, last.saved_usd) = (spent_usd, saved_usd);
+            self.keep(&inside);
+        }
+    }
+
+    async fn report_of(&self, Over { since, until, reason, calls_held }: Over) {
         let (spent_usd, saved_usd) = self.money(since, until).await;
         let length_s = until.since(since).as_secs();
+        let unfinished = Some((since, until));
         let (since, until) = (since.to_string(), until.to_string());
         let mut inside = self.lock();
         inside.last = Some(EmergencyReportView { since, until, length_s, reason, calls_held, spent_usd, saved_usd });
+        inside.unfinished = unfinished;
         self.keep(&inside);
     }
 
@@ -364,6 +396,7 @@ impl Inside {
             held: [kept.calls_held, 0],
             over: None,
             last: kept.last,
+            unfinished: None,
             watched: None,
             spent_today: Usd::ZERO,
             failing: BTreeMap::new(),
@@ -472,6 +505,10 @@ impl Watched {
             QuotaKey::Budget { period, .. } => period.name().to_owned(),
         }
     }
+}
+
+fn has_call_from_before(gateway: &Gateway, end: Timestamp) -> bool {
+    gateway.live().iter().any(|call| call.started_at <= end && !matches!(call.state, LiveState::Ended(_)))
 }
 
 /// What a rule tells whose sign is past its mark; nothing while it is on its way back.

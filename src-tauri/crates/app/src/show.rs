@@ -347,7 +347,7 @@ fn class(queue: &ClassQueue) -> ClassQueueView {
         waiting: queue.waiting as u64,
         running: queue.running as u64,
         oldest_ms: millis(queue.oldest.unwrap_or_default()),
-        eta_ms: millis(queue.eta.unwrap_or_default()),
+        eta_ms: queue.eta.map(millis),
         paused: queue.paused,
     }
 }

@@ -81,7 +81,11 @@ impl Scores {
     }
 
     fn recall(&self) -> i64 {
-        let kept: Kept = folder::read_json(&self.file).unwrap_or_default();
+        let kept: Kept = folder::read_json(&self.file).unwrap_or_else(|error| {
+            tracing::warn!("the figures of success are counted anew: {error}");
+            folder::set_aside(&self.file);
+            Kept::default()
+        });
         *self.lock() = Successes::recall(kept.memory());
         kept.through
     }

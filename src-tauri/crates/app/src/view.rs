@@ -186,7 +186,8 @@ pub struct ClassQueueView {
     pub waiting: u64,
     pub running: u64,
     pub oldest_ms: u64,
-    pub eta_ms: u64,
+    /// Until the last of them is expected to leave, 0 where none waits; `null` where nobody knows: somebody holds them.
+    pub eta_ms: Option<u64>,
     pub paused: bool,
 }
 

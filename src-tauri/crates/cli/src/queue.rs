@@ -8,7 +8,7 @@ use anyhow::Context;
 use app::api::{Answer, Command};
 use app::view::{OutlookView, WaitingView};
 
-use crate::args::{Class, Estimate, OneCall, Queue, QueueAct};
+use crate::args::{Class, ClassName, Estimate, OneCall, Queue, QueueAct};
 use crate::table::{clean, count, dollars, maybe, number, table, time, words};
 use crate::{Place, print, print_json, tell, unexpected};
 
@@ -20,6 +20,12 @@ pub(crate) async fn pause(place: &Place, class: Class) -> anyhow::Result<ExitCod
 
 pub(crate) async fn resume(place: &Place, class: Class) -> anyhow::Result<ExitCode> {
     place.ask(Command::Resume { class: class.class.name().to_owned() }).await?;
+    if class.class == ClassName::Background
+        && let Answer::Emergency(emergency) = place.ask(Command::EmergencyStatus).await?
+        && emergency.active
+    {
+        tell("Background calls still wait: an emergency holds them until it is over, or `tidegate emergency off`.\n");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

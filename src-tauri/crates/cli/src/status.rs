@@ -77,7 +77,7 @@ fn shown_queue(status: &StatusView) -> String {
             number(count(class.waiting)),
             number(count(class.running)),
             number(time(class.oldest_ms)),
-            number(time(class.eta_ms)),
+            number(class.eta_ms.map_or_else(|| "unknown".to_owned(), time)),
             words(note),
         ]
     };

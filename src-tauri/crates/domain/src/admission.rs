@@ -369,12 +369,13 @@ impl Admission {
                 (Some(usage), cost)
             }
             Spent::Presumed { usage, cost } => (Some(usage), cost),
+            Spent::Lost { usage } => (Some(usage), None),
         };
         let cache_reads_count = group.cache_reads_count;
         let used = usage.map(|usage| counted(&usage.tokens, cache_reads_count));
         let now_used = match spent {
             // It broke off, and the upstream may learn of that later than we.
-            Spent::Presumed { .. } => used.map(|used| used.or_more(ticket.need)),
+            Spent::Presumed { .. } | Spent::Lost { .. } => used.map(|used| used.or_more(ticket.need)),
             Spent::Told { .. } | Spent::Nothing => used,
         };
         for id in &ticket.taken {
@@ -391,7 +392,15 @@ impl Admission {
                 covered_by: ticket.covered_by,
             });
         }
-        self.settle_quotas(&ticket, usage, cost, now);
+        let booked = usage.filter(|_| !matches!(spent, Spent::Lost { .. }));
+        self.settle_quotas(&ticket, booked, cost, now);
+    }
+
+    /// A running call is sent once more, and what it was sent before may be counted too.
+    pub fn takes_again(&mut self, ticket: &Ticket, now: Now) {
+        for id in &ticket.taken {
+            self.resources.take_again(*id, ticket.need, ticket.covered_by, now.instant);
+        }
     }
 
     /// Calls of the class wait until `resume`, or their deadline.

@@ -31,7 +31,8 @@ impl Default for EmergencyRules {
 pub struct Signs {
     /// How much of the fullest week window is used. In thousandths.
     pub week_permille: u32,
-    /// How long the breaker has been open, half-open included, that is so for the longest; `None` where all are closed.
+    /// How long the breaker has been open that is so for the longest; `None` where none is. One that waits for a call to find
+    /// out is not open.
     pub breaker_open: Option<Duration>,
     pub spent_today: Usd,
 }

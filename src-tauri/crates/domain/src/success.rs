@@ -105,8 +105,8 @@ impl Successes {
 
     pub fn count(&mut self, fate: &Fate) {
         let hour = self.by_hour.entry(hour(fate.started_at)).or_default();
-        hour.rate_limit_errors += u64::from(fate.is_rate_limit_error());
-        hour.fallbacks += u64::from(fate.is_fallback());
+        hour.rate_limit_errors = hour.rate_limit_errors.saturating_add(fate.is_rate_limit_error().into());
+        hour.fallbacks = hour.fallbacks.saturating_add(fate.is_fallback().into());
         hour.cut_offs.count(fate);
         self.follow_outages(fate);
     }
@@ -133,8 +133,8 @@ impl Successes {
         let (from, this) = (hour(now) - DAYS * 24 + 1, hour(now));
         let mut success = Success::default();
         for hour in self.by_hour.range(from..).map(|(_, hour)| hour) {
-            success.rate_limit_errors_seen += hour.rate_limit_errors;
-            success.fallbacks_served += hour.fallbacks;
+            success.rate_limit_errors_seen = success.rate_limit_errors_seen.saturating_add(hour.rate_limit_errors);
+            success.fallbacks_served = success.fallbacks_served.saturating_add(hour.fallbacks);
             success.longest_recovery = success.longest_recovery.max(hour.longest_recovery);
         }
         let first = self.by_hour.range(from..=this).next().map(|(hour, _)| *hour);
@@ -181,20 +181,23 @@ impl Try {
 impl CutOffs {
     fn count(&mut self, fate: &Fate) {
         let error = fate.error.as_deref().unwrap_or_default();
+        let mut one = CutOffs::default();
         match fate.outcome {
-            Outcome::Completed => self.max_tokens += u64::from(error == "max_tokens"),
-            Outcome::Cut if error.contains("silent") => self.silent += 1,
-            Outcome::Cut => self.cut += 1,
-            Outcome::Failed => self.error_after_start += u64::from((200..300).contains(&fate.status)),
+            Outcome::Completed => one.max_tokens = u64::from(error == "max_tokens"),
+            Outcome::Cut if error.contains("silent") => one.silent = 1,
+            Outcome::Cut => one.cut = 1,
+            Outcome::Failed => one.error_after_start = u64::from((200..300).contains(&fate.status)),
             Outcome::Cancelled | Outcome::Interrupted | Outcome::Refused => {}
         }
+        self.add(one);
     }
 
+    // A file may have told of more than there can be.
     fn add(&mut self, other: CutOffs) {
-        self.max_tokens += other.max_tokens;
-        self.cut += other.cut;
-        self.silent += other.silent;
-        self.error_after_start += other.error_after_start;
+        self.max_tokens = self.max_tokens.saturating_add(other.max_tokens);
+        self.cut = self.cut.saturating_add(other.cut);
+        self.silent = self.silent.saturating_add(other.silent);
+        self.error_after_start = self.error_after_start.saturating_add(other.error_after_start);
     }
 }
 
@@ -293,6 +296,31 @@ mod tests {
         let later = successes.figures(at(45 * day));
         successes.forget(at(45 * day));
         assert_eq!((successes.by_hour.len(), successes.figures(at(45 * day))), (1, later));
+    }
+
+    #[test]
+    fn counts_beyond_all_measure_stay_the_most_there_is() {
+        let most = CutOffs { max_tokens: u64::MAX, cut: u64::MAX, silent: u64::MAX, error_after_start: u64::MAX };
+        let absurd = Hour {
+            rate_limit_errors: u64::MAX,
+            fallbacks: u64::MAX,
+            longest_recovery: Duration::from_millis(u64::MAX),
+            cut_offs: most,
+        };
+        let hours = [i64::MIN, -1, hour(at(0)) - 1, hour(at(0)), i64::MAX].map(|number| (number, absurd)).to_vec();
+        let outages = vec![("a".into(), Timestamp::from_millis(i64::MIN)), ("b".into(), at(0))];
+        let mut successes = Successes::recall(SuccessMemory { hours, outages });
+        let told = |error: &str| Fate { error: Some(error.into()), ..fate(0, Outcome::Completed, "429 b, 200 a") };
+        successes.count(&told("max_tokens"));
+        successes.count(&fate(0, Outcome::Failed, "429 a"));
+        let figures = successes.figures(at(1));
+        assert_eq!((figures.rate_limit_errors_seen, figures.fallbacks_served), (u64::MAX, u64::MAX));
+        assert_eq!(successes.cut_offs(at(1)), most);
+        for now in [i64::MIN, 0, i64::MAX].map(Timestamp::from_millis) {
+            successes.figures(now);
+            successes.cut_offs(now);
+            successes.clone().forget(now);
+        }
     }
 
     #[test]

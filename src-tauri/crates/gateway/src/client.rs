@@ -37,6 +37,8 @@ pub(crate) enum Failure {
 const POOL_IDLE: Duration = Duration::from_secs(45);
 const POOL_MAX: usize = 1_024;
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Of an answer. Gateways before an upstream add their own; one with more is lost.
+const HEADERS_MAX: usize = 1_000;
 
 impl Client {
     /// For one upstream at `base`.
@@ -98,6 +100,7 @@ fn straight(
         .timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(POOL_MAX)
+        .http1_max_headers(HEADERS_MAX)
         .http2_adaptive_window(true)
         .http2_keep_alive_interval(KEEPALIVE)
         .build(connector))
@@ -123,6 +126,7 @@ fn proxied(connect: Duration, proxy: Option<Proxy>) -> Result<reqwest::Client, B
         .connect_timeout(connect)
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(POOL_MAX)
+        .http1_max_headers(HEADERS_MAX)
         .tcp_nodelay(true)
         .tcp_keepalive(KEEPALIVE);
     let builder = match proxy {

@@ -192,6 +192,14 @@ impl Pass {
         }
     }
 
+    /// The call leaves once more by it.
+    pub(crate) fn takes_again(&self) {
+        if let Some(ticket) = &self.ticket {
+            let door = &self.door.0;
+            door.lock().admission.takes_again(ticket, door.clock.now());
+        }
+    }
+
     pub(crate) fn is_probe(&self) -> bool {
         self.ticket.as_ref().is_some_and(Ticket::is_probe)
     }

@@ -360,10 +360,9 @@ impl OpenEntry {
 
     /// The attempt is over and the call goes back to the queue. `billed`: what it may have used.
     pub(crate) fn again(&mut self, error: &str, maybe_billed: bool) {
-        self.once_more(error, maybe_billed);
-        let used = if maybe_billed { self.reserved } else { Usage::default() };
+        self.ends(error, maybe_billed);
         if let Some(pass) = self.pass.take() {
-            pass.settle(if maybe_billed { Spent::Presumed { usage: &used, cost: None } } else { Spent::Nothing });
+            pass.settle(if maybe_billed { Spent::Lost { usage: &self.reserved } } else { Spent::Nothing });
         }
         if let Some(progress) = &self.progress {
             progress.waits();
@@ -374,11 +373,19 @@ impl OpenEntry {
 
     /// The attempt is over, and the next goes by the same proof.
     pub(crate) fn once_more(&mut self, error: &str, maybe_billed: bool) {
+        self.ends(error, maybe_billed);
+        if let Some(pass) = self.pass.as_ref().filter(|_| maybe_billed) {
+            pass.takes_again();
+        }
+    }
+
+    fn ends(&mut self, error: &str, maybe_billed: bool) {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.error = Some(error.into());
             attempt.maybe_billed = maybe_billed;
         }
-        if !maybe_billed && self.carried == Usage::default() {
+        let may_owe = self.carried != Usage::default() || self.attempts.iter().any(|attempt| attempt.maybe_billed);
+        if !may_owe {
             // Should this process die before the next attempt, nothing is owed for this one.
             self.pipeline.books.checkpoint(self.call.id, &Usage::default());
         }

@@ -237,6 +237,40 @@ async fn an_interrupted_call_costs_what_was_metered_else_its_prompt_and_one_toke
 }
 
 #[tokio::test]
+async fn a_call_that_was_refused_before_the_end_owes_nothing_until_it_leaves_again() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    let (refused, again, metered) = (call(1, noon()), call(2, noon()), call(3, noon()));
+    let (later, latest) = (at("2026-11-24T12:00:01Z"), at("2026-11-24T12:00:02Z"));
+    for call in [&refused, &again, &metered] {
+        ledger.opened(call, &opening(call, 1)).expect("opened");
+        ledger.checkpoint(call.id, &Usage::default(), later).expect("written");
+    }
+    for call in [&again, &metered] {
+        ledger.opened(call, &Opening { at: latest, ..opening(call, 2) }).expect("opened");
+    }
+    ledger.checkpoint(metered.id, &used(48, 30), latest).expect("written");
+    for folded in [false, true] {
+        if folded {
+            ledger.flush().await.expect("folded");
+        }
+        let (ledger, _) = reopened(copy(dir.path()).path()).await;
+        let mut seen = vec![];
+        for call in [&refused, &again, &metered] {
+            let entry = ledger.call(call.id).await.expect("an answer").expect("an entry");
+            let billed: Vec<bool> = entry.attempts.iter().map(|attempt| attempt.maybe_billed).collect();
+            seen.push((entry.usage, entry.ended_at, billed));
+        }
+        let expected = [
+            (Usage::default(), later, vec![false]),
+            (used(50, 1), latest, vec![false, true]),
+            (used(48, 30), latest, vec![false, false]),
+        ];
+        assert_eq!(seen, expected, "folded: {folded}");
+    }
+}
+
+#[tokio::test]
 async fn an_interrupted_call_never_comes_to_nothing() {
     let dir = tempfile::tempdir().expect("a folder");
     let (ledger, _) = open(dir.path()).await;

@@ -1,7 +1,9 @@
 //! The emergency over time and restarts: what is told, what is kept, what is reported.
 
+use domain::admission::Admission;
 use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry, Outcome, Source};
 use domain::catalog::Catalog;
+use domain::config::{Pacing, Rules};
 use domain::usage::Usage;
 use ledger::{Durability, Options};
 
@@ -69,6 +71,10 @@ impl World {
     }
 
     async fn spend(&self, seconds: u64, dollars: &str) {
+        self.spend_as_told_by(Source::Gateway, seconds, dollars).await;
+    }
+
+    async fn spend_as_told_by(&self, source: Source, seconds: u64, dollars: &str) {
         let started_at = at(seconds).timestamp;
         let call = Call {
             id: CallId::new(started_at, seconds.into()),
@@ -99,7 +105,7 @@ impl World {
             cost: Some(dollars.parse().expect("an amount")),
             price_id: Some("p".into()),
             estimated: false,
-            source: Source::Gateway,
+            source,
             waited_ms: 0,
             first_byte_ms: None,
             total_ms: 0,
@@ -139,6 +145,25 @@ async fn a_full_week_is_told_once_over_restarts_and_its_end_is_reported() {
     assert!(last.reason.contains("is used"), "{last:?}");
     world.restart();
     assert_eq!(world.view(130).await.last, Some(last));
+}
+
+#[tokio::test]
+async fn a_call_that_ran_on_at_its_end_is_in_its_report_once_it_has_ended() {
+    let mut world = World::new().await;
+    world.crisis.enter_by_hand(None, at(0).timestamp).expect("it is kept");
+    world.spend(5, "1").await;
+    world.crisis.leave_by_hand(at(10).timestamp).expect("it is kept");
+    world.crisis.report().await;
+    let spent = async |world: &World| world.view(20).await.last.expect("a report").spent_usd;
+    assert_eq!(spent(&world).await, "1.000000000");
+    world.spend(6, "2").await;
+    world.spend(11, "4").await;
+    world.crisis.report().await;
+    assert_eq!(spent(&world).await, "3.000000000");
+    world.spend(7, "8").await;
+    world.crisis.report().await;
+    world.restart();
+    assert_eq!(spent(&world).await, "3.000000000", "no call ran on any more");
 }
 
 #[tokio::test]
@@ -214,4 +239,127 @@ async fn damage_to_what_is_kept_begins_anew() {
     assert!(!world.view(1).await.active);
     world.week(999, 2);
     assert!(world.view(2).await.active);
+}
+
+fn unlimited() -> Pacing {
+    Pacing {
+        presumed: None,
+        written: vec![],
+        guard_requests_permille: 960,
+        guard_tokens_permille: 930,
+        retry_after_buffer: Duration::ZERO,
+        windows: vec![],
+    }
+}
+
+#[test]
+fn a_breaker_that_waits_for_a_call_to_find_out_is_no_sign_and_an_open_one_is() {
+    let watched = Watched { gateway: Weak::new(), upstreams: vec!["anthropic".to_owned()] };
+    let account = Admission::new(&Rules::default()).add_account("anthropic".into(), unlimited());
+    let breaker = |state, group: &str, since: u64| BreakerView {
+        account,
+        group: group.into(),
+        state,
+        until: None,
+        since: Some(at(since).instant),
+    };
+    let half_open = breaker(BreakerState::HalfOpen, "opus-4", 0);
+    let seen = |breakers: &[BreakerView]| watched.seen(&[], breakers, Usd::ZERO, at(1_000));
+    assert_eq!(seen(std::slice::from_ref(&half_open)).signs, Signs::default());
+    let both = seen(&[half_open, breaker(BreakerState::Open, "sonnet-4", 700)]);
+    assert_eq!(both.signs.breaker_open, Some(Duration::from_secs(300)));
+    assert_eq!(both.breaker, "upstream \"anthropic\" fails calls of sonnet-4");
+}
+
+#[tokio::test]
+async fn what_logs_and_telemetry_tell_of_is_no_sign() {
+    let world = World::new().await;
+    for source in [Source::Log, Source::Otel, Source::Bundle] {
+        world.spend_as_told_by(source, 5, "30").await;
+    }
+    world.crisis.ask_what_was_spent(at(10).timestamp).await;
+    assert_eq!(world.crisis.lock().spent_today, Usd::ZERO);
+    world.spend(6, "21").await;
+    world.crisis.ask_what_was_spent(at(10).timestamp).await;
+    assert_eq!(world.crisis.lock().spent_today.to_string(), "21.000000000");
+}
+
+#[tokio::test]
+async fn what_an_earlier_process_told_is_resolved_at_the_start_where_its_cause_is_gone() {
+    let mut world = World::new().await;
+    world.week(999, 0);
+    world.crisis.enter_by_hand(None, at(1).timestamp).expect("it is kept");
+    world.restart();
+    assert_eq!(world.told(), ["week@0", "hand@1"], "both go on");
+    std::fs::remove_file(world.dir.path().join(FILE)).expect("it was kept");
+    world.restart();
+    assert!(world.crisis.alerts.latest(9).iter().all(|alert| alert.resolved_at.is_some()), "{:?}", world.told());
+    world.week(999, 9);
+    assert_eq!(world.told().pop().as_deref(), Some("week@9"), "a new one is told anew");
+}
+
+#[tokio::test]
+async fn an_upstream_is_back_five_minutes_after_its_last_fallback_and_with_its_breaker_closed() {
+    let world = World::new().await;
+    world.crisis.falls_back("anthropic", "second", "overloaded_error");
+    world.crisis.turns_away(Some("other"), "tidegate_breaker_open");
+    let told = clock::now();
+    let later = |seconds| {
+        let time = Duration::from_secs(seconds);
+        Now { instant: told.instant.after(time), timestamp: told.timestamp.after(time) }
+    };
+    let open = || [FALLBACK, BREAKER].map(|rule| world.crisis.alerts.open_scopes(rule));
+    let (anthropic, other) = (vec!["upstream:anthropic".to_owned()], vec!["upstream:other".to_owned()]);
+    world.crisis.resolve_all_but(&[], later(299));
+    assert_eq!(open(), [anthropic.clone(), other.clone()]);
+    world.crisis.resolve_all_but(&other, later(300));
+    assert_eq!(open(), [vec![], other.clone()], "one that still fails is not back");
+    world.crisis.resolve_all_but(&[], later(301));
+    assert_eq!(open().concat(), Vec::<String>::new());
+    world.crisis.falls_back("anthropic", "second", "overloaded_error");
+    assert_eq!(open(), [anthropic, vec![]], "another outage is told anew");
+}
+
+#[tokio::test]
+async fn each_fallback_puts_off_the_word_that_its_upstream_is_back() {
+    let world = World::new().await;
+    let scope = "upstream:anthropic".to_owned();
+    world.crisis.falls_back("anthropic", "second", "overloaded_error");
+    let earlier = clock::now().instant;
+    world.crisis.lock().failing.insert(scope.clone(), Instant::default());
+    world.crisis.falls_back("anthropic", "second", "overloaded_error");
+    assert!(world.crisis.lock().failing[&scope] >= earlier);
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_said_in_one_sentence_and_holds_all_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = settings::parse(SETTINGS, &data::schemes().expect("tiers")).expect("legal");
+    let app = App::open(dir.path(), &settings).await.expect("it opens");
+    std::fs::create_dir(dir.path().join(FILE)).expect("a folder in its place");
+    for on in [true, false] {
+        let said = if on { app.enter_emergency(None).await } else { app.leave_emergency().await };
+        let said = said.expect_err("it is not kept").to_string();
+        let sentence = "it is so until this program ends, and forgotten then: ";
+        assert!(said.starts_with(sentence) && said.contains("emergency.json can't be written"), "{said}");
+        assert_eq!((said.lines().count(), app.emergency().await.active), (1, on));
+    }
+}
+
+#[tokio::test]
+async fn damaged_files_are_set_aside_and_the_app_starts() {
+    let settings = settings::parse(SETTINGS, &data::schemes().expect("tiers")).expect("legal");
+    for text in ["", "{\"since\":7", "[1,2]", "\u{0}\u{0}\u{0}"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = [FILE, "alerts.json", "success.json"].map(|name| dir.path().join(name));
+        for file in &files {
+            std::fs::write(file, text).expect("written");
+        }
+        let app = App::open(dir.path(), &settings).await.expect("it opens");
+        let status = app.status().await.expect("a status");
+        assert!(!status.emergency.active && status.alerts.is_empty() && status.success.days == 0, "{text}");
+        for file in &files {
+            assert_eq!(std::fs::read_to_string(file.with_extension("json.damaged")).expect("it is kept"), text);
+        }
+    }
 }

@@ -216,6 +216,9 @@ pub enum Spent<'a> {
     Told { usage: &'a Usage, cost: Option<Usd> },
     /// Nobody said; it stands in for the truth and teaches nothing about later calls.
     Presumed { usage: &'a Usage, cost: Option<Usd> },
+    /// The same of an attempt that another follows. The upstream's minute may have counted it; in budgets and windows
+    /// counts what the call comes to in the end, as in the books.
+    Lost { usage: &'a Usage },
 }
 
 /// May a running stream go on?

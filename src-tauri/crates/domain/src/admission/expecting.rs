@@ -95,7 +95,11 @@ impl Admission {
         Some(own.max(reopens).max(time))
     }
 
+    /// The same of the last of a class.
     pub(super) fn eta_of_class(&self, lane: LaneId, class: Class, now: Now) -> Option<Duration> {
+        if self.is_held(class) {
+            return None;
+        }
         let account = self.groups[self.lanes[lane.0].group].account;
         let reopens = self.quotas_reopen(self.quotas.windows_of(account), class, now)?;
         Some(reopens.max(self.time_for(lane, self.lanes[lane.0].queue.up_to(class), now.instant)))

@@ -195,6 +195,14 @@ impl Resources {
         }
     }
 
+    /// The same for a call that holds its slot, and is not exchanged for anything.
+    pub(super) fn take_again(&mut self, id: ResourceId, need: Need, by: Option<ReservationId>, now: Instant) {
+        let resource = &mut self.all[id.0];
+        if let Store::Minute(minute) = &mut resource.store {
+            minute.take(resource.measure, need.of(resource.measure), 0, by, now);
+        }
+    }
+
     /// What was taken left only now: a smoothed bucket counts its interval from here.
     pub(super) fn left(&mut self, id: ResourceId, now: Instant) {
         let resource = &mut self.all[id.0];

@@ -1,6 +1,7 @@
 //! What people see of admission.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::demand::{Demand, WaiterId};
 use super::estimate::EstimateError;
@@ -53,13 +54,13 @@ impl Admission {
     pub fn queue(&self, class: Class, now: Now) -> ClassQueue {
         let of_class = || self.waiters.values().filter(|waiter| waiter.asked.class == class);
         let paused = self.paused[class as usize];
-        let waits = |id: &&LaneId| !self.is_held(class) && self.lanes[id.0].queue.waiting(class) > 0;
-        let etas = self.busy.iter().filter(waits);
+        let waits = |id: &&LaneId| self.lanes[id.0].queue.waiting(class) > 0;
+        let mut etas = self.busy.iter().filter(waits).map(|id| self.eta_of_class(*id, class, now));
         ClassQueue {
             waiting: of_class().count(),
             running: self.running[class as usize],
             oldest: of_class().map(|waiter| now.instant.since(waiter.asked.since)).max(),
-            eta: etas.filter_map(|id| self.eta_of_class(*id, class, now)).max(),
+            eta: etas.try_fold(Duration::ZERO, |last, eta| Some(last.max(eta?))),
             paused,
         }
     }

@@ -390,7 +390,7 @@ fn a_call_whose_turn_does_not_come_in_time_is_refused_at_its_deadline() {
     assert!(world.log[2].starts_with("c! Deadline"), "{:?}", world.log);
     assert_eq!(
         world.admission.queue(Class::Background, world.now()),
-        ClassQueue { running: 0, ..ClassQueue::default() }
+        ClassQueue { eta: Some(Duration::ZERO), ..ClassQueue::default() }
     );
 }
 
@@ -686,6 +686,32 @@ fn a_budget_of_which_less_is_spent_than_was_thought_lets_go_who_waits() {
     world.admission.count(&key, 0);
     world.decide();
     assert_eq!(world.log, ["a@0"]);
+}
+
+#[test]
+fn an_attempt_that_another_follows_counts_in_the_minute_and_in_no_budget() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    world.admission.set_budgets(&[budget(Scope::Machine, 10, false)], world.now());
+    world.offer("a", Demand { price: Some(dollar()), ..world.demand(SONNET, Class::Normal, "a") });
+    let left = world.level(Measure::InputTokens);
+    let ticket = world.tickets.pop().expect("it went");
+    let usage = Usage { tokens: Tokens { input: 100, output: 100, ..Tokens::default() }, ..Usage::default() };
+    world.admission.settle(ticket, Spent::Lost { usage: &usage }, world.now());
+    assert_eq!((world.quota(0).used, world.level(Measure::InputTokens)), (0, left), "nothing came back");
+    world.run_until(secs(9));
+    world.spend("b", Class::Normal, 1);
+    assert_eq!(world.quota(0).used, usd(1).as_nanos());
+}
+
+#[test]
+fn a_call_that_is_sent_once_more_by_the_same_proof_takes_twice() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    world.call("a");
+    let once = 27_900 - world.level(Measure::InputTokens);
+    world.admission.takes_again(&world.tickets[0], world.now());
+    assert_eq!(world.level(Measure::InputTokens), 27_900 - 2 * once);
+    world.settle(once, 0);
+    assert_eq!(world.level(Measure::InputTokens), 27_900 - 2 * once, "what was sent first stays taken");
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub struct ClassQueue {
     pub waiting: usize,
     pub running: usize,
     pub oldest: Option<Duration>,
-    /// When the last of them is expected to leave.
+    /// When the last of them is expected to leave; zero where none waits. `None`: that depends on calls that run, or on
+    /// a person.
     pub eta: Option<Duration>,
     pub paused: bool,
 }

@@ -78,7 +78,7 @@ async fn entries(world: &World, count: usize) -> Vec<Entry> {
 async fn under_way(world: &World, count: usize) {
     let is_open = |state: &gateway::LiveState| !matches!(state, gateway::LiveState::Ended(_));
     while world.gateway.live().iter().filter(|call| is_open(&call.state)).count() != count {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
     }
 }
 
@@ -434,6 +434,35 @@ async fn nobody_waits_for_another_longer_than_for_its_turn() {
     let mut hasty = world.call("x-tidegate-max-wait: 0.02\r\n", ASK).await;
     world.upstream.asked().await.answer(200, JSON, MESSAGE).await;
     assert_eq!(says(&hasty.answer().await), "miss");
+}
+
+/// As if so much time had gone by for whoever waits.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn whoever_follows_an_answer_that_is_stuck_goes_its_own_way() {
+    const STUCK: Duration = Duration::from_secs(10);
+    let world = world().await;
+    let (mut peers, mut first) = together(&world, 2, ASK_STREAM).await;
+    pass(STUCK).await;
+    assert!(world.upstream.is_idle().await, "one that has not begun is not stuck");
+    first.start_stream().await;
+    for _ in 0..3 {
+        first.chunk(&format!("{START}{DELTA}")).await;
+        peers[0].read_until(DELTA).await;
+        pass(STUCK).await;
+        assert!(world.upstream.is_idle().await, "it goes on, and slowly");
+    }
+    pass(STUCK).await;
+    let whole = format!("{START}{DELTA}{END_DELTA}{STOP}");
+    world.upstream.asked().await.answer(200, "content-type: text/event-stream\r\n", &whole).await;
+    assert_eq!(says(&peers[1].answer().await), "miss");
+    first.chunk(&format!("{END_DELTA}{STOP}")).await;
+    peers[0].read_until(STOP).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::failures::{
     OVERLOADED, answer_each, answer_none_but, break_it, unretried, wait_for, with_second, with_text,
 };
 use crate::support::World;
-use crate::{ASK, MESSAGE};
+use crate::{ASK, JSON, MESSAGE};
 
 const BACKGROUND: &str = "x-tidegate-priority: background\r\nx-tidegate-max-wait: 30\r\n";
 
@@ -65,6 +65,7 @@ async fn one_with_a_configured_text_gets_that_instead_of_the_refusal() {
     let answer = peer.answer().await;
     assert_eq!((answer.status, answer.header("x-tidegate-upstream")), (200, Some("static")));
     assert!(answer.text().contains("A person will answer."));
+    assert_eq!(answer.header("x-tidegate-waited-ms"), Some("31000"));
     let entry = world.books.entry().await;
     assert_eq!((entry.outcome, entry.attempts[0].number), (Outcome::Completed, 2), "the first was passed over");
 }
@@ -77,7 +78,7 @@ async fn whoever_watches_hears_of_a_fallback_before_its_answer_is_there() {
     let asked = second.asked().await;
     assert_eq!(world.watch.told(), ["fake to second: overloaded_error"]);
     let mut asked = asked;
-    asked.answer(200, crate::JSON, MESSAGE).await;
+    asked.answer(200, JSON, MESSAGE).await;
     assert_eq!(peer.answer().await.status, 200);
     let entry = world.books.entry().await;
     let attempts: Vec<_> =
@@ -116,4 +117,37 @@ async fn whoever_watches_hears_whose_open_breaker_turns_a_call_away() {
     let answer = world.call("x-tidegate-max-wait: 60\r\n", ASK).await.answer().await;
     assert_eq!(answer.status, 529);
     assert_eq!(world.watch.told(), ["fake tidegate_breaker_open"]);
+}
+
+/// A window of the first upstream that is spent, as it says itself.
+async fn spend_the_window(world: &World) {
+    let reset = world.now().timestamp.as_millis() / 1_000 + 7_200;
+    let spent = format!(
+        "{JSON}anthropic-ratelimit-unified-5h-utilization: 1.0\r\nanthropic-ratelimit-unified-5h-reset: {reset}\r\n"
+    );
+    let mut peer = world.call("", ASK).await;
+    world.upstream.asked().await.answer(200, &spent, MESSAGE).await;
+    assert_eq!(peer.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn whose_window_is_spent_goes_to_the_second_and_is_refused_only_where_there_is_none() {
+    let (world, second) = with_second(|_| ()).await;
+    spend_the_window(&world).await;
+    let mut peer = world.call("", ASK).await;
+    let mut asked = second.asked().await;
+    assert_eq!(world.watch.told(), ["fake to second: tidegate_window_exhausted"]);
+    asked.answer(200, JSON, MESSAGE).await;
+    assert_eq!(peer.answer().await.header("x-tidegate-upstream"), Some("second"));
+    assert!(world.upstream.is_idle().await);
+
+    let world = World::new().await;
+    spend_the_window(&world).await;
+    world.books.durable.send_replace(false);
+    let mut peer = world.call("", ASK).await;
+    assert!(peer.is_silent().await);
+    assert_eq!(world.watch.told(), ["- tidegate_window_exhausted"], "before the client hears of it");
+    world.books.durable.send_replace(true);
+    let answer = peer.answer().await;
+    assert_eq!((answer.status, answer.error_code().as_str()), (429, "tidegate_window_exhausted"));
 }

@@ -8,7 +8,7 @@ use domain::routing::Backoff;
 use domain::tier::MinuteLimits;
 use gateway::{Config, Fallback, Upstream, Whose};
 
-use crate::support::{Asked, FakeUpstream, Peer, World, pacing};
+use crate::support::{Asked, FakeUpstream, Peer, Told, World, pacing};
 use crate::{ASK, ASK_STREAM, DELTA, END_DELTA, JSON, MESSAGE, PING, START, STOP};
 
 pub(crate) const OVERLOADED: &str = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
@@ -347,8 +347,11 @@ async fn at_last_a_configured_text_answers() {
         let answer = peer.answer().await;
         assert_eq!((answer.status, answer.header("x-tidegate-upstream")), (200, Some("static")));
         assert!(answer.text().contains("A person will answer."), "{}", answer.text());
+        assert_eq!((answer.header("x-tidegate-attempts"), answer.header("x-tidegate-cache")), (Some("3"), Some("off")));
+        assert!(answer.header("x-tidegate-waited-ms").is_some_and(|waited| waited.parse::<u64>().is_ok()));
         let entry = world.books.entry().await;
         assert_eq!((entry.outcome, entry.usage, entry.estimated), (Outcome::Completed, Default::default(), false));
+        assert_eq!(answer.header("x-tidegate-call"), Some(entry.call.id.to_string().as_str()));
         let last = entry.attempts.last().expect("an attempt");
         assert_eq!((&*last.upstream, last.maybe_billed), ("static", false));
     }
@@ -689,6 +692,44 @@ async fn refused_connections_open_the_breaker_too() {
     }
     let answer = world.call("x-tidegate-max-wait: 1\r\n", ASK).await.answer().await;
     assert_eq!((answer.status, answer.error_code().as_str()), (529, "tidegate_breaker_open"));
+}
+
+#[tokio::test]
+async fn a_refused_attempt_is_nothing_in_the_books_before_the_next_leaves() {
+    for (status, headers, body) in
+        [(529, "", OVERLOADED), (500, "", INTERNAL), (429, "retry-after-ms: 20\r\n", r#"{"type":"error"}"#)]
+    {
+        let world = hasty_world().await;
+        let mut peer = world.call("", ASK).await;
+        let head = format!("{JSON}connection: close\r\n{headers}");
+        world.upstream.asked().await.answer(status, &head, body).await;
+        let mut next = world.upstream.asked().await;
+        let told = world.books.told.lock().expect("books").clone();
+        let told: Vec<_> = told.iter().map(in_short).collect();
+        assert_eq!(told, ["opened 1", "used 0", "opened 2"], "{status}");
+        next.answer(200, JSON, MESSAGE).await;
+        assert_eq!(peer.answer().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_that_may_be_billed_is_not_said_to_be_nothing() {
+    let world = hasty_world().await;
+    let mut peer = world.call("", ASK).await;
+    drop(world.upstream.asked().await);
+    answer_each(&world, &[(529, OVERLOADED)]).await;
+    let mut next = world.upstream.asked().await;
+    assert!(world.books.checkpoints().is_empty(), "nor is what was refused after it");
+    next.answer(200, JSON, MESSAGE).await;
+    assert_eq!(peer.answer().await.status, 200);
+}
+
+fn in_short(told: &Told) -> String {
+    match told {
+        Told::Opened(opening) => format!("opened {}", opening.number),
+        Told::Checkpoint(usage) => format!("used {}", usage.tokens.prompt() + usage.tokens.output),
+        Told::Settled(_) => "settled".to_owned(),
+    }
 }
 
 #[tokio::test]

@@ -469,6 +469,16 @@ async fn errors_of_the_upstream_pass_unchanged() {
 }
 
 #[tokio::test]
+async fn an_answer_with_hundreds_of_headers_passes() {
+    let world = World::new().await;
+    let mut peer = world.call("", ASK).await;
+    let many: String = (0..900).map(|number| format!("x-edge-{number}: {number}\r\n")).collect();
+    world.upstream.asked().await.answer(200, &format!("{JSON}{many}"), MESSAGE).await;
+    let answer = peer.answer().await;
+    assert_eq!((answer.status, answer.header("x-edge-0"), answer.header("x-edge-899")), (200, Some("0"), Some("899")));
+}
+
+#[tokio::test]
 async fn other_paths_pass_without_an_entry() {
     let world = World::new().await;
     let mut peer = world.connect().await;

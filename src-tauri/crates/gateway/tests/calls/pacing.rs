@@ -226,6 +226,22 @@ async fn a_budget_that_is_spent_refuses_and_names_itself() {
 }
 
 #[tokio::test]
+async fn budgets_have_spent_what_the_books_say_also_of_a_call_that_was_sent_twice() {
+    let world = World::with(|config| {
+        config.catalog = priced("claude-x");
+        config.budgets = vec![machine("100", false)];
+    })
+    .await;
+    let mut peer = world.call("", ASK).await;
+    drop(world.upstream.asked().await);
+    world.upstream.asked().await.answer(200, JSON, MESSAGE).await;
+    assert_eq!(peer.answer().await.status, 200);
+    let entry = world.books.entry().await;
+    assert!(entry.attempts[0].maybe_billed);
+    assert_eq!(Some(only_quota(&world).used), entry.cost.map(Usd::as_nanos), "as a restart counts it");
+}
+
+#[tokio::test]
 async fn a_model_without_a_price_counts_at_the_dearest() {
     let world = World::with(|config| {
         config.catalog = priced("claude-dear");

@@ -30,6 +30,19 @@ fn background_waits_and_normal_and_critical_go() {
 }
 
 #[test]
+fn nobody_knows_when_a_class_leaves_that_a_person_holds() {
+    let mut world = World::new(unlimited());
+    let eta = |world: &World| world.admission.queue(Class::Normal, world.now()).eta;
+    assert_eq!(eta(&world), Some(Duration::ZERO), "none waits");
+    world.admission.pause(Class::Normal);
+    offer(&mut world, "n", Class::Normal);
+    assert_eq!(eta(&world), None);
+    world.admission.resume(Class::Normal);
+    world.decide();
+    assert_eq!(eta(&world), Some(Duration::ZERO));
+}
+
+#[test]
 fn those_who_wait_already_when_it_begins_are_held_too() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     for name in ["b1", "b2", "b3"] {
