@@ -48,7 +48,6 @@ struct Inside {
 
 /// An alert for channels. One with `resolved_at` is over, and goes where it was told.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "whoever serves the channels reads it"))]
 pub(crate) struct Delivery {
     pub(crate) alert: AlertView,
     /// By name.
@@ -92,7 +91,6 @@ impl Alerts {
     }
 
     /// From now on alerts for channels other than the desktop come here; in place of whoever listened before.
-    #[cfg_attr(not(test), expect(dead_code, reason = "whoever serves the channels takes it"))]
     pub(crate) fn deliveries(&self) -> mpsc::Receiver<Delivery> {
         let (sender, receiver) = mpsc::channel(OUTBOX_MAX);
         *self.outbox.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
@@ -178,6 +176,15 @@ impl Alerts {
         let view = alert.clone();
         self.write(&inside.all);
         Ok(view)
+    }
+
+    /// A channel did not take it after all: its end is no news there.
+    pub(crate) fn not_taken(&self, alert_id: &str, channel: &str) {
+        let mut inside = self.lock();
+        if let Some(alert) = inside.all.iter_mut().find(|alert| alert.alert_id == alert_id) {
+            alert.channels.retain(|name| name != channel);
+            self.write(&inside.all);
+        }
     }
 
     /// The scopes of a shipped rule that are not resolved.

@@ -19,9 +19,10 @@ use crate::prices::{PriceAnswer, PriceCommand};
 use crate::range::range;
 use crate::reconcile::ReconcileView;
 use crate::show;
+use crate::tiers::TiersView;
 use crate::view::{
-    AlertView, CallView, ClientView, EmergencyView, KeptView, ObservedView, OutlookView, ReservationView, StatusView,
-    UsageView, VerifyView, WaitingView, WhyView,
+    AlertView, CallView, ClientView, EmergencyView, ForecastView, KeptView, ObservedView, OutlookView, ReservationView,
+    StatusView, UsageView, VerifyView, WaitingView, WhyView,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -137,6 +138,24 @@ pub enum Command {
     EmergencyStatus,
     /// The latest first.
     AlertList,
+    /// When windows, budgets and the month's spending run out.
+    Forecast,
+    TierList,
+    /// Credit that was bought; `date` as in `--from`, without it now.
+    TierPurchase {
+        usd: String,
+        date: Option<String>,
+        upstream: Option<String>,
+    },
+    /// Below which balance the upstream buys how much by itself; null: nothing.
+    TierReload {
+        reload: Option<(String, String)>,
+        upstream: Option<String>,
+    },
+    /// One made-up alert by a channel of the settings, or `desktop`.
+    AlertTest {
+        channel: String,
+    },
     /// By its id, or as much of the beginning as names one; `until` as in `--to`, without it until the reset.
     AlertSnooze {
         id: String,
@@ -211,6 +230,8 @@ pub enum Answer {
     Price(Box<PriceAnswer>),
     Emergency(Box<EmergencyView>),
     Alerts(Vec<AlertView>),
+    Forecasts(Vec<ForecastView>),
+    Tiers(Box<TiersView>),
     Done,
 }
 
@@ -382,6 +403,21 @@ impl App {
             Command::EmergencyOff => Answer::Emergency(Box::new(self.leave_emergency().await?)),
             Command::EmergencyStatus => Answer::Emergency(Box::new(self.emergency().await)),
             Command::AlertList => Answer::Alerts(self.crisis.alerts.latest(usize::MAX)),
+            Command::Forecast => Answer::Forecasts(self.forecast().await?),
+            Command::TierList => Answer::Tiers(Box::new(self.tiers().await?)),
+            Command::TierPurchase { usd, date, upstream } => {
+                self.add_purchase(&usd, date.as_deref(), upstream.as_deref())?;
+                Answer::Done
+            }
+            Command::TierReload { reload, upstream } => {
+                let reload = reload.as_ref().map(|(below, usd)| (below.as_str(), usd.as_str()));
+                self.set_reload(reload, upstream.as_deref())?;
+                Answer::Done
+            }
+            Command::AlertTest { channel } => {
+                self.test_channel(&channel).await?;
+                Answer::Done
+            }
             Command::AlertSnooze { id, until } => Answer::Alerts(vec![self.snooze_alert(&id, until.as_deref())?]),
             Command::Release { id, client } => {
                 self.release(&id, &client).await?;

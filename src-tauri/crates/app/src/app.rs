@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::admission::{Memory, Past};
 use domain::call::{CallId, Class};
 use domain::catalog::InForce;
-use domain::config::Rules;
+use domain::config::{ChannelKind, Rules};
 use domain::time::{Calendar, Timestamp};
 use gateway::{Config, Gateway, LiveState, Mount, Ports};
 use ledger::{Answers, Filter, Ledger, Shelved};
@@ -18,11 +18,13 @@ use crate::alerts::{Alerts, Lookout};
 use crate::answers::ResponseCache;
 use crate::api::ApiError;
 use crate::books::GatewayBooks;
+use crate::channels::{self, Service};
 use crate::clients::{ClientChange, ClientError, Clients, Known};
 use crate::clock::{self, SystemClock};
 use crate::counting::Counted;
 use crate::demo::ANY_PORT;
 use crate::emergency::Crisis;
+use crate::forecasts::Forecasts;
 use crate::import::Importing;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
@@ -32,9 +34,9 @@ use crate::retention::Retention;
 use crate::settings::{self, BaseUrl, Durability, Settings, Upstream, UpstreamKind};
 use crate::statuspage::Page;
 use crate::success::Scores;
-use crate::view::{ClientView, KeptView, LiveCallView, StatusView};
+use crate::view::{ClientView, ForecastView, KeptView, LiveCallView, StatusView};
 use crate::watch::{Inlet, Sources, Watched};
-use crate::{HostError, counting, learned, port, show, statusline};
+use crate::{HostError, counting, desktop, learned, port, show, statusline};
 
 pub struct App {
     dir: PathBuf,
@@ -50,10 +52,13 @@ pub struct App {
     pub(crate) handing_over: tokio::sync::Mutex<()>,
     pub(crate) crisis: Arc<Crisis>,
     scores: Arc<Scores>,
+    forecasts: Arc<Forecasts>,
     /// Where the settings have metrics on.
     meter: Option<Arc<Meter>>,
     /// Held while what is reconciled is read and written.
     pub(crate) reconciled: Mutex<()>,
+    /// Held while purchases are read and written.
+    pub(crate) purchases: Mutex<()>,
     /// Calls that ended before this process began, latest first.
     before: Vec<LiveCallView>,
 }
@@ -104,6 +109,7 @@ impl App {
             settings: settings.clone(),
             crisis: Arc::new(crisis),
             scores: Arc::new(Scores::of(dir, ledger.clone())),
+            forecasts: Arc::new(Forecasts::open(dir, ledger.clone(), calendar)),
             ledger,
             meter: meter(settings)?,
             prices,
@@ -114,6 +120,7 @@ impl App {
             importing: Importing::default(),
             handing_over: tokio::sync::Mutex::default(),
             reconciled: Mutex::default(),
+            purchases: Mutex::default(),
             before,
         })
     }
@@ -192,8 +199,11 @@ impl App {
         keeping.also(Retention::of(self.ledger.clone(), self.calendar, settings.retention).run());
         keeping.also(self.crisis.clone().run());
         let alerts = &self.crisis.alerts;
+        keeping.also(self.channels().run(alerts.clone(), alerts.deliveries()));
         keeping.also(Lookout::of(alerts, &gateway, &counted.upstreams, &self.ledger, &self.dir, settings).run());
         keeping.also(self.scores.clone().run());
+        let forecasts = self.forecasts.clone();
+        keeping.also(forecasts.run(Arc::downgrade(&gateway), counted.clone(), alerts.clone()));
         if let Some(page) = &page {
             keeping.also(page.clone().run());
         }
@@ -231,6 +241,21 @@ impl App {
             sources.watch(watched);
         }
         Ok(())
+    }
+
+    fn channels(&self) -> Service {
+        let (keychain, proxy) = (self.keychain.clone(), self.settings.gateway.proxy.clone());
+        Service { channels: self.settings.channels.clone(), keychain, proxy }
+    }
+
+    /// Shows or sends one made-up alert.
+    pub(crate) async fn test_channel(&self, name: &str) -> Result<(), ApiError> {
+        let written = self.settings.channels.iter().find(|channel| *channel.name == *name);
+        if written.map_or(name == desktop::CHANNEL, |channel| channel.kind == ChannelKind::Desktop) {
+            let nowhere = || ApiError::machine("there is no desktop here that shows notifications");
+            return desktop::tell(&channels::made_up()).then_some(()).ok_or_else(nowhere);
+        }
+        self.channels().test(name).await.map_err(ApiError::machine)
     }
 
     fn counted(&self, upstreams: &[gateway::Upstream]) -> Counted {
@@ -356,6 +381,7 @@ impl App {
             Some(serving) => {
                 show::gateway(&mut status, &serving.gateway, &serving.upstreams, now);
                 status.upstream_page = serving.page.map(|page| page.seen());
+                status.forecasts = self.forecasts.shown();
             }
             None => self.scores.read(now.timestamp).await.map_err(ApiError::machine)?,
         }
@@ -369,6 +395,30 @@ impl App {
     pub(crate) async fn metrics(&self) -> Result<Option<String>, ApiError> {
         let Some(meter) = &self.meter else { return Ok(None) };
         meter.text(&self.status().await?).map(Some).map_err(ApiError::machine)
+    }
+
+    /// As things stand now, whether or not a gateway runs.
+    pub(crate) async fn forecast(&self) -> Result<Vec<ForecastView>, ApiError> {
+        let now = self.now();
+        let (gateway, upstreams) = match self.running() {
+            Ok(running) => running,
+            Err(_) => self.counted_gateway(now).await?,
+        };
+        let counted = Counted { ledger: self.ledger.clone(), catalog: self.prices.in_force(), upstreams };
+        let seen = self.forecasts.look(&gateway.quotas(), &counted, now).await.map_err(ApiError::machine)?;
+        Ok(seen.into_iter().map(|seen| seen.view).collect())
+    }
+
+    /// One that is never opened, and knows what was used of its windows and budgets.
+    async fn counted_gateway(&self, now: Timestamp) -> Result<(Arc<Gateway>, Vec<String>), ApiError> {
+        let gateway = self.closed_gateway().await.map_err(ApiError::machine)?;
+        let upstreams: Vec<String> = self.settings.upstreams.iter().map(|upstream| upstream.name.to_string()).collect();
+        let counted = Counted { ledger: self.ledger.clone(), catalog: self.prices.in_force(), upstreams };
+        gateway.set_clients(known(&lock(&self.clients)));
+        for (key, used) in counted.spent(&gateway.quotas(), now).await.map_err(ApiError::machine)? {
+            gateway.count(&key, used);
+        }
+        Ok((gateway, counted.upstreams))
     }
 
     pub fn clients(&self) -> Vec<ClientView> {

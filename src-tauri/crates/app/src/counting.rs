@@ -35,7 +35,7 @@ impl Counted {
         quotas: &[QuotaLevel],
         now: Timestamp,
     ) -> Result<Vec<(QuotaKey, i64)>, ledger::Error> {
-        let dearest = self.catalog.get().dearest(now).map(|price| Price { long_prompt: None, ..Price::clone(price) });
+        let dearest = self.dearest(now);
         let mut sums: BTreeMap<(Spender, Timestamp, Timestamp), Vec<Used>> = BTreeMap::new();
         let mut spent = vec![];
         for quota in quotas.iter().filter(|quota| quota.unit != Unit::Percent && quota.resets_at > now) {
@@ -50,10 +50,15 @@ impl Counted {
         }
         Ok(spent)
     }
+
+    /// What calls of unknown price count at.
+    pub(crate) fn dearest(&self, now: Timestamp) -> Option<Price> {
+        self.catalog.get().dearest(now).map(|price| Price { long_prompt: None, ..Price::clone(price) })
+    }
 }
 
 /// Whose sums these are, and which of them; all where no name is given.
-fn spender(key: &QuotaKey, upstreams: &[String]) -> Option<(Spender, Option<Arc<str>>)> {
+pub(crate) fn spender(key: &QuotaKey, upstreams: &[String]) -> Option<(Spender, Option<Arc<str>>)> {
     let (spender, name) = match key {
         QuotaKey::Window { account, .. } => (Spender::Upstream, upstreams.get(account.index())?.as_str().into()),
         QuotaKey::Budget { scope, .. } => match scope {
@@ -69,7 +74,7 @@ fn spender(key: &QuotaKey, upstreams: &[String]) -> Option<(Spender, Option<Arc<
 }
 
 /// Calls of unknown price count at the dearest one there is.
-fn amount(used: &Used, unit: Unit, dearest: Option<&Price>) -> i64 {
+pub(crate) fn amount(used: &Used, unit: Unit, dearest: Option<&Price>) -> i64 {
     match unit {
         Unit::Usd => {
             let unpriced = Usage { tokens: used.unpriced, ..Usage::default() };

@@ -406,6 +406,18 @@ mod tests {
     }
 
     #[test]
+    fn the_dashboard_asks_for_nothing_else() {
+        let (dashboard, here) = (include_str!("../../../../docs/grafana.json"), include_str!("metrics.rs"));
+        let words = dashboard.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let asked: BTreeSet<&str> =
+            words.filter(|word| word.starts_with("tidegate_") || word.starts_with("gen_ai_")).collect();
+        assert!(asked.len() > 15, "{asked:?}");
+        for name in asked {
+            assert!(here.contains(&format!("\"{}\"", name.trim_end_matches("_bucket"))), "{name}");
+        }
+    }
+
+    #[test]
     fn how_things_stand_is_told_beside_what_was_counted() {
         let meter = Meter::new().expect("names of their own");
         let open = |rule: &str, resolved_at| AlertView { rule: rule.to_owned(), resolved_at, ..AlertView::default() };

@@ -149,6 +149,8 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
         "verify" => Command::Verify,
         "emergency" => Command::EmergencyStatus,
         "alerts" => Command::AlertList,
+        "forecast" => Command::Forecast,
+        "tiers" => Command::TierList,
         path => match path.strip_prefix("calls/") {
             Some(call_id) => Command::Why { call_id: call_id.to_owned() },
             None => return Err(ApiError::absent(WHAT_THERE_IS)),
@@ -160,8 +162,7 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
     }
 }
 
-const WHAT_THERE_IS: &str =
-    "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue, cache, emergency, alerts and verify";
+const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue, cache, emergency, alerts, forecast, tiers and verify";
 
 fn last(text: Option<String>) -> Result<u32, ApiError> {
     let wrong = || ApiError::asker("last is a number from 1 to 100000");
@@ -199,6 +200,8 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(Answer::Clients(view)) => json(&view),
         Ok(Answer::Queue(view)) => json(&view),
         Ok(Answer::Emergency(view)) => json(&view),
+        Ok(Answer::Forecasts(view)) => json(&view),
+        Ok(Answer::Tiers(view)) => json(&view),
         Ok(Answer::Alerts(view)) => json(&view),
         Ok(Answer::Kept(view)) => json(&view),
         // No reading command has these answers.

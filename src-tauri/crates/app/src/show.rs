@@ -267,7 +267,7 @@ pub(crate) fn scope_name(scope: &Scope) -> String {
 }
 
 /// From the unit's smallest part.
-fn amount(unit: Unit, amount: i64) -> AmountView {
+pub(crate) fn amount(unit: Unit, amount: i64) -> AmountView {
     match unit {
         Unit::Usd => AmountView::Usd(Usd::from_nanos(amount).to_string()),
         Unit::Tokens => AmountView::Tokens(u64::try_from(amount).unwrap_or(0)),

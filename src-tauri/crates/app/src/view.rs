@@ -204,7 +204,59 @@ pub struct SpendView {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct ForecastView {
+    /// Of an upstream: `week`, …; of a budget: `day`, `week`, `month`; `spend day` and `spend month` of all.
     pub window: String,
+    pub upstream: Option<String>,
+    /// Of a budget: `client:ci`, `machine`.
+    pub scope: Option<String>,
+    /// `usd` or `tokens`.
+    pub unit: String,
+    pub used: AmountView,
+    /// Null where only the total is asked for.
+    pub limit: Option<AmountView>,
+    pub resets_at: String,
+    /// Before the reset, from 0 to 1; null without a limit.
+    pub p_runs_out: Option<f64>,
+    /// RFC 3339; null where it lasts until the reset.
+    pub runs_out: SpreadView<Option<String>>,
+    /// Null without a limit.
+    pub left_at_reset: Option<SpreadView<AmountView>>,
+    /// What the whole window comes to, if nothing stops it.
+    pub total: SpreadView<AmountView>,
+    /// Whether there is enough to go by.
+    pub informative: bool,
+    /// What it goes by.
+    pub basis: String,
+    /// One clause for people: `runs out Thu afternoon to Fri morning (Europe/Berlin)`.
+    pub text: String,
+    /// How earlier forecasts of it came out; null before the first.
+    pub score: Option<ScoreView>,
+}
+
+/// The ends of the 80 % band, and its middle.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SpreadView<T> {
+    pub p10: T,
+    pub p50: T,
+    pub p90: T,
+}
+
+/// How forecasts came out: means over those whose window has ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ScoreView {
+    pub forecasts: u64,
+    /// The band held what came.
+    pub hits: u64,
+    pub mae_hours: f64,
+    pub crps_hours: f64,
+    /// Of the probability of running out; 0 is perfect.
+    pub brier: f64,
+    pub width_hours: f64,
+    /// 1 is perfect, 0 as good as the straight line; null where that made no error.
+    pub skill_straight_line: Option<f64>,
+    pub skill_seasonal_naive: Option<f64>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]

@@ -1,4 +1,4 @@
-//! Alerts in a terminal: `alert list`, `alert snooze`.
+//! Alerts in a terminal: `alert list`, `alert test`, `alert snooze`.
 
 use std::process::ExitCode;
 
@@ -11,6 +11,11 @@ use crate::{Place, print, print_json, unexpected};
 
 pub(crate) async fn run(place: &Place, act: Alert) -> anyhow::Result<ExitCode> {
     let (command, shape) = match act {
+        Alert::Test { channel } => {
+            place.ask(Command::AlertTest { channel: channel.clone() }).await?;
+            print(&format!("channel {channel} took the test alert\n"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Alert::List(shape) => (Command::AlertList, shape),
         Alert::Snooze { id, until, shape } => (Command::AlertSnooze { id, until }, shape),
     };

@@ -113,8 +113,13 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate backup ~/backups/ledger.db\n\nTo restore it, end Tidegate and put the copy in the place of ledger.db in the data folder."
     )]
     Backup(Backup),
-    /// When windows run out, and how good such forecasts are
+    /// Credit that was bought, where each account is heading, and the published tiers
     #[command(subcommand)]
+    Tier(Tier),
+    /// When windows, budgets and the month run out, and how good such forecasts are
+    #[command(
+        after_help = "Examples:\n  tidegate forecast\n  tidegate forecast --json\n  tidegate forecast backtest usage.csv"
+    )]
     Forecast(Forecast),
     /// What a request body will come to, and how long it would wait now
     #[command(
@@ -291,6 +296,12 @@ pub(crate) enum Emergency {
 pub(crate) enum Alert {
     /// What was told, the latest first
     List(Shape),
+    /// Send one made-up alert by a channel of the settings, or show it on the desktop
+    #[command(after_help = "Examples:\n  tidegate alert test desktop\n  tidegate alert test ops")]
+    Test {
+        /// As the settings name it; `desktop` is always there
+        channel: String,
+    },
     /// Keep what the same rule says of the same thing from desktop and channels for a while; it is listed all the same
     #[command(
         after_help = "Examples:\n  tidegate alert snooze 01JD\n  tidegate alert snooze 01JD --until 2026-11-30T08:00:00Z"
@@ -567,7 +578,58 @@ pub(crate) struct ImportClaudeCode {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Forecast {
+pub(crate) enum Tier {
+    /// What is known of each account, and the published tables, old beside new
+    List(Shape),
+    /// Credit that was bought
+    #[command(subcommand)]
+    Purchase(Purchase),
+    /// What the upstream buys by itself
+    #[command(after_help = "Examples:\n  tidegate tier reload 5 25\n  tidegate tier reload off")]
+    Reload {
+        /// At a balance below so many dollars, or `off`
+        below: String,
+        /// So many dollars each time
+        usd: Option<String>,
+        /// Where several have a tier
+        #[arg(long, value_name = "NAME")]
+        upstream: Option<String>,
+        #[command(flatten)]
+        shape: Shape,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Purchase {
+    /// Write one down
+    #[command(
+        after_help = "Examples:\n  tidegate tier purchase add 40\n  tidegate tier purchase add 40 --date 2026-11-02"
+    )]
+    Add {
+        /// Dollars, without tax
+        usd: String,
+        /// When it was bought; without it now
+        #[arg(long, value_name = "D")]
+        date: Option<String>,
+        /// Where several have a tier
+        #[arg(long, value_name = "NAME")]
+        upstream: Option<String>,
+        #[command(flatten)]
+        shape: Shape,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Forecast {
+    #[command(subcommand)]
+    pub(crate) of: Option<ForecastOf>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ForecastOf {
     /// How good each method would have been on a series: each full window foretold from what came before it
     #[command(after_help = BACKTEST_HELP)]
     Backtest(Backtest),

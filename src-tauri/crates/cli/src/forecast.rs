@@ -1,16 +1,52 @@
-//! `forecast`: how good forecasts are on a series.
+//! `forecast`: when windows run out, and how good forecasts are on a series.
 
 use std::process::ExitCode;
 
+use app::api::Answer;
 use app::backtest::{BacktestQuestion, BacktestView, MethodView, WindowSpan, backtest as run_backtest};
+use app::view::{AmountView, ForecastView, SpreadView};
 
-use crate::args::{Backtest, BacktestLimit, BacktestWindow, Forecast};
-use crate::table::{clean, number, percent, table, words};
-use crate::{print, print_json};
+use crate::args::{Backtest, BacktestLimit, BacktestWindow, Forecast, ForecastOf};
+use crate::table::{clean, lines, number, percent, table, words};
+use crate::{Place, print, print_json, unexpected};
 
-pub(crate) fn run(forecast: &Forecast) -> anyhow::Result<ExitCode> {
-    match forecast {
-        Forecast::Backtest(question) => backtest(question),
+pub(crate) async fn run(place: &Place, asked: &Forecast) -> anyhow::Result<ExitCode> {
+    if let Some(ForecastOf::Backtest(question)) = &asked.of {
+        return backtest(question);
+    }
+    let Answer::Forecasts(all) = place.ask(app::api::Command::Forecast).await? else { return Err(unexpected()) };
+    if asked.shape.json {
+        print_json(&all)?;
+    } else {
+        print(&all.iter().map(told).collect::<String>())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `anthropic week: $182.10 of $250.00 used; runs out Thu afternoon to Fri morning (Europe/Berlin)`, and what it goes by.
+fn told(forecast: &ForecastView) -> String {
+    let whose = forecast.upstream.as_ref().or(forecast.scope.as_ref());
+    let name = whose.map_or_else(|| forecast.window.clone(), |whose| format!("{whose} {}", forecast.window));
+    let limit = forecast.limit.as_ref().map_or_else(String::new, |limit| format!(" of {}", amount(limit)));
+    let SpreadView { p10, p50, p90 } = &forecast.total;
+    let text = match forecast.limit {
+        None => format!("comes to {} ({} to {})", amount(p50), amount(p10), amount(p90)),
+        Some(_) => forecast.text.clone(),
+    };
+    let score = forecast
+        .score
+        .as_ref()
+        .map_or_else(String::new, |score| format!("; the 80 % band held {} of {}", score.hits, score.forecasts));
+    lines(&format!("{name}: {}{limit} used; {text}\n  from {}{score}\n", amount(&forecast.used), forecast.basis))
+}
+
+fn amount(amount: &AmountView) -> String {
+    match amount {
+        AmountView::Usd(usd) => {
+            format!("${}", usd.parse::<f64>().map_or_else(|_| usd.clone(), |usd| format!("{usd:.2}")))
+        }
+        AmountView::Tokens(tokens) => format!("{tokens} tokens"),
+        AmountView::Percent(percent) => format!("{percent:.1} %"),
     }
 }
 

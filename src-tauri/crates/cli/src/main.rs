@@ -36,6 +36,7 @@ mod simulate;
 mod status;
 mod statusline;
 mod table;
+mod tiers;
 
 use args::{Cli, Command};
 
@@ -100,7 +101,8 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Price(price) => prices::run(&place, price).await,
             Command::Verify(shape) => books::verify(&place, &shape).await,
             Command::Backup(question) => books::backup(&place, &question.file).await,
-            Command::Forecast(forecast) => forecast::run(&forecast),
+            Command::Tier(act) => tiers::run(&place, act).await,
+            Command::Forecast(forecast) => forecast::run(&place, &forecast).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,
             Command::Pause(class) => queue::pause(&place, class).await,
             Command::Resume(class) => queue::resume(&place, class).await,

@@ -133,6 +133,10 @@ impl Calendar {
         Calendar { zone }
     }
 
+    pub const fn zone(self) -> Tz {
+        self.zone
+    }
+
     pub fn zone_name(self) -> &'static str {
         self.zone.name()
     }

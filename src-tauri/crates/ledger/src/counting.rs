@@ -25,7 +25,7 @@ pub enum Spender {
 }
 
 impl Spender {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Spender::Client => "client",
             Spender::Person => "person",

@@ -150,9 +150,9 @@ async fn a_full_week_is_told_once_over_restarts_and_its_end_is_reported() {
 #[tokio::test]
 async fn a_call_that_ran_on_at_its_end_is_in_its_report_once_it_has_ended() {
     let mut world = World::new().await;
-    world.crisis.enter_by_hand(None, at(0).timestamp).expect("it is kept");
+    world.crisis.enter_by_hand(None, at(0)).expect("it is kept");
     world.spend(5, "1").await;
-    world.crisis.leave_by_hand(at(10).timestamp).expect("it is kept");
+    world.crisis.leave_by_hand(at(10)).expect("it is kept");
     world.crisis.report().await;
     let spent = async |world: &World| world.view(20).await.last.expect("a report").spent_usd;
     assert_eq!(spent(&world).await, "1.000000000");
@@ -288,7 +288,7 @@ async fn what_logs_and_telemetry_tell_of_is_no_sign() {
 async fn what_an_earlier_process_told_is_resolved_at_the_start_where_its_cause_is_gone() {
     let mut world = World::new().await;
     world.week(999, 0);
-    world.crisis.enter_by_hand(None, at(1).timestamp).expect("it is kept");
+    world.crisis.enter_by_hand(None, at(1)).expect("it is kept");
     world.restart();
     assert_eq!(world.told(), ["week@0", "hand@1"], "both go on");
     std::fs::remove_file(world.dir.path().join(FILE)).expect("it was kept");
@@ -308,7 +308,7 @@ async fn an_upstream_is_back_five_minutes_after_its_last_fallback_and_with_its_b
         let time = Duration::from_secs(seconds);
         Now { instant: told.instant.after(time), timestamp: told.timestamp.after(time) }
     };
-    let open = || [FALLBACK, BREAKER].map(|rule| world.crisis.alerts.open_scopes(rule));
+    let open = || [Sign::Fallback, Sign::Breaker].map(|rule| world.crisis.alerts.open_scopes(rule));
     let (anthropic, other) = (vec!["upstream:anthropic".to_owned()], vec!["upstream:other".to_owned()]);
     world.crisis.resolve_all_but(&[], later(299));
     assert_eq!(open(), [anthropic.clone(), other.clone()]);
