@@ -127,7 +127,7 @@ async fn without_one_errors_come_in_the_outage_alone_and_it_is_over_soon_after()
     let seen = chaos.run(start);
     let rows = chaos.books_agree(&seen);
     let (from, to) = chaos.outage;
-    let astray: Vec<&f64> = seen.held.iter().filter(|ended| !(from..=to + OPEN).contains(ended)).collect();
+    let astray: Vec<&f64> = seen.held.iter().filter(|ended| !(from..=to + OPEN).contains(*ended)).collect();
     assert!(astray.is_empty(), "calls met an open breaker at {astray:?}, and the outage is from {from} to {to}");
     // Where the call that finds out fails, with all its retries, the next may try when `open` has passed.
     let held_late = seen.held.iter().filter(|ended| **ended > to + RECOVERY).count();
