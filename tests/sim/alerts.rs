@@ -527,7 +527,8 @@ fn in_a_month_of_trouble_each_shipped_rule_fires_exactly_when_the_reference_says
     for rule in rules.iter().filter(|rule| !apart.contains(&rule.metric.sign)) {
         assert!(fired.contains_key(&*rule.name), "{} never fired: {fired:?}", rule.name);
     }
-    assert!(fired.values().sum::<usize>() < 3 * 300, "a storm: {fired:?}");
+    // With half of each month in trouble of every kind, and flapping.
+    assert!(fired.values().sum::<usize>() < 3 * 250, "a storm: {fired:?}");
 }
 
 #[test]
