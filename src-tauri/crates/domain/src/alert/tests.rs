@@ -304,7 +304,7 @@ fn a_metric_reads_back_what_it_prints() {
         assert_eq!(metric.to_string(), text);
     }
     for sign in Sign::ALL {
-        let metric: Metric = sign.example().parse().expect(sign.example());
+        let metric: Metric = sign.example().parse().expect("its own example");
         assert_eq!(metric.sign, sign);
     }
 }
