@@ -43,7 +43,9 @@ async fn a_budget_that_fills_is_told_once_over_restarts_listed_snoozed_and_expor
     let own = || alerts(&lab).iter().filter(|alert| alert["rule"] == "mine").count();
     Lab::until(SOON, async || own() == 1).await.expect("the user's own rule");
     for crash in [true, false] {
-        tokio::task::block_in_place(|| if crash { lab.gateway.kill() } else { drop(lab.gateway.terminate(SOON)) });
+        tokio::task::block_in_place(|| {
+            if crash { lab.gateway.kill() } else { assert!(lab.gateway.terminate(SOON).is_some()) }
+        });
         let listed = lab.home.tidegate(&["alert", "list"]);
         assert!(listed.code == Some(0) && listed.out.contains("of the budget"), "{listed:?}");
         lab.restart().expect("it starts again");

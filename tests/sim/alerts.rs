@@ -261,7 +261,7 @@ impl Month {
     }
 
     fn calls(&mut self, minute: usize, now: Now) -> Vec<(Sign, Vec<Reading>)> {
-        if minute % 5 == 0 {
+        if minute.is_multiple_of(5) {
             let times = if self.is("dear", minute) { 2.4 } else { 1.0 };
             let cost = 0.02 * times * (0.6 + 0.8 * self.chance.f64());
             let cost = Usd::from_nanos((cost * 1e9) as i64);
@@ -522,7 +522,6 @@ fn in_a_month_of_trouble_each_shipped_rule_fires_exactly_when_the_reference_says
         assert_same(&told, &month.raw.expected(&rules), seed);
         by_rule(&told).into_iter().for_each(|(rule, count)| *fired.entry(rule).or_default() += count);
     }
-    println!("{fired:?}");
     let apart = [Sign::ClockJump, Sign::QuotaBack];
     for rule in rules.iter().filter(|rule| !apart.contains(&rule.metric.sign)) {
         assert!(fired.contains_key(&*rule.name), "{} never fired: {fired:?}", rule.name);
