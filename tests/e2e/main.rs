@@ -1,6 +1,7 @@
 //! The real binary, from a client's socket to the ledger, over the simulator. Each module is one promise.
 
 mod account;
+mod alerts;
 mod bad_input;
 mod bench;
 mod budgets;

@@ -3,6 +3,7 @@
 //! Clients flood, trickle, chat, hang up and lose patience; clocks jump, the machine sleeps and crashes; the upstream has
 //! true buckets of its own. `SIM_SEED=… make sim` replays a run and prints it, `SIM_HOURS=…` makes the survey longer.
 
+mod alerts;
 mod clients;
 mod estimates;
 mod fairness;

@@ -2,11 +2,11 @@
 
 export type AlertView = { alert_id: string, 
 /**
- * `emergency`, `fallback`, `breaker`.
+ * A shipped rule as `docs/alerts.md` names it, or one of the settings.
  */
 rule: string, 
 /**
- * What it is about: `week`, `upstream:anthropic`.
+ * What it is about: `week`, `upstream:anthropic`, `client:ci day`.
  */
 scope: string, 
 /**
@@ -14,7 +14,7 @@ scope: string,
  */
 threshold: string, value: string, 
 /**
- * `warning`, `critical`, `emergency`.
+ * `info`, `warning`, `critical`, `emergency`.
  */
 severity: string, 
 /**
@@ -24,4 +24,20 @@ message: string, crossed_at: string, resolved_at: string | null,
 /**
  * Where it was told beside here.
  */
-channels: Array<string>, };
+channels: Array<string>, 
+/**
+ * When the window that it is about begins anew.
+ */
+resets_at: string | null, 
+/**
+ * Until then what the rule says of the same thing is shown here alone.
+ */
+snoozed_until: string | null, 
+/**
+ * It waits for the end of quiet hours or of a snooze.
+ */
+held: boolean, 
+/**
+ * What may be done about it: `pause_session:ID`.
+ */
+action: string | null, };

@@ -208,8 +208,13 @@ impl Alerts {
         }
         if !events.is_empty() {
             self.write(&inside.all);
+            self.keep(inside);
         }
-        self.keep(inside);
+    }
+
+    /// What was seen and told of nothing: a crash may take some seconds of it.
+    fn keep_seen(&self) {
+        self.keep(&mut self.lock());
     }
 
     fn tell_of(&self, inside: &mut Inside, crossed: &Crossed, crossing: Option<&Crossing>, now: Timestamp) {

@@ -37,7 +37,7 @@ fn shown(alerts: &[AlertView]) -> String {
             name(&alert.alert_id),
             words(&alert.severity),
             words(&alert.crossed_at),
-            words(&state(alert)),
+            words(state(alert)),
             words(&alert.message),
         ]
     };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use domain::admission::{Level, QuotaKey, QuotaLevel, Unit, WaitingCall};
+use domain::admission::{Level, QuotaKey, QuotaLevel, WaitingCall};
 use domain::alert::{Burn, ErrorRatio, Figure, Habits, Made, Reading, Runaways, Sign, Streak, Streaks, Turn, Turned};
 use domain::call::{Attempt, Class, Entry, Outcome, Source};
 use domain::catalog;
@@ -13,7 +13,7 @@ use domain::config::Period;
 use domain::money::Usd;
 use domain::time::{Calendar, Cycle, Now, Timestamp};
 use gateway::Gateway;
-use ledger::{By, Filter, Ledger, Spender};
+use ledger::{By, Filter, Ledger, Observation, Spender};
 use serde::{Deserialize, Serialize};
 
 use super::{Alerts, read};
@@ -40,6 +40,12 @@ pub(crate) struct Lookout {
     runaways: Runaways,
     /// Calls that ended later are new; `None` before the first look.
     through: Option<Timestamp>,
+}
+
+struct ToldByLedger {
+    spent: Vec<Reading>,
+    tiers: Vec<Reading>,
+    subscription: Vec<Reading>,
 }
 
 /// What is seen over more than one window.
@@ -126,6 +132,7 @@ impl Lookout {
             if is_due(spent, SPENT_EVERY) {
                 spent = Some(now.instant);
                 self.ask_what_was_spent(now).await;
+                self.alerts.keep_seen();
             }
             if is_due(called, CALLS_EVERY) {
                 called = Some(now.instant);
@@ -175,10 +182,7 @@ impl Lookout {
             QuotaKey::Budget { scope, period } => (show::scope_name(scope), period.name().into()),
         };
         let turn = Turn { since: quota.since, resets_at: quota.resets_at };
-        // Of a percentage its limit is what the owner of the window wants to use of it.
-        let value = match quota.unit {
-            Unit::Usd | Unit::Tokens | Unit::Percent => Figure::ratio(quota.used, quota.limit),
-        };
+        let value = Figure::ratio(quota.used, quota.limit);
         let turn = (quota.resets_at > Timestamp::default()).then_some(turn);
         Reading { turn, ..Reading::of(scope, part, value) }
     }
@@ -208,10 +212,11 @@ impl Lookout {
     }
 
     async fn ask_what_was_spent(&mut self, now: Now) {
-        match self.spent(now.timestamp).await {
-            Ok((spent, tiers)) => {
+        match self.told_by_the_ledger(now.timestamp).await {
+            Ok(ToldByLedger { spent, tiers, subscription }) => {
                 self.alerts.judge(Sign::Spend, &spent, now);
                 self.alerts.judge(Sign::Tier, &tiers, now);
+                self.alerts.judge(Sign::Window, &subscription, now);
                 self.alerts.judge(Sign::Ledger, &self.trouble_of_the_disk(), now);
             }
             Err(error) => {
@@ -221,8 +226,13 @@ impl Lookout {
         }
     }
 
+    async fn told_by_the_ledger(&self, now: Timestamp) -> Result<ToldByLedger, ledger::Error> {
+        let (spent, tiers) = (self.spent(now).await?, self.tiers(now).await?);
+        Ok(ToldByLedger { spent, tiers, subscription: self.subscription(now).await? })
+    }
+
     /// As in budgets, what logs and telemetry tell of is not counted.
-    async fn spent(&self, now: Timestamp) -> Result<(Vec<Reading>, Vec<Reading>), ledger::Error> {
+    async fn spent(&self, now: Timestamp) -> Result<Vec<Reading>, ledger::Error> {
         let mut spent = vec![];
         for (period, spender) in &self.spending {
             let turn = turn(self.calendar.cycle(*period), now);
@@ -240,7 +250,19 @@ impl Lookout {
             };
             spent.extend(by_name.into_iter().map(reading));
         }
-        Ok((spent, self.tiers(now).await?))
+        Ok(spent)
+    }
+
+    /// What Claude Code last said of it; nothing once the window has begun anew.
+    async fn subscription(&self, now: Timestamp) -> Result<Vec<Reading>, ledger::Error> {
+        let reading = |seen: Observation| {
+            let (_, length) = SUBSCRIPTION.into_iter().find(|(window, _)| *window == seen.window)?;
+            let resets_at = seen.resets_at.filter(|at| *at > now)?;
+            let turn = Turn { since: resets_at.before(length), resets_at };
+            let used = Figure::ratio(seen.used.into(), 10_000);
+            Some(Reading { turn: Some(turn), ..Reading::of("subscription", seen.window, used) })
+        };
+        Ok(self.ledger.subscription().await?.into_iter().flatten().filter_map(reading).collect())
     }
 
     async fn tiers(&self, now: Timestamp) -> Result<Vec<Reading>, ledger::Error> {
@@ -363,6 +385,9 @@ const SPENDERS: [(&str, Spender); 5] = [
     ("project", Spender::Project),
     ("tenant", Spender::Tenant),
 ];
+
+const SUBSCRIPTION: [(&str, Duration); 2] =
+    [("five_hour", Duration::from_secs(5 * 3_600)), ("seven_day", Duration::from_secs(7 * 86_400))];
 
 fn turn(cycle: Cycle, now: Timestamp) -> Turn {
     Turn { since: cycle.start(now), resets_at: cycle.end(now) }

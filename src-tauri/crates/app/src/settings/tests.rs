@@ -169,7 +169,7 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
         ("[[channel]]\nname = \"a\"\nkind = \"irc\"", 3, "kind in [[channel]] must be one of desktop, slack"),
         ("[[channel]]\nname = \"a\"\nkind = \"slack\"\nurl = \"x\"", 4, "url in [[channel]] must be keychain:NAME"),
         (
-            "[[channel]]\nname = \"ops\"\nkind = \"desktop\"\n[[alert]]\nmetric = \"ledger\"\nthresholds = [1]\nchannels = [\"opps\"]",
+            "[[channel]]\nname = \"ops\"\nkind = \"desktop\"\n[[alert]]\nmetric = \"burn.week\"\nthresholds = [1]\nchannels = [\"opps\"]",
             7,
             "channels in [[alert]] names \"opps\", which no [[channel]] has; did you mean \"ops\"?",
         ),
@@ -198,11 +198,11 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
         ("[alerts]\ntoken_warning = 0.9", 1, "token_critical in [alerts] must be above token_warning"),
         ("[alerts]\nquiet_hours = \"22:00-22:00\"", 2, "quiet_hours in [alerts] must be two times of day"),
         (
-            "[[alert]]\nmetric = \"ledger\"\nthresholds = [\"a\"]",
+            "[[alert]]\nmetric = \"burn.week\"\nthresholds = [\"a\"]",
             3,
             "thresholds in [[alert]] must be a list of numbers",
         ),
-        ("[[alert]]\nmetric = \"ledger\"\nthresholds = []", 3, "thresholds in [[alert]] must be a list of numbers"),
+        ("[[alert]]\nmetric = \"burn.week\"\nthresholds = []", 3, "thresholds in [[alert]] must be a list of numbers"),
         (
             "[[alert]]\nmetric = \"spent.day\"\nthresholds = [1]",
             2,
@@ -215,12 +215,12 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
         ),
         ("[[alert]]\nmetric = \"window.week.used\"\nthresholds = [80]", 3, "thresholds in [[alert]] are parts of one"),
         (
-            "[[alert]]\nmetric = \"ledger\"\nthresholds = [1]\nseverity = \"high\"",
+            "[[alert]]\nmetric = \"burn.week\"\nthresholds = [1]\nseverity = \"high\"",
             4,
             "severity in [[alert]] must be one of info, warning",
         ),
         (
-            "[[alert]]\nmetric = \"ledger\"\nthresholds = [1]\ncooldown = \"soon\"",
+            "[[alert]]\nmetric = \"burn.week\"\nthresholds = [1]\ncooldown = \"soon\"",
             4,
             "cooldown in [[alert]] must be window or a duration",
         ),

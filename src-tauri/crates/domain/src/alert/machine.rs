@@ -202,18 +202,27 @@ impl Alerts {
             track.prime(sign, reading, now);
             return vec![];
         }
-        track.read(rule, &name, reading, now)
+        let events = track.read(rule, &name, reading, now);
+        if sign.begins_at_zero() && track.says_nothing(now) {
+            self.tracks.remove(&(rule.name.clone(), name));
+        }
+        events
     }
 
     /// What isn't there any more is zero.
     fn end_all_but(&mut self, rule: &Arc<Rule>, here: &BTreeSet<Arc<str>>, now: Now) -> Vec<Event> {
         let from = (rule.name.clone(), Arc::from(""));
-        let gone = self.tracks.range_mut(from..).take_while(|((name, _), _)| *name == rule.name);
-        let gone = gone.filter(|((_, scope), track)| !here.contains(scope) && !track.is_at_rest());
-        let mut events = vec![];
-        for ((_, scope), track) in gone {
+        let known = self.tracks.range_mut(from..).take_while(|((name, _), _)| *name == rule.name);
+        let (mut events, mut silent) = (vec![], vec![]);
+        for (key, track) in known.filter(|((_, scope), _)| !here.contains(scope)) {
             let nothing = Reading { turn: track.turn, ..Reading::default() };
-            events.append(&mut track.read(rule, &scope.clone(), &nothing, now));
+            events.append(&mut track.read(rule, &key.1, &nothing, now));
+            if track.says_nothing(now) {
+                silent.push(key.clone());
+            }
+        }
+        for key in silent {
+            self.tracks.remove(&key);
         }
         events
     }
@@ -221,9 +230,9 @@ impl Alerts {
     /// First what has not been seen for longest and tells of nothing.
     fn forget_beyond(&mut self) {
         while self.tracks.len() > TRACKS_MAX {
-            let age = |(key, track): (&(Arc<str>, Arc<str>), &Track)| (track.is_told(), track.seen_at, key.clone());
-            let Some((_, _, oldest)) = self.tracks.iter().map(age).min() else { return };
-            self.tracks.remove(&oldest);
+            let oldest = self.tracks.iter().min_by_key(|(_, track)| (track.is_told(), track.seen_at));
+            let Some(key) = oldest.map(|(key, _)| key.clone()) else { return };
+            self.tracks.remove(&key);
         }
     }
 }
@@ -253,6 +262,11 @@ impl Track {
 
     fn is_told(&self) -> bool {
         self.marks.iter().any(|mark| mark.stand == Stand::Told)
+    }
+
+    /// It is as if nobody had ever looked.
+    fn says_nothing(&self, now: Now) -> bool {
+        self.is_at_rest() && self.marks.iter().all(|mark| mark.told_in.is_empty() && now.instant >= mark.cools)
     }
 
     fn is_at_rest(&self) -> bool {

@@ -258,14 +258,22 @@ fn thresholds_that_are_new_are_seen_for_the_first_time() {
 
 #[test]
 fn things_do_not_grow_without_bound_and_those_that_tell_stay_longest() {
-    let mut lab = Lab::new(rule("breaker", &["1"], Cooldown::Window));
-    lab.alerts.judge(Sign::Breaker, &[Reading::of("first", "", Figure::ONE)], at(0));
+    let mut lab = Lab::new(rule("window.*.used", &["0.8"], Cooldown::Window));
+    let window = |name: &str, value: &str| Reading { turn: turn(0), ..Reading::of(name, "", figure(value)) };
+    lab.read(&[window("first", "0")], at(0));
+    lab.read(&[window("first", "0.9")], at(1));
     for number in 0..2_100 {
-        lab.alerts.see(Sign::Breaker, &Reading::of(number.to_string(), "", Figure::ZERO), at(1));
+        lab.read(&[window(&number.to_string(), "0.5")], at(86_400 * 2));
     }
-    let memory = lab.alerts.remember();
-    assert_eq!(memory.tracks.len(), 2_000);
-    assert!(lab.alerts.is_told("r", "first", Figure::ONE));
+    assert_eq!(lab.alerts.remember().tracks.len(), 2_000);
+    assert!(lab.alerts.is_told("r", "first", figure("0.8")));
+    let mut breaker = Lab::new(rule("breaker", &["1"], Cooldown::Window));
+    let open = |number: i32| [Reading::of(number.to_string(), "", Figure::ONE)];
+    for number in 0..10 {
+        breaker.read(&open(number), at(number.into()));
+    }
+    breaker.read(&[], at(11));
+    assert!(breaker.alerts.remember().tracks.is_empty(), "what is gone and told of says nothing");
 }
 
 #[test]
@@ -296,7 +304,7 @@ fn a_metric_reads_back_what_it_prints() {
         assert_eq!(metric.to_string(), text);
     }
     for sign in Sign::ALL {
-        let metric: Metric = sign.example().parse().expect(sign.example());
+        let metric: Metric = sign.example().parse().expect("its own example");
         assert_eq!(metric.sign, sign);
     }
 }
