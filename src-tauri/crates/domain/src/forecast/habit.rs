@@ -4,7 +4,7 @@ use super::History;
 use super::civil::{Clock, WEEK, hour_of_week};
 
 /// Older weeks say nothing that newer ones don't.
-pub(super) const HISTORY_HOURS_MAX: usize = 52 * 168;
+pub(super) const HISTORY_HOURS_MAX: usize = 30 * 168;
 /// A day's demand, by the clock.
 pub(super) const DAY: usize = 24;
 /// No honest hour holds more, in any unit: it keeps sums of hours finite.
