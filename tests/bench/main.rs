@@ -1,10 +1,11 @@
 //! The table of figures: the direct path, nginx and Tidegate in one run, in turns of about a second.
 //!
 //! One load generator drives them all, so that what it costs itself falls out of every difference.
-//! Usage: bench [--short] [--rounds N] [--ledger [CALLS]] [--import [MIB]] [--cache]
+//! Usage: bench [--short] [--rounds N] [--ledger [CALLS]] [--import [MIB]] [--cache] [--forecast]
 
 mod admission;
 mod cache;
+mod forecast;
 mod import;
 mod ledger;
 mod load;
@@ -45,6 +46,7 @@ enum Part {
     Ledger,
     Import,
     Cache,
+    Forecast,
 }
 
 impl Plan {
@@ -94,6 +96,9 @@ impl Plan {
         if args.iter().any(|arg| arg == "--cache") {
             plan.only = Some(Part::Cache);
         }
+        if args.iter().any(|arg| arg == "--forecast") {
+            plan.only = Some(Part::Forecast);
+        }
         Ok(plan)
     }
 }
@@ -124,6 +129,11 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
             table::print_cache(&figures);
             return Ok(());
         }
+        Some(Part::Forecast) => {
+            figures.forecast = Some(forecast::run());
+            table::print_forecast(&figures);
+            return Ok(());
+        }
         None => {}
     }
     let mut bed = Bed::start(Pace::AtOnce, &Kind::ALL)?;
@@ -138,6 +148,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
     figures.ledger = Some(of_ledger(plan)?);
     figures.import = Some(of_import(plan)?);
     figures.cache = Some(cache::run(plan.turn * 5).await?);
+    figures.forecast = Some(forecast::run());
     table::print(&figures);
     Ok(())
 }

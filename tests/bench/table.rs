@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::cache::CacheFigures;
+use crate::forecast::{ForecastFigures, HOURS, PATHS, SERIES};
 use crate::import::ImportFigures;
 use crate::ledger::LedgerFigures;
 use crate::overload::Overload;
@@ -101,6 +102,7 @@ pub(crate) struct Figures {
     pub(crate) ledger: Option<LedgerFigures>,
     pub(crate) import: Option<ImportFigures>,
     pub(crate) cache: Option<CacheFigures>,
+    pub(crate) forecast: Option<ForecastFigures>,
 }
 
 impl Figures {
@@ -146,6 +148,7 @@ pub(crate) fn print(figures: &Figures) {
     print_ledger(figures);
     print_import(figures);
     print_cache(figures);
+    print_forecast(figures);
 }
 
 pub(crate) fn print_ledger(figures: &Figures) {
@@ -201,6 +204,19 @@ pub(crate) fn print_cache(figures: &Figures) {
         alone(&format!("{name}, p99"), "≤ 1", &format!("{p99:.2} {}", met(p99 <= 1.0)));
     }
     alone("same calls at once that reach the upstream", "1", &format!("{} of {}", found.reached, found.together));
+}
+
+pub(crate) fn print_forecast(figures: &Figures) {
+    let Some(found) = &figures.forecast else { return };
+    say(&format!("\na forecast of {SERIES} series, {HOURS} h ahead, {PATHS} paths, milliseconds"));
+    for (name, goal, took) in [
+        ("from half a year of hours", 10.0, found.forecast),
+        ("a what-if beside it", 50.0, found.what_if),
+        ("from three years of hours", 10.0, found.long_history),
+    ] {
+        let ms = took.as_secs_f64() * 1e3;
+        alone(name, &format!("≤ {goal:.0}"), &format!("{ms:.2} {}", met(ms <= goal)));
+    }
 }
 
 fn under_load(load: &Overload) {

@@ -8,6 +8,7 @@ mod clients;
 mod estimates;
 mod fairness;
 mod figures;
+mod forecast;
 mod goodput;
 mod headers;
 mod memory;

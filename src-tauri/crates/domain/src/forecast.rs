@@ -104,7 +104,7 @@ pub struct Forecast {
     pub band: (f64, f64),
 }
 
-/// Bounded work: 52 weeks of history, a window of at most `AHEAD_MAX`.
+/// Bounded work: 30 weeks of history, a window of at most `AHEAD_MAX`.
 pub fn forecast(question: &Question<'_>) -> Forecast {
     let question = sane(question);
     let window = question.window;

@@ -2,6 +2,8 @@
 
 mod methods;
 mod series;
+#[cfg(test)]
+mod tests;
 
 use super::Spread;
 use super::score::is_in;

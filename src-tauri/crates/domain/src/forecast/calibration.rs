@@ -12,7 +12,7 @@ pub struct Calibration {
 }
 
 /// Most windows end at the reset or soon after a forecast, where a band of 80 % holds far more: it begins narrower.
-const NOMINAL_FIRST: f64 = 0.66;
+const NOMINAL_FIRST: f64 = 0.6;
 const NOMINAL_MIN: f64 = 0.3;
 const NOMINAL_MAX: f64 = 0.96;
 /// How far one forecast moves it: a month of weekly windows, five forecasts each, by about the width of its error.

@@ -4,7 +4,7 @@ use super::History;
 use super::civil::{Clock, WEEK, hour_of_week};
 
 /// Older weeks say nothing that newer ones don't.
-pub(super) const HISTORY_HOURS_MAX: usize = 52 * 168;
+pub(super) const HISTORY_HOURS_MAX: usize = 30 * 168;
 /// A day's demand, by the clock.
 pub(super) const DAY: usize = 24;
 /// No honest hour holds more, in any unit: it keeps sums of hours finite.
@@ -107,7 +107,7 @@ fn on_the_wall(history: &History, clock: Clock, end: i64) -> (i64, Vec<Vec<f64>>
     let length = usize::try_from(last + 1 - first).unwrap_or(0);
     let mut seen = vec![0.0_f64; length];
     let mut series = vec![vec![0.0; length]; history.series.len()];
-    let skipped = usize::try_from(begin - history.first_hour).unwrap_or(0);
+    let skipped = usize::try_from(begin.saturating_sub(history.first_hour)).unwrap_or(0);
     for (offset, number) in numbers.into_iter().enumerate() {
         let (from, to) = (skipped + offset, usize::try_from(number - first).unwrap_or(0));
         let values = || history.series.iter().map(|hours| hours.get(from).copied().unwrap_or(0.0));

@@ -23,7 +23,7 @@ pub(super) struct Days<'a> {
 }
 
 /// Past days that are played look back at most so far.
-const BACK_DAYS_MAX: usize = 364;
+const BACK_DAYS_MAX: usize = 182;
 /// How fast old days lose weight, and what another day of the week counts for.
 const STRETCH_FADES_DAYS: f64 = 100.0;
 const STRETCH_OTHER_DAY: f64 = 0.1;
