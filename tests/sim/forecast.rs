@@ -21,7 +21,6 @@ fn forecasts_of_real_rhythms_beat_every_other_method() {
     };
     let scores: Vec<Vec<Score>> = all.iter().map(|(_, series)| scores(series)).collect();
     let every_other = |from: usize| scores.iter().skip(from).step_by(2).flatten().copied().collect::<Vec<_>>();
-    // The constants were found on the first half.
     print(&format!("{} series", scores.len()), &scores.concat());
     print("those with odd numbers (tuned on)", &every_other(0));
     print("those with even numbers", &every_other(1));
