@@ -16,12 +16,11 @@ const COVERAGE: std::ops::RangeInclusive<f64> = 0.76..=0.84;
 #[test]
 fn forecasts_of_real_rhythms_beat_every_other_method() {
     let Some(all) = traces() else {
-        println!("skipped: the folder of usage traces is not there");
+        eprintln!("skipped: the folder of usage traces is not there");
         return;
     };
     let scores: Vec<Vec<Score>> = all.iter().map(|(_, series)| scores(series)).collect();
     let every_other = |from: usize| scores.iter().skip(from).step_by(2).flatten().copied().collect::<Vec<_>>();
-    // The constants were found on the first half.
     print(&format!("{} series", scores.len()), &scores.concat());
     print("those with odd numbers (tuned on)", &every_other(0));
     print("those with even numbers", &every_other(1));
@@ -87,15 +86,15 @@ impl Mean {
 }
 
 fn print(what: &str, scores: &[Score]) {
-    println!("{what}\nmethod             n    MAE h   CRPS h   Brier   covers   width h   missed");
+    eprintln!("{what}\nmethod             n    MAE h   CRPS h   Brier   covers   width h   missed");
     for method in Method::ALL {
         let Mean { n, mae, crps, brier, coverage, width, missed } = Mean::of(scores, method);
         let name = method.name();
-        println!("{name:15} {n:5}  {mae:7.2}  {crps:7.2}  {brier:.4}  {coverage:7.3}  {width:8.1}  {missed:7}");
+        eprintln!("{name:15} {n:5}  {mae:7.2}  {crps:7.2}  {brier:.4}  {coverage:7.3}  {width:8.1}  {missed:7}");
     }
     let [ours, line, curves] =
         [Method::Tidegate, Method::StraightLine, Method::ShiftedCurves].map(|method| Mean::of(scores, method));
-    println!(
+    eprintln!(
         "of the straight line: CRPS {:.3}, MAE {:.3}, Brier {:.3}; of the shifted curves: CRPS {:.3}\n",
         ours.crps / line.crps,
         ours.mae / line.mae,

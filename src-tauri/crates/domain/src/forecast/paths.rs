@@ -34,7 +34,6 @@ const LEVEL_SPREAD_NOW: f64 = 0.1;
 const LEVEL_SPREAD_WEEK: f64 = 0.8;
 
 impl<'a> Days<'a> {
-    /// `factor` scales a series from a time on, in hours from now.
     pub(super) fn new(habit: &'a Habit, slots: &'a [Slot], scalings: &[Scaled]) -> Days<'a> {
         let now = habit.now();
         let day = |slot: &Slot| usize::try_from((slot.number - now).max(0)).unwrap_or(0) / DAY;

@@ -183,7 +183,7 @@ fn no_history_makes_a_forecast_panic_or_certain() {
         known: vec![true; hours.len()],
         series: vec![hours],
     };
-    let hole = |hour: usize| if hour < 300 || hour > 900 { 1.0 } else { 0.0 };
+    let hole = |hour: usize| if (300..=900).contains(&hour) { 0.0 } else { 1.0 };
     let mut gaps = of((0..1_344).map(hole).collect());
     gaps.known[300..900].fill(false);
     let mut rng = fastrand::Rng::with_seed(3);

@@ -1,7 +1,5 @@
 //! Amounts over time, in steps of one length.
 
-use std::time::Duration;
-
 use crate::time::Timestamp;
 
 /// A record counts from its instant for one step, evenly; between records nothing is used.
@@ -103,11 +101,6 @@ impl Series {
         let end = until.as_millis().min(self.to).div_euclid(HOUR);
         let at = |hour: i64| Timestamp::from_millis(hour * HOUR);
         (first, (first..end).map(|hour| self.between(at(hour), at(hour + 1))).collect())
-    }
-
-    pub fn step(&self) -> Duration {
-        let millis = self.records.last().map_or(0, |record| record.to - record.from);
-        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 }
 
