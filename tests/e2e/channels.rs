@@ -107,7 +107,8 @@ async fn an_alert_reaches_a_webhook_that_refuses_it_twice_and_so_does_its_end() 
     assert!(channels.contains(&"ops".into()), "{alerts}");
 }
 
-#[tokio::test]
+// The receiver answers while the command is waited for.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_test_alert_tells_why_a_channel_did_not_take_it() {
     let receiver = Receiver::start(&["302 Found"]).await;
     let secret = secret();
