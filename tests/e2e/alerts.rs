@@ -37,7 +37,7 @@ async fn a_budget_that_fills_is_told_once_over_restarts_listed_snoozed_and_expor
     let told = critical(&lab).remove(0);
     assert_eq!((&told["scope"], &told["threshold"]), (&Value::from("client:test day"), &Value::from("0.9")));
     assert!(
-        told["message"].as_str().is_some_and(|text| text.contains("of the budget of the day of client \"test\"")),
+        told["message"].as_str().is_some_and(|text| text.contains("of the day's budget of client \"test\"")),
         "{told}"
     );
     let own = || alerts(&lab).iter().filter(|alert| alert["rule"] == "mine").count();
@@ -47,7 +47,7 @@ async fn a_budget_that_fills_is_told_once_over_restarts_listed_snoozed_and_expor
             if crash { lab.gateway.kill() } else { assert!(lab.gateway.terminate(SOON).is_some()) }
         });
         let listed = lab.home.tidegate(&["alert", "list"]);
-        assert!(listed.code == Some(0) && listed.out.contains("of the budget"), "{listed:?}");
+        assert!(listed.code == Some(0) && listed.out.contains("the day's budget"), "{listed:?}");
         lab.restart().expect("it starts again");
         assert_ne!(lab.call(&lab.message(body(false))).await.status(), 200);
         assert_eq!(critical(&lab).len(), 1, "{:?}", alerts(&lab));

@@ -1,5 +1,7 @@
 //! What was bought and spent says when the month is full and the next tier comes; forecasts say when windows run out.
 
+use std::time::Duration;
+
 use support::books::{count, nano_dollars};
 use support::lab::{Lab, SETTINGS, body};
 
@@ -33,6 +35,7 @@ async fn purchases_advance_a_tier_of_a_deposit_scheme_and_outlive_a_restart() {
     assert_eq!(nano_dollars(&after["month_usd"]), cost);
     assert_eq!((&after["next_tier"], nano_dollars(&after["next_missing_usd"])), (&"2".into(), 35_000_000_000));
 
+    assert_eq!(lab.gateway.terminate(Duration::from_secs(10)), Some(0));
     lab.restart().expect("it starts again");
     let bought = tier(&lab, &["purchase", "add", "$35.00"])["accounts"][0].clone();
     assert_eq!((&bought["tier"], nano_dollars(&bought["monthly_cap_usd"])), (&"2".into(), 500_000_000_000));

@@ -30,6 +30,7 @@ fn told(forecast: &ForecastView) -> String {
     let limit = forecast.limit.as_ref().map_or_else(String::new, |limit| format!(" of {}", amount(limit)));
     let SpreadView { p10, p50, p90 } = &forecast.total;
     let text = match forecast.limit {
+        None if !forecast.informative => "too early to tell what it comes to".to_owned(),
         None => format!("comes to {} ({} to {})", amount(p50), amount(p10), amount(p90)),
         Some(_) => forecast.text.clone(),
     };
@@ -37,7 +38,7 @@ fn told(forecast: &ForecastView) -> String {
         .score
         .as_ref()
         .map_or_else(String::new, |score| format!("; the 80 % band held {} of {}", score.hits, score.forecasts));
-    lines(&format!("{name}: {}{limit} used; {text}\n  from {}{score}\n", amount(&forecast.used), forecast.basis))
+    lines(&format!("{name}: {}{limit} used; {text}\n  from {}{score}", amount(&forecast.used), forecast.basis)) + "\n"
 }
 
 fn amount(amount: &AmountView) -> String {

@@ -61,11 +61,12 @@ fn account(account: &AccountTierView) -> String {
     }
     text += &format!("\n  {} a day; {} this month", usd(&account.a_day_usd), usd(&account.month_usd));
     if let Some(cap) = &account.monthly_cap_usd {
-        let (near, hit) = (day(&account.cap_near_at), day(&account.cap_hit_at));
-        text += &format!(" of {}: 80 % on {near}, all of it on {hit}", usd(cap));
+        let on = |at: &Option<String>| if at.is_some() { format!("on {}", day(at)) } else { day(at) };
+        let (near, hit) = (on(&account.cap_near_at), on(&account.cap_hit_at));
+        text += &format!(" of {}: 80 % {near}, all of it {hit}", usd(cap));
     }
     if account.balance_usd.is_some() {
-        text += &format!("\n  credit is bought again: {}", day(&account.purchase_at));
+        text += &format!("\n  credit has to be bought again: {}", day(&account.purchase_at));
     }
     match (&account.next_tier, &account.next_missing_usd) {
         (Some(tier), Some(missing)) => {

@@ -78,7 +78,7 @@ fn a_window_is_told_of_once_over_a_restart_and_one_that_was_full_before_is_not()
     assert_eq!(told(&again), ["window 0.8 warning", "window 0.9 critical"]);
     assert_eq!(
         again.latest(1)[0].message,
-        "91.0 % of the week of upstream \"a\" is used until Mon 2026-09-28 14:13 UTC"
+        "91.0 % of the week of upstream \"a\" is used; it begins anew Mon 2026-09-28 14:13 UTC"
             .replace("UTC", again.calendar.zone_name())
     );
     let fresh = tempfile::tempdir().expect("a folder");

@@ -7,11 +7,12 @@ use domain::time::Calendar;
 pub(super) fn sentence(crossed: &Crossed, calendar: Calendar) -> String {
     let Crossed { scope, value, threshold, .. } = crossed;
     let what = thing(scope);
-    let reset = crossed.turn.map(|turn| format!(" until {}", calendar.words(turn.resets_at))).unwrap_or_default();
+    let moment = crossed.turn.map(|turn| calendar.words(turn.resets_at));
+    let reset = moment.as_ref().map(|moment| format!("; it begins anew {moment}")).unwrap_or_default();
     match crossed.rule.metric.sign {
         Sign::Spend => format!("{} were spent {}; the mark is {}", usd(*value), spender(scope), usd(threshold.at)),
         Sign::Window | Sign::Week => format!("{} of {what} is used{reset}", percent(*value)),
-        Sign::Budget => format!("{} of the budget of {what} is spent{reset}", percent(*value)),
+        Sign::Budget => format!("{} of {} is spent{reset}", percent(*value), budget(scope)),
         Sign::Minute => format!(
             "{what} is {} full, and calls have waited {} s for it; background can wait: `tidegate pause background`",
             percent(*value),
@@ -23,7 +24,10 @@ pub(super) fn sentence(crossed: &Crossed, calendar: Calendar) -> String {
             percent(*value),
             crossed.delay.as_secs() / 3_600
         ),
-        Sign::Burn => format!("{what} is being used {} times as fast as it would last{reset}", tenths(*value)),
+        Sign::Burn => {
+            let until = moment.map(|moment| format!(" until {moment}")).unwrap_or_default();
+            format!("{what} is being used {} times as fast as it would last{until}", tenths(*value))
+        }
         Sign::CostPerCall => format!("a call of {what} costs {} times what it used to", tenths(*value)),
         Sign::Efficiency => format!("{what} gets {} output tokens for each input token", hundredths(*value)),
         Sign::Runaway => {
@@ -67,6 +71,12 @@ fn thing(scope: &str) -> String {
     if part.is_empty() { owner } else { format!("the {part} of {owner}") }
 }
 
+/// `client:ci day` as a person says it.
+fn budget(scope: &str) -> String {
+    let (scope, period) = scope.split_once(' ').unwrap_or((scope, "month"));
+    format!("the {period}'s budget of {}", thing(scope))
+}
+
 fn spender(scope: &str) -> String {
     let (scope, part) = scope.split_once(' ').unwrap_or((scope, ""));
     let when = match part {
@@ -80,8 +90,13 @@ fn spender(scope: &str) -> String {
     }
 }
 
+/// A small sum with all that it is.
 fn usd(value: Figure) -> String {
-    format!("${}", hundredths(value))
+    const SMALL: i64 = 100_000;
+    match value.as_millionths() {
+        millionths @ 1..SMALL => format!("$0.{:04}", millionths / 100),
+        _ => format!("${}", hundredths(value)),
+    }
 }
 
 fn percent(value: Figure) -> String {

@@ -49,11 +49,11 @@ impl Sender {
         let Some(host) = url.host_str().map(|host| host.trim_matches(['[', ']']).to_owned()) else {
             return refused("its address names no host");
         };
-        if !self.allow_private && url.scheme() != "https" {
-            return refused("its address must begin with https://");
-        }
         if !self.allow_private && leads_inside(&host).await {
             return refused(PRIVATE);
+        }
+        if !self.allow_private && url.scheme() != "https" {
+            return refused("its address must begin with https://");
         }
         match self.client(&host) {
             Ok(client) => sent(client, url, post).await,
