@@ -256,6 +256,7 @@ fn export_views(config: &ts_rs::Config) {
     app::bundle::BundleView::export_all(config).expect("BundleView");
     app::bundle::DeviceView::export_all(config).expect("DeviceView");
     app::reconcile::ReconcileView::export_all(config).expect("ReconcileView");
+    app::tiers::TiersView::export_all(config).expect("TiersView");
 }
 
 fn metadata() -> Metadata {
