@@ -178,10 +178,13 @@ impl Alerts {
         Ok(view)
     }
 
-    /// A channel did not take it after all: its end is no news there.
-    pub(crate) fn not_taken(&self, alert_id: &str, channel: &str) {
+    /// A channel did not take it after all: where that was its beginning, its end is no news there.
+    pub(crate) fn not_taken(&self, refused: &AlertView, channel: &str) {
+        if refused.resolved_at.is_some() {
+            return;
+        }
         let mut inside = self.lock();
-        if let Some(alert) = inside.all.iter_mut().find(|alert| alert.alert_id == alert_id) {
+        if let Some(alert) = inside.all.iter_mut().find(|alert| alert.alert_id == refused.alert_id) {
             alert.channels.retain(|name| name != channel);
             self.write(&inside.all);
         }

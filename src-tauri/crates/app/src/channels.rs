@@ -51,7 +51,7 @@ impl Service {
             for name in channels {
                 let Some(line) = lines.get(&name) else { continue };
                 if line.try_send(alert.clone()).is_err() {
-                    alerts.not_taken(&alert.alert_id, &name);
+                    alerts.not_taken(&alert, &name);
                     tracing::warn!(
                         "too many alerts wait for channel {name}: {:?} is in the inbox alone",
                         alert.message
@@ -125,7 +125,7 @@ impl Line {
                     Next::Again(after) => tokio::time::sleep(after).await,
                     Next::GiveUp(reason) => {
                         tracing::warn!("channel {} did not take an alert: {reason}", self.channel.name);
-                        break alerts.not_taken(&alert.alert_id, &self.channel.name);
+                        break alerts.not_taken(&alert, &self.channel.name);
                     }
                 }
                 tries += 1;

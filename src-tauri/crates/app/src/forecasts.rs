@@ -1,6 +1,7 @@
 //! When windows and budgets run out and what a day and a month come to, from what the ledger has of each hour; and how good
 //! such forecasts have been.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -28,6 +29,16 @@ pub(crate) struct Forecasts {
     book: Mutex<Book>,
     /// The latest.
     shown: Mutex<Vec<ForecastView>>,
+    /// A year of hours is not read anew every five minutes.
+    read: Mutex<BTreeMap<(Spender, Option<String>, &'static str), Hours>>,
+}
+
+/// What was used in the hours from `begin` on, as it was read in the hour `read_in`.
+#[derive(Clone)]
+struct Hours {
+    begin: i64,
+    read_in: i64,
+    used: Vec<f64>,
 }
 
 const FILE: &str = "forecasts.json";
@@ -36,6 +47,10 @@ const HOURS_BACK: i64 = 52 * 168;
 /// Any will do, as long as it stays: a forecast is to change with the world and not with chance.
 const SEED: u64 = 7;
 const HOUR_MS: i64 = 3_600_000;
+/// A call belongs to the hour of its start and is in the books when it has ended.
+const HOURS_OPEN: i64 = 3;
+/// Prices of the past may be changed: all is read anew so often.
+const HOURS_KEPT: i64 = 24;
 
 impl Forecasts {
     pub(crate) fn open(dir: &Path, ledger: Arc<Ledger>, calendar: Calendar) -> Forecasts {
@@ -45,7 +60,7 @@ impl Forecasts {
             folder::set_aside(&file);
             Book::default()
         });
-        Forecasts { ledger, file, calendar, book: Mutex::new(book), shown: Mutex::default() }
+        Forecasts { ledger, file, calendar, book: Mutex::new(book), shown: Mutex::default(), read: Mutex::default() }
     }
 
     /// Looks as long as a gateway runs.
@@ -137,22 +152,50 @@ impl Forecasts {
         counted: &Counted,
         now: Timestamp,
     ) -> Result<History, ledger::Error> {
-        let end = hour_of(now);
-        let begin = self.ledger.first_hour().await?.unwrap_or(end).clamp(end - HOURS_BACK, end);
-        let rows = self.ledger.hours(spender, name, begin, end).await?;
-        let dearest = counted.dearest(now);
-        let mut used = vec![0.0; usize::try_from(end - begin).unwrap_or(0)];
-        for HourUsed { hour, used: row } in &rows {
-            if let Some(place) = usize::try_from(hour - begin).ok().and_then(|place| used.get_mut(place)) {
-                *place += number(unit, counting::amount(row, unit, dearest.as_ref()));
-            }
-        }
+        let Hours { begin, used, .. } = self.hours(spender, name, unit, counted, now).await?;
+        let end = begin + i64::try_from(used.len()).unwrap_or(0);
         let mut known: Vec<bool> = {
             let book = lock(&self.book);
             (begin..end).zip(&used).map(|(hour, used)| *used > 0.0 || book.listened(hour)).collect()
         };
         forget_what_was_full(&used, &mut known, begin, window);
         Ok(History { first_hour: begin, series: vec![used], known })
+    }
+
+    async fn hours(
+        &self,
+        spender: Spender,
+        name: Option<&str>,
+        unit: Unit,
+        counted: &Counted,
+        now: Timestamp,
+    ) -> Result<Hours, ledger::Error> {
+        let end = hour_of(now);
+        let place = (spender, name.map(str::to_owned), unit.name());
+        let known =
+            lock(&self.read).get(&place).filter(|hours| (0..HOURS_KEPT).contains(&(end - hours.read_in))).cloned();
+        let mut hours = match known {
+            Some(known) => known,
+            None => {
+                let first = self.ledger.first_hour().await?.unwrap_or(end);
+                Hours { begin: first.clamp(end - HOURS_BACK, end), read_in: end, used: vec![] }
+            }
+        };
+        let index = |hour: i64| usize::try_from(hour - hours.begin).unwrap_or(0);
+        let from = (hours.begin + i64::try_from(hours.used.len()).unwrap_or(0) - HOURS_OPEN).max(hours.begin);
+        let (kept, length) = (index(from), index(end));
+        let rows = self.ledger.hours(spender, name, from, end).await?;
+        let dearest = counted.dearest(now);
+        hours.used.truncate(kept);
+        hours.used.resize(length, 0.0);
+        for HourUsed { hour, used } in &rows {
+            let at = usize::try_from(hour - hours.begin).ok();
+            if let Some(sum) = at.and_then(|at| hours.used.get_mut(at)) {
+                *sum += number(unit, counting::amount(used, unit, dearest.as_ref()));
+            }
+        }
+        lock(&self.read).insert(place, hours.clone());
+        Ok(hours)
     }
 
     fn ask(&self, asked: Asked, window: Window, history: &History, now: Timestamp) -> Seen {
@@ -328,7 +371,50 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use domain::call::{CallId, Outcome};
+    use domain::catalog::InForce;
+    use ledger::{Durability, Options};
+
     use super::*;
+    use crate::testing;
+
+    /// A call of that hour, for $0.0025.
+    async fn settle(ledger: &Ledger, hour: i64, number: u128) {
+        let mut entry = testing::entry("claude-sonnet-4-5", Outcome::Completed);
+        let at = Timestamp::from_millis(hour * HOUR_MS + 1_000);
+        entry.call.id = CallId::new(at, number);
+        (entry.call.started_at, entry.ended_at) = (at, at);
+        entry.attempts.iter_mut().for_each(|attempt| attempt.opened_at = at);
+        ledger.settle(&entry).await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn hours_that_were_read_before_are_as_if_they_were_read_anew_and_late_calls_are_in_them() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let catalog = Arc::new(crate::data::catalog().expect("prices"));
+        let options = Options { durability: Durability::Process, catalog: catalog.clone(), calendar: Calendar::UTC };
+        let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("it opens").0);
+        let counted = Counted { ledger: ledger.clone(), catalog: InForce::from(catalog), upstreams: vec![] };
+        let forecasts = || Forecasts::open(dir.path(), ledger.clone(), Calendar::UTC);
+        let hours = async |of: &Forecasts, hour: i64| {
+            let now = Timestamp::from_millis(hour * HOUR_MS + 1_800_000);
+            let Hours { begin, used, .. } =
+                of.hours(Spender::Client, None, Unit::Usd, &counted, now).await.expect("read");
+            (begin, used)
+        };
+        const FIRST: i64 = 497_000;
+        let one = 0.0025;
+        let reader = forecasts();
+        settle(&ledger, FIRST, 1).await;
+        assert_eq!(hours(&reader, FIRST + 4).await, (FIRST, vec![one, 0.0, 0.0, 0.0]));
+        // Begun two hours ago, and ended now.
+        settle(&ledger, FIRST + 3, 2).await;
+        settle(&ledger, FIRST + 5, 3).await;
+        for hour in [FIRST + 5, FIRST + 6, FIRST + 7, FIRST + 40] {
+            assert_eq!(hours(&reader, hour).await, hours(&forecasts(), hour).await, "{}", hour - FIRST);
+        }
+        assert_eq!(hours(&reader, FIRST + 7).await.1, [one, 0.0, 0.0, one, 0.0, one, 0.0]);
+    }
 
     #[test]
     fn what_was_wanted_of_a_full_window_is_not_known_until_it_began_anew() {

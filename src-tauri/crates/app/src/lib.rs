@@ -50,6 +50,8 @@ pub mod simulate;
 pub mod statusline;
 mod statuspage;
 mod success;
+#[cfg(test)]
+mod testing;
 pub mod tiers;
 pub mod view;
 mod watch;

@@ -57,28 +57,9 @@ const ERRORS_LAST: Duration = Duration::from_secs(120);
 impl Rule {
     /// With the patience that its sign asks for, once a window, and told to nobody yet.
     pub fn new(name: impl Into<Arc<str>>, metric: Metric, thresholds: Vec<Threshold>) -> Rule {
-        let (hold, delay) = match metric.sign {
-            Sign::Minute => (BUCKET_FULL_FOR, CALLS_WAIT),
-            Sign::Forecast => (Duration::ZERO, LEAD),
-            Sign::UpstreamErrors => (ERRORS_LAST, Duration::ZERO),
-            Sign::Spend
-            | Sign::Window
-            | Sign::Week
-            | Sign::Budget
-            | Sign::Tier
-            | Sign::Burn
-            | Sign::CostPerCall
-            | Sign::Efficiency
-            | Sign::Runaway
-            | Sign::ChronicBurn
-            | Sign::Breaker
-            | Sign::Fallback
-            | Sign::Unpriced
-            | Sign::ClockJump
-            | Sign::Ledger
-            | Sign::QuotaBack
-            | Sign::Emergency => (Duration::ZERO, Duration::ZERO),
-        };
+        let when = |sign, patience| if metric.sign == sign { patience } else { Duration::ZERO };
+        let hold = when(Sign::Minute, BUCKET_FULL_FOR).max(when(Sign::UpstreamErrors, ERRORS_LAST));
+        let delay = when(Sign::Minute, CALLS_WAIT).max(when(Sign::Forecast, LEAD));
         let (name, cooldown) = (name.into(), Cooldown::Window);
         Rule { name, metric, thresholds, channels: vec![], cooldown, quiet: None, hold, delay }
     }
