@@ -30,8 +30,11 @@ pub(crate) struct Forecasts {
     /// The latest.
     shown: Mutex<Vec<ForecastView>>,
     /// A year of hours is not read anew every five minutes.
-    read: Mutex<BTreeMap<(Spender, Option<String>, &'static str), Hours>>,
+    read: Mutex<BTreeMap<Whose, Hours>>,
 }
+
+/// Whose hours, and the name of their unit.
+type Whose = (Spender, Option<String>, &'static str);
 
 /// What was used in the hours from `begin` on, as it was read in the hour `read_in`.
 #[derive(Clone)]
