@@ -19,8 +19,8 @@ sim: ## replay one seed of the simulation: SIM_SEED=… make sim
 soak: ## the long forms of crash, canary and flow, in turns: make soak T=1h
 	@.ci/setup system && .ci/soak $(or $(T),10m)
 
-package: ## the .deb of the desktop app and the command line
-	@.ci/setup system ui && .ci/package
+package: ## the .deb of the desktop app and the command line (ARGS=--prove: installed, started and removed, as root)
+	@.ci/setup system ui && .ci/package $(ARGS)
 
 setup: ## everything the other targets need
 	@.ci/setup system ui clients

@@ -108,7 +108,14 @@ fn upstream(name: &str, simulator: &Simulator) -> Upstream {
         windows: vec![],
     };
     let (base_url, key) = (simulator.base_url().to_owned(), Some("env:KEY".to_owned()));
-    Upstream { name: name.to_owned(), base_url, key, models: vec![], pacing }
+    Upstream {
+        name: name.to_owned(),
+        base_url,
+        key,
+        models: vec![],
+        lacks: domain::routing::Capabilities::NONE,
+        pacing,
+    }
 }
 
 fn config(upstreams: Vec<Upstream>) -> Config {
@@ -135,7 +142,7 @@ fn config(upstreams: Vec<Upstream>) -> Config {
         fallbacks,
         budgets: vec![],
         catalog: InForce::default(),
-        attributes: Arc::default(),
+        attributes: Default::default(),
         cache: None,
     }
 }
@@ -405,6 +412,10 @@ fn the_figures_of_success_are_those_that_the_simulators_wrote_down() {
         let limited = first.iter().find(|call| call.status == 429).map(at).expect("one");
         let longest = (next_good(OUTAGE.end) - OUTAGE.start).max(next_good(limited) - limited);
         let told = figures.longest_recovery.as_secs_f64();
-        assert!((told - longest).abs() <= 2.0, "{told} s, but {longest} s by its own books");
+        // Five failures in a row by chance open the breaker too; the first may have begun a while before it was a failure.
+        let gaps = || good.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > longest);
+        let is_by_chance = gaps().any(|gap| (told - gap).abs() <= 5.0);
+        assert!((told - longest).abs() <= 2.0 || is_by_chance, "{told} s, but {longest} s by its own books");
+        assert!(gaps().all(|gap| told >= gap - 5.0), "{told} s, but longer by its own books");
     }
 }

@@ -26,6 +26,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("tauri", &["desktop"]),
     ("tauri-plugin-single-instance", &["desktop"]),
     ("notify-rust", &["app", "desktop"]),
+    ("arboard", &["desktop"]),
     ("sqlx", &["ledger", "tests"]),
     ("keyring", &["app"]),
     ("clap", &["cli", "desktop"]),
@@ -250,6 +251,7 @@ fn export_views(config: &ts_rs::Config) {
     app::view::WhyView::export_all(config).expect("WhyView");
     app::view::ClientView::export_all(config).expect("ClientView");
     app::view::VerifyView::export_all(config).expect("VerifyView");
+    app::ExportProgressView::export_all(config).expect("ExportProgressView");
     app::view::KeptView::export_all(config).expect("KeptView");
     app::view::OutlookView::export_all(config).expect("OutlookView");
     app::view::WaitingView::export_all(config).expect("WaitingView");
@@ -257,6 +259,29 @@ fn export_views(config: &ts_rs::Config) {
     app::bundle::DeviceView::export_all(config).expect("DeviceView");
     app::reconcile::ReconcileView::export_all(config).expect("ReconcileView");
     app::tiers::TiersView::export_all(config).expect("TiersView");
+    app::view::WhatIfView::export_all(config).expect("WhatIfView");
+    app::shadow::ShadowView::export_all(config).expect("ShadowView");
+    app::savings::SavingsView::export_all(config).expect("SavingsView");
+    app::changes::ChangeView::export_all(config).expect("ChangeView");
+    app::explain::ExplainView::export_all(config).expect("ExplainView");
+    app::course::CourseView::export_all(config).expect("CourseView");
+    app::course::CourseQuestion::export_all(config).expect("CourseQuestion");
+    app::days::DaysView::export_all(config).expect("DaysView");
+    app::keys::UpstreamKeyView::export_all(config).expect("UpstreamKeyView");
+    app::keys::ConnectedKeyView::export_all(config).expect("ConnectedKeyView");
+    app::SourcesView::export_all(config).expect("SourcesView");
+    app::ImportView::export_all(config).expect("ImportView");
+    app::ProgressView::export_all(config).expect("ProgressView");
+    app::claude_code::ClaudeCodeView::export_all(config).expect("ClaudeCodeView");
+    app::claude_code::ClaudeCodeDoneView::export_all(config).expect("ClaudeCodeDoneView");
+    app::minutes::MinutesQuestion::export_all(config).expect("MinutesQuestion");
+    app::minutes::MinutesView::export_all(config).expect("MinutesView");
+    app::facts::RulesView::export_all(config).expect("RulesView");
+    app::facts::FactsView::export_all(config).expect("FactsView");
+    app::settings::SettingsView::export_all(config).expect("SettingsView");
+    app::protections::ProtectionView::export_all(config).expect("ProtectionView");
+    app::settings::SettingChange::export_all(config).expect("SettingChange");
+    app::settings::SettingsSetView::export_all(config).expect("SettingsSetView");
 }
 
 fn metadata() -> Metadata {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides about calls, money or limits, and no command hands out a key.
 
+mod autostart;
 mod commands;
 mod events;
 mod notifier;
@@ -13,6 +14,7 @@ mod words;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use app::places;
 use clap::Parser;
 use tauri::{AppHandle, Manager, RunEvent};
 
@@ -31,30 +33,54 @@ pub struct Options {
     /// Go straight to the demo: the simulator, with calls from several programs
     #[arg(long)]
     pub demo: bool,
+    /// Start into the tray, without a window
+    #[arg(long)]
+    pub hidden: bool,
+    /// How long a hidden window keeps its page in memory
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, hide = true)]
+    pub keep_hidden: u64,
+}
+
+impl Options {
+    fn data_dir(&self) -> Option<PathBuf> {
+        self.data_dir.clone().or_else(places::data_dir)
+    }
 }
 
 const EXAMPLES: &str = "Examples:
   tidegate-desktop                    open the window, or show it again
   tidegate-desktop --demo             see it work, without a key
+  tidegate-desktop --hidden           start into the tray, as it does when it starts with the system
   tidegate-desktop --data-dir ./data  keep everything in ./data";
 
 /// Runs until the user quits.
 pub fn run(options: Options) -> anyhow::Result<()> {
+    #[cfg(all(unix, not(target_os = "macos")))]
+    gtk::init().map_err(|_| {
+        anyhow::anyhow!("there is no display to open a window on: use `tidegate serve`, which needs none")
+    })?;
     tauri::Builder::default()
-        .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| window::show(app)))
+        .plugin(tauri_plugin_single_instance::init(|app, arguments, _folder| {
+            if !arguments.iter().any(|argument| argument == "--hidden") {
+                window::show(app);
+            }
+        }))
         .invoke_handler(tauri::generate_handler![
             commands::status,
-            commands::clients,
-            commands::add_client,
-            commands::revoke_client,
-            commands::pause,
-            commands::resume,
-            commands::enter_emergency,
-            commands::leave_emergency,
+            commands::ask,
+            commands::wanted,
+            commands::export,
             commands::set_key,
             commands::start_demo,
             commands::stop_demo,
             commands::listen_elsewhere,
+            commands::autostart,
+            commands::set_autostart,
+            commands::restart_gateway,
+            commands::open_settings,
+            commands::open_page,
+            commands::amounts_hidden,
+            commands::hide_amounts,
         ])
         .setup(move |app| Ok(open(app.handle(), &options)?))
         .on_window_event(window::on_event)
@@ -65,12 +91,18 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 
 /// Runs once it is sure that this is the only instance.
 fn open(app: &AppHandle, options: &Options) -> tauri::Result<()> {
-    match tauri::async_runtime::block_on(Shell::open(options)) {
+    let own = options.clone();
+    let books = tauri::async_runtime::spawn(async move { Shell::open(&own).await });
+    // The page's process starts while the books are opened; what it asks is heard once this has returned.
+    if !options.hidden {
+        window::open(app, options.data_dir().as_deref())?;
+    }
+    match tauri::async_runtime::block_on(books).map_err(anyhow::Error::from).flatten() {
         Ok(shell) => app.manage(shell),
         Err(cause) => refuse(app, &cause),
     };
     app.manage(tray::build(app)?);
-    window::open(app)?;
+    events::open_when_asked(app.clone());
     events::start(app.clone(), options.demo);
     Ok(())
 }

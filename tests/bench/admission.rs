@@ -30,6 +30,7 @@ pub(crate) fn one_decision(waiting: usize) -> Duration {
         tenant: None,
         person: None,
         project: None,
+        session: None,
         shape: Shape::of_words(1_000),
         max_tokens: Some(64),
         caching: Caching::None,

@@ -14,6 +14,7 @@ mod overload;
 mod stats;
 mod table;
 mod targets;
+mod whatif;
 
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,8 @@ struct Plan {
     ledger_turn: Duration,
     /// Of Claude Code's logs.
     import_mib: u64,
+    /// Of the ledger that a what-if is asked over.
+    what_if_hours: u64,
     only: Option<Part>,
 }
 
@@ -60,6 +63,7 @@ impl Plan {
         ledger_calls: 10_000_000,
         ledger_turn: Duration::from_secs(20),
         import_mib: 1_024,
+        what_if_hours: whatif::HOURS,
         only: None,
     };
     const SHORT: Plan = Plan {
@@ -72,6 +76,7 @@ impl Plan {
         ledger_calls: 20_000,
         ledger_turn: Duration::from_millis(500),
         import_mib: 8,
+        what_if_hours: 24 * 21,
         only: None,
     };
 
@@ -131,6 +136,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
         }
         Some(Part::Forecast) => {
             figures.forecast = Some(forecast::run());
+            figures.what_if = Some(whatif::run(plan.what_if_hours).await?);
             table::print_forecast(&figures);
             return Ok(());
         }
@@ -149,6 +155,7 @@ async fn run(plan: &Plan) -> anyhow::Result<()> {
     figures.import = Some(of_import(plan)?);
     figures.cache = Some(cache::run(plan.turn * 5).await?);
     figures.forecast = Some(forecast::run());
+    figures.what_if = Some(whatif::run(plan.what_if_hours).await?);
     table::print(&figures);
     Ok(())
 }

@@ -80,6 +80,7 @@ impl Desk {
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("XDG_CACHE_HOME", self.path("cache"))
             .env("NO_AT_BRIDGE", "1")
+            .env("TEST_KEY", "sk-ant-test")
             .env_remove("WAYLAND_DISPLAY")
             .current_dir(self.home.path())
             .stdin(Stdio::null())
@@ -126,10 +127,15 @@ impl Desk {
     }
 
     pub(crate) fn tray(&self) -> Tray {
-        let script = source("tray.py");
+        Tray(self.helper("tray.py"))
+    }
+
+    /// A script that says in its first line that it is ready.
+    fn helper(&self, script: &str) -> Helper {
         let mut command = self.command("/usr/bin/python3");
         let mut child = command
-            .arg(script)
+            .arg(source(script))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -139,7 +145,12 @@ impl Desk {
         let mut answers = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut ready = String::new();
         answers.read_line(&mut ready).expect("it is ready");
-        Tray { asks, answers, _watcher: Running(child) }
+        Helper { asks, answers, _running: Running(child) }
+    }
+
+    /// Whoever keeps notifications and presses their buttons.
+    pub(crate) fn notices(&self) -> Notices {
+        Notices(self.helper("notices.py"))
     }
 
     /// Whoever shows notifications; its history is asked for with `notifications`.
@@ -163,6 +174,36 @@ impl Desk {
         running
     }
 
+    /// To the app that has the data folder.
+    pub(crate) fn signal_app(&self, signal: &str) {
+        let instance = std::fs::read(self.path("data/tidegate/instance.json")).expect("it runs");
+        let pid = serde_json::from_slice::<Value>(&instance).expect("an instance")["pid"].to_string();
+        assert!(self.command("kill").args([signal, &pid]).status().expect("it runs").success());
+    }
+
+    /// What was copied last.
+    pub(crate) fn clipboard(&self) -> String {
+        const ASK: &str = "import gi; gi.require_version('Gdk', '3.0'); gi.require_version('Gtk', '3.0'); from gi.repository import Gdk, Gtk; \
+                           print(Gtk.Clipboard.get(Gdk.SELECTION_CLIPBOARD).wait_for_text() or '', end='')";
+        self.ask("/usr/bin/python3", &["-c", ASK])
+    }
+
+    /// As after a while without its user.
+    pub(crate) fn lock_keychain(&self) {
+        let method = "org.freedesktop.Secret.Service.Lock";
+        let place =
+            ["--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets", "--method", method];
+        let what = "['/org/freedesktop/secrets/collection/login']";
+        let said = self.ask("gdbus", &[&["call", "--session"], &place[..], &[what]].concat());
+        assert!(said.contains("collection/login"), "{said}");
+    }
+
+    /// Its X server ends.
+    pub(crate) fn lose_display(&mut self) {
+        // It was started first.
+        drop(self.running.pop());
+    }
+
     /// Every file of the home that holds the text as it stands.
     pub(crate) fn files_with(&self, text: &str) -> Vec<String> {
         let found = self.ask("grep", &["-rlaF", text, &self.home.path().display().to_string()]);
@@ -177,20 +218,45 @@ impl Desk {
     }
 }
 
-/// The tray of the desktop, as far as one icon and its menu go.
-pub(crate) struct Tray {
+/// A part of the desktop that answers each line with one of JSON.
+struct Helper {
     asks: ChildStdin,
     answers: BufReader<ChildStdout>,
-    _watcher: Running,
+    _running: Running,
 }
+
+impl Helper {
+    fn say(&mut self, line: &str) -> Value {
+        writeln!(self.asks, "{line}").expect("it runs");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("it answers");
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("to {line:?} it said {answer:?}: {error}"))
+    }
+}
+
+/// The notifications of the desktop.
+pub(crate) struct Notices(Helper);
+
+impl Notices {
+    pub(crate) fn all(&mut self) -> Vec<Value> {
+        self.0.say("list").as_array().cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn press(&mut self, notice: &Value, button: &str) {
+        self.0.say(&format!("press {} {button}", notice["id"]));
+    }
+}
+
+/// The tray of the desktop, as far as one icon and its menu go.
+pub(crate) struct Tray(Helper);
 
 impl Tray {
     pub(crate) fn look(&mut self) -> Value {
-        self.say("look")
+        self.0.say("look")
     }
 
     pub(crate) fn click(&mut self, label: &str) {
-        self.say(&format!("click {label}"));
+        self.0.say(&format!("click {label}"));
     }
 
     pub(crate) fn labels(&mut self) -> Vec<String> {
@@ -205,13 +271,6 @@ impl Tray {
     pub(crate) fn entry(&mut self, label: &str) -> Value {
         let entries = self.look()["menu"].as_array().cloned().unwrap_or_default();
         entries.into_iter().find(|entry| entry["label"] == label).unwrap_or_default()
-    }
-
-    fn say(&mut self, line: &str) -> Value {
-        writeln!(self.asks, "{line}").expect("the watcher runs");
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("it answers");
-        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("the tray said {answer:?}: {error}"))
     }
 }
 

@@ -3,13 +3,12 @@
 
 `look` prints it as it is now; `click LABEL` presses an entry of its menu first.
 """
-import json
-import sys
-
 import dbus
 import dbus.service
 from dbus.mainloop.glib import DBusGMainLoop
 from gi.repository import GLib
+
+import by_lines
 
 WATCHER = 'org.kde.StatusNotifierWatcher'
 ITEM = 'org.kde.StatusNotifierItem'
@@ -53,38 +52,34 @@ class Watcher(dbus.service.Object):
         properties = dbus.Interface(bus.get_object(name, path), PROPERTIES).GetAll(ITEM)
         menu = dbus.Interface(bus.get_object(name, properties['Menu']), 'com.canonical.dbusmenu')
         _, (_, _, entries) = menu.GetLayout(0, -1, ['label', 'enabled', 'toggle-state'])
-        return properties, menu, [(int(entry[0]), entry[1]) for entry in entries]
+        return properties, menu, entries
 
     def answer(self, line):
         if not self.item:
             return {'menu': []}
         properties, menu, entries = self.menu()
         if line.startswith('click '):
-            for number, entry in entries:
+            for number, entry in everything(entries):
                 if label(entry) == line[len('click '):]:
                     menu.Event(number, 'clicked', dbus.String(''), dbus.UInt32(0))
         shown = [
             {'label': label(entry), 'enabled': bool(entry.get('enabled', True)), 'on': int(entry.get('toggle-state', 0)) == 1}
-            for _, entry in entries
+            for _, entry, _ in entries
         ]
-        return {'status': str(properties['Status']), 'icon': str(properties['IconName']), 'menu': shown}
+        return {'status': str(properties['Status']), 'icon': str(properties['IconName']), 'number': str(properties.get('XAyatanaLabel', '')), 'menu': shown}
+
+
+def everything(entries):
+    """Those of the menus in the menu too."""
+    for number, entry, inner in entries:
+        yield int(number), entry
+        yield from everything(inner)
 
 
 def label(entry):
     return str(entry.get('label', '')).replace('_', '')
 
 
-def asked(_source, _condition):
-    line = sys.stdin.readline()
-    if not line:
-        loop.quit()
-        return False
-    print(json.dumps(watcher.answer(line.strip())), flush=True)
-    return True
-
-
 name = dbus.service.BusName(WATCHER, bus)
 watcher = Watcher(bus, '/StatusNotifierWatcher')
-print('watching', flush=True)
-GLib.io_add_watch(sys.stdin.fileno(), GLib.IO_IN | GLib.IO_HUP, asked)
-loop.run()
+by_lines.serve(loop, watcher.answer)

@@ -62,5 +62,29 @@ async fn a_budget_that_fills_is_told_once_over_restarts_listed_snoozed_and_expor
     lab.gateway.terminate(SOON);
     assert_eq!(csv(&lab), while_running);
     let unknown = lab.home.tidegate(&["alert", "snooze", "nothing"]);
-    assert!(unknown.code == Some(1) && unknown.err.contains("no alert begins with nothing"), "{unknown:?}");
+    assert!(unknown.code == Some(1) && unknown.err.contains("no alert begins with \"nothing\""), "{unknown:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_refused_is_told_with_the_call_that_found_it_out_and_over_with_the_next_good_one() {
+    let lab = Lab::start();
+    let refused = |lab: &Lab| {
+        let is_it = |alert: &Value| alert["rule"] == "key_refused";
+        alerts(lab).into_iter().filter(is_it).collect::<Vec<_>>()
+    };
+    let call = async |fault: &str| {
+        let wish = body(false).replace("Name three tides.", &format!("[[fault {fault}]]"));
+        lab.call(&lab.message(wish)).await.status()
+    };
+    assert_eq!(call("authentication").await, 401, "it passes unchanged");
+    assert_eq!(call("authentication").await, 401);
+    let told = refused(&lab);
+    let [one] = &told[..] else { panic!("{told:?}") };
+    let message = one["message"].as_str().expect("a message");
+    assert!(message.starts_with("upstream \"simulator\" refuses the key (401)") && message.contains("file:"), "{one}");
+    assert_eq!((&one["severity"], &one["resolved_at"]), (&"critical".into(), &Value::Null));
+    assert_eq!(lab.call(&lab.message(body(false))).await.status(), 200);
+    assert!(refused(&lab)[0]["resolved_at"].is_string(), "an answer shows that the key is taken");
+    assert_eq!(call("permission").await, 403);
+    assert_eq!(refused(&lab).len(), 1, "not again within the hour");
 }

@@ -1,6 +1,7 @@
 //! Alerts reach a channel that is down at first, signed, once when they begin and once when they are over.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,18 +13,21 @@ use tokio::net::{TcpListener, TcpStream};
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Somebody's receiver: gives the answers one after the other, then takes everything.
-struct Receiver {
-    address: String,
+pub(crate) struct Receiver {
+    pub(crate) address: String,
     taken: Arc<Mutex<Vec<(String, Value)>>>,
+    refused: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Receiver {
-    async fn start(answers: &'static [&'static str]) -> Receiver {
+    pub(crate) async fn start(answers: &'static [&'static str]) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let taken: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
         let all = taken.clone();
+        let refused: Arc<AtomicUsize> = Arc::default();
+        let count = refused.clone();
         let task = tokio::spawn(async move {
             let mut answers = answers.iter();
             while let Ok((mut socket, _)) = listener.accept().await {
@@ -35,12 +39,13 @@ impl Receiver {
                 let status = answer.unwrap_or("204 No Content");
                 let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
                 let _ = socket.write_all(answer.as_bytes()).await;
+                count.fetch_add(usize::from(!status.starts_with("204")), Ordering::Relaxed);
             }
         });
-        Receiver { address, taken, task }
+        Receiver { address, taken, refused, task }
     }
 
-    fn bodies(&self) -> Vec<Value> {
+    pub(crate) fn bodies(&self) -> Vec<Value> {
         self.taken.lock().expect("no panic").iter().map(|(_, body)| body.clone()).collect()
     }
 }
@@ -107,6 +112,26 @@ async fn an_alert_reaches_a_webhook_that_refuses_it_twice_and_so_does_its_end() 
     assert!(channels.contains(&"ops".into()), "{alerts}");
 }
 
+#[tokio::test]
+async fn an_alert_that_no_channel_had_taken_when_the_process_was_killed_is_sent_after_the_next_start_and_once() {
+    let receiver = Receiver::start(&["503 Service Unavailable"]).await;
+    let secret = secret();
+    let mut lab = Lab::with(&settings(&receiver, &secret), &["--scheme", "none"]);
+    assert_eq!(lab.home.tidegate(&["emergency", "on"]).code, Some(0));
+    Lab::until(PATIENCE, async || receiver.refused.load(Ordering::Relaxed) == 1).await.expect("it is down");
+    lab.crash_and_restart().expect("it starts again");
+    Lab::until(PATIENCE, async || receiver.bodies().len() == 1).await.expect("it is told late");
+    let waits = |lab: &Lab| lab.home.books().json(&["alert", "list", "--json"])[0]["waiting"].is_array();
+    Lab::until(PATIENCE, async || !waits(&lab)).await.expect("it was taken");
+    assert_eq!(lab.gateway.terminate(Duration::from_secs(10)), Some(0));
+    lab.restart().expect("it starts again");
+    assert_eq!(lab.home.tidegate(&["emergency", "off"]).code, Some(0));
+    Lab::until(PATIENCE, async || receiver.bodies().len() == 2).await.expect("it is over");
+    let [begun, over] = &receiver.bodies()[..] else { panic!("two posts") };
+    assert_eq!((&begun["event"], &over["event"]), (&"crossed".into(), &"resolved".into()));
+    assert_eq!(begun["alert"]["alert_id"], over["alert"]["alert_id"]);
+}
+
 // The receiver answers while the command is waited for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_alert_tells_why_a_channel_did_not_take_it() {
@@ -122,5 +147,5 @@ async fn a_test_alert_tells_why_a_channel_did_not_take_it() {
     assert_eq!(receiver.bodies()[0]["alert"]["rule"], "test");
     let unknown = test("opps");
     assert_eq!(unknown.code, Some(1));
-    assert!(unknown.err.contains("there are ops, desktop"), "{}", unknown.err);
+    assert!(unknown.err.contains("those there are: ops, desktop"), "{}", unknown.err);
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod alerts;
+mod aside;
 mod bad_input;
 mod bench;
 mod budgets;
@@ -9,10 +10,12 @@ mod bundles;
 mod bytes;
 mod cache;
 mod canary;
+mod capabilities;
 mod channels;
 mod crash;
 mod cuts;
 mod emergency;
+mod exit_codes;
 mod faults;
 mod flow;
 mod guard;
@@ -20,4 +23,7 @@ mod hangup;
 mod metrics;
 mod queue;
 mod reconcile;
+mod report;
+mod settings;
 mod tiers;
+mod whatif;

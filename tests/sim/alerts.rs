@@ -91,9 +91,12 @@ impl Month {
             "fallback",
             "errors",
             "unpriced",
+            "increase",
             "ledger",
             "emergency",
             "burst",
+            "key",
+            "disk",
         ];
         let mut episodes = |name: &'static str| {
             let episode = |_| {
@@ -221,6 +224,7 @@ impl Month {
         let on_off = [
             (Sign::Breaker, "breaker", "upstream:a"),
             (Sign::Fallback, "fallback", "upstream:a"),
+            (Sign::KeyRefused, "key", "upstream:a"),
             (Sign::Ledger, "ledger", "ledger"),
             (Sign::Emergency, "emergency", "week"),
         ];
@@ -228,8 +232,13 @@ impl Month {
             let on = self.is(name, minute).then(|| Reading::of(scope, "", Figure::ONE));
             seen.push((sign, on.into_iter().collect()));
         }
+        // What fills and empties a disk takes hours.
+        let lack = if self.is("disk", minute) { 0.5 + (minute / 1_000 % 7) as f64 } else { 0.01 };
+        seen.push((Sign::Disk, vec![Reading::of("disk", "", Figure::from_millionths((lack * MILLION) as i64))]));
         let unpriced = self.is("unpriced", minute).then(|| Reading::of("model:new", "", Figure::count(3)));
         seen.push((Sign::Unpriced, unpriced.into_iter().collect()));
+        let half = self.is("increase", minute).then(|| Reading::of("upstream:a", "requests sonnet-4", Figure::ONE));
+        seen.push((Sign::Increase, half.into_iter().collect()));
         seen.append(&mut self.calls(minute, now));
         seen
     }

@@ -49,6 +49,7 @@ fn queue_a_million_calls() {
             tenant: Some(format!("tenant-{}", n % 1_000).into()),
             person: None,
             project: None,
+            session: None,
             shape: Shape::of_words(4_000),
             max_tokens: Some(1_000),
             caching: Caching::None,

@@ -155,6 +155,7 @@ fn demand(account: AccountId, clock: u64) -> Demand {
         tenant: None,
         person: None,
         project: None,
+        session: None,
         shape: Shape::default(),
         max_tokens: Some(100),
         caching: Caching::None,

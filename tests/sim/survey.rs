@@ -482,3 +482,23 @@ fn arrivals_of_real_services_are_paced_without_a_refusal() {
         );
     }
 }
+
+#[test]
+fn a_limit_that_was_misread_for_a_while_gives_nothing_back_twice() {
+    // An answer told half of the limit, the next one all of it, while a dozen calls held more than they would use.
+    run(1_379_697_022_825_981_022, false);
+}
+
+#[test]
+fn a_limit_of_which_more_is_left_than_there_is_fills_no_bucket() {
+    // A spoilt answer told a limit anew, and of what is left of it nothing or nonsense.
+    for seed in [1_717, 2_560, 2_891] {
+        run(seed, false);
+    }
+}
+
+#[test]
+fn a_reservation_and_the_calls_beside_it_get_no_more_than_there_is() {
+    // The reservation had nearly the whole pace, and the others kept a tenth of it.
+    run(2_464_017_792_042_090_231, false);
+}

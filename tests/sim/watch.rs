@@ -393,7 +393,7 @@ impl Watch {
                 let hopeless = not_before.is_some_and(|at| at > world.instant(call.deadline));
                 assert!(hopeless, "call {id} is refused before its deadline: {refusal:?}");
             }
-            Refusal::Deadline { .. } | Refusal::Paused { .. } => {
+            Refusal::Deadline { .. } | Refusal::Paused { .. } | Refusal::ScopePaused { .. } => {
                 // One that a 429 sent back may have run until after it.
                 let was_refused = call.attempts > 0;
                 assert!(

@@ -364,6 +364,7 @@ impl World {
             tenant: made.tenant.map(|tenant| format!("tenant-{tenant}").into()),
             person: None,
             project: None,
+            session: None,
             shape: made.shape,
             max_tokens: Some(made.max_tokens),
             caching: if made.talk.is_some() { Caching::FiveMinutes } else { Caching::None },
@@ -648,6 +649,7 @@ impl World {
             Refusal::Held { .. } => End::Held,
             Refusal::QueueFull { .. } => End::QueueFull,
             Refusal::Paused { .. } => End::Paused,
+            Refusal::ScopePaused { .. } => panic!("nobody pauses a client here"),
             Refusal::BreakerOpen { .. } => panic!("nobody tells here how calls fared"),
             Refusal::Emergency { .. } => panic!("there is no emergency here"),
             Refusal::Dropped => panic!("nobody drops calls here"),
@@ -821,7 +823,9 @@ impl World {
             self.trace = (self.trace ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(23);
         }
         if self.loud {
-            eprintln!("{:>10.3} s  {event:?}", self.now as f64 / 1e9);
+            let theirs: Vec<u64> = self.upstream.head(self.now).limits.iter().map(|told| told.remaining).collect();
+            let ours: Vec<u64> = self.admission.levels(self.clock()).iter().map(|level| level.level).collect();
+            eprintln!("{:>10.3} s  {event:?}: {theirs:?} left of theirs, {ours:?} of ours", self.now as f64 / 1e9);
         }
     }
 }
@@ -841,6 +845,7 @@ fn form(refusal: &Refusal) -> Option<String> {
         Refusal::Deadline { .. }
         | Refusal::QueueFull { .. }
         | Refusal::Paused { .. }
+        | Refusal::ScopePaused { .. }
         | Refusal::BreakerOpen { .. }
         | Refusal::Emergency { .. }
         | Refusal::Dropped => None,

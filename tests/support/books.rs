@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry, Outcome, Source};
+use domain::money::Usd;
+use domain::time::Timestamp;
+use domain::usage::{Tokens, Usage};
 use serde_json::Value;
 
 use crate::http::{self, Request};
@@ -135,6 +139,49 @@ fn before(day: &str) -> String {
     let noon = domain::time::Timestamp::parse(&format!("{day}T12:00:00Z")).expect("a day");
     let earlier = domain::time::Timestamp::from_millis(noon.as_millis() - 86_400_000);
     earlier.to_string()[..10].to_owned()
+}
+
+/// A call as the ledger takes it, at $0.00375: 1,000 tokens of Sonnet 4.5 in, and 50 out.
+pub fn completed(at: Timestamp, number: u128, client: &str, class: Class) -> Entry {
+    let who = Attribution { client: client.into(), ..Attribution::default() };
+    let call = Call {
+        id: CallId::new(at, number),
+        started_at: at,
+        class,
+        who,
+        model: "claude-sonnet-4-5".into(),
+        max_tokens: Some(60),
+        stream: false,
+        body_bytes: 4_000,
+    };
+    let attempt = Attempt {
+        number: 1,
+        upstream: "simulator".into(),
+        opened_at: at,
+        status: Some(200),
+        request_id: None,
+        error: None,
+        maybe_billed: false,
+    };
+    Entry {
+        call,
+        ended_at: at,
+        attempts: vec![attempt],
+        status: 200,
+        outcome: Outcome::Completed,
+        usage: Usage { tokens: Tokens { input: 1_000, output: 50, ..Tokens::default() }, ..Usage::default() },
+        cost: Some(Usd::from_nanos(3_750_000)),
+        price_id: Some("claude-sonnet-4-5".into()),
+        estimated: false,
+        source: Source::Gateway,
+        waited_ms: 0,
+        first_byte_ms: None,
+        total_ms: 1_000,
+        cache: CacheUse::Off,
+        saved: None,
+        error: None,
+        account: None,
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { open, stage } from './support.mjs'
+import { KEYS, open, READY, stage } from './support.mjs'
 
 const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url))
 const PROGRAM = process.env.TIDEGATE_BIN ?? join(TARGET, 'debug', 'tidegate')
@@ -47,6 +47,23 @@ test('the page shows the calls of a real gateway, and only reads', async () => {
   await page.getByRole('button', { name: 'Pause background' }).click()
   await page.getByRole('alert').getByText('This page only reads.').waitFor()
   assert.deepEqual(page.faults, [])
+})
+
+test('every view gets its answers from a real gateway, and a call tells why it cost what it cost', async () => {
+  const token = readFileSync(join(home, 'data', 'api-token'), 'utf8').trim()
+  const page = await open(ui, `#token=${token}`)
+  await page.getByRole('region', { name: /Calls/ }).getByText('completed').first().waitFor()
+  for (const [view, key] of Object.entries(KEYS)) {
+    await page.keyboard.press(key)
+    await page.locator('main').getByText(READY[view]).first().waitFor()
+    assert.deepEqual(await page.getByRole('alert').allInnerTexts(), [], view)
+  }
+  await page.keyboard.press(KEYS.usage)
+  await page.getByRole('heading', { level: 1, name: /^\$\d+\.\d+ for \d+ calls/ }).waitFor()
+  await page.getByRole('button', { name: 'Why did this call cost that?' }).click()
+  await page.getByRole('dialog').getByText(/Price .* read at/).waitFor()
+  assert.deepEqual(page.faults, [])
+  await page.close()
 })
 
 test('a wrong token shows why there is nothing', async () => {

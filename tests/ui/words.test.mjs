@@ -17,14 +17,27 @@ const queue = (waiting, paused = false) => ({ waiting, running: 0, oldest_ms: 0,
 const status = (changes) => ({
   gateway: { address: 'http://127.0.0.1:8432', trouble: null },
   limits: [],
+  forecasts: [],
   queue: { critical: queue(0), normal: queue(0), background: queue(0) },
   live: [],
   ...changes,
 })
 
 test('money has cents, small money the digits that matter, unknown money none', () => {
-  const seen = ['1234.56', '18.420000000', '0.0021', '0.000000000', '0.099950000', null].map(format.usd)
-  assert.deepEqual(seen, ['$1,234.56', '$18.42', '$0.0021', '$0.00', '$0.1000', '–'])
+  const seen = ['1234.56', '18.420000000', '0.0021', '0.000000000', '0.000000001', '0.000040000', '0.099950000', null].map(format.usd)
+  assert.deepEqual(seen, ['$1,234.56', '$18.42', '$0.0021', '$0.00', '$0.000000001', '$0.00004', '$0.1000', '–'])
+})
+
+test('exact amounts have at least cents, and as many digits as those beside them need', () => {
+  assert.deepEqual(['0.3', '3.00', '0.005520000', '12', null].map((amount) => format.exact(amount)), ['$0.30', '$3.00', '$0.00552', '$12.00', '–'])
+  const column = ['0.0027', '0.00768', null, '1']
+  assert.deepEqual(column.map((amount) => format.exact(amount, format.digits(column))), ['$0.00270', '$0.00768', '–', '$1.00000'])
+})
+
+test('a minute heals and is never critical; a window that is nearly full is, and one that will run out warns', () => {
+  assert.deepEqual([0.5, 0.8, 1].map(headline.tone), ['calm', 'warn', 'warn'])
+  assert.deepEqual([0.5, 0.9, 0.95].map(headline.windowTone), ['calm', 'warn', 'critical'])
+  assert.deepEqual([{ p_runs_out: 0.8 }, { used: '240' }, {}].map((changes) => headline.forecastTone(forecast(changes))), ['warn', 'critical', 'calm'])
 })
 
 test('tokens and durations are short and have units', () => {
@@ -55,4 +68,117 @@ test('the headline tells trouble first, then who waits for what, then what is cl
   assert.equal(title({ limits, queue: paused }), '1 background call waits: you paused them.')
   assert.equal(title({ limits }), 'Sonnet 4 input tokens are 96 % used. Nothing waits yet.')
   assert.equal(title({}), 'The gate is open.')
+})
+
+const spread = (p10, p50, p90) => ({ p10, p50, p90 })
+const forecast = (changes) => ({
+  window: 'week', upstream: 'anthropic', scope: null, unit: 'usd', used: '128.06', limit: '250', resets_at: '2026-11-30T00:00:00Z', p_runs_out: 0.07, runs_out: spread(null, null, null),
+  left_at_reset: spread('22', '60.4', '88'), total: spread('162', '190', '228'), informative: true, basis: 'two weeks of hours', text: 'probably lasts (93 %)', score: { forecasts: 8, hits: 7 }, ...changes,
+})
+const zoned = (forecasts, upstreams = ['anthropic']) => status({ gateway: { address: 'http://x', trouble: null, timezone: 'Europe/Berlin', upstreams }, forecasts })
+
+test('a forecast is the headline: what lasts, what runs out, and how sure that is', () => {
+  const head = (one) => headline.headline(zoned([one]))
+  assert.deepEqual(head(forecast({})), {
+    title: 'The week lasts. About $60 will be left on Mon 01:00 (Europe/Berlin).',
+    detail: '8 in 10 between $22 and $88. It runs out before with a probability of 7 %. 80 % band hit 7 of 8.',
+    tone: 'calm',
+  })
+  const out = head(forecast({ p_runs_out: 0.81, text: 'runs out Fri afternoon (Europe/Berlin)', score: null }))
+  assert.deepEqual([out.title, out.tone], ['The week runs out Fri afternoon (Europe/Berlin).', 'warn'])
+  assert.equal(head(forecast({ p_runs_out: 1, text: 'has run out' })).title, 'The week has run out.')
+  assert.match(head(forecast({ limit_since: '2026-11-26T13:00:00Z' })).detail, /It has this limit since Thu 14:00; what was used before counts\. 80 % band hit/)
+  assert.equal(head(forecast({ left_at_reset: spread('0.5', '2.5', '9.99') })).title, 'The week lasts. About $2.50 will be left on Mon 01:00 (Europe/Berlin).')
+})
+
+test('what is too early to tell is no headline, and trouble comes before any forecast', () => {
+  assert.equal(headline.headline(zoned([forecast({ informative: false })])).title, 'The gate is open.')
+  const shut = { ...zoned([forecast({ p_runs_out: 0.9 })]), gateway: { address: null, trouble: null, timezone: 'UTC', upstreams: [] } }
+  assert.equal(headline.headline(shut).title, 'The gate is shut.')
+})
+
+test('of several forecasts the one binds that most likely runs out; without a limit it is the month', async () => {
+  const { binding, subject } = await modules.load('/src/forecast.ts')
+  const month = forecast({ window: 'spend month', upstream: null, limit: null, p_runs_out: null })
+  const budget = forecast({ window: 'day', upstream: null, scope: 'client:ci', p_runs_out: 0.4 })
+  assert.equal(binding([month, forecast({}), budget]), budget)
+  assert.equal(binding([month, forecast({ informative: false })]), month)
+  assert.deepEqual([subject(budget, 1), subject(forecast({}), 2), subject(month, 1)], ['The day of client ci', 'The week of anthropic', 'This month'])
+})
+
+test('rules are sentences', async () => {
+  const { ruleWords } = await modules.load('/src/alerts.ts')
+  const rule = (metric, marks, more = {}) => ruleWords({ name: 'x', metric, thresholds: marks.map(([at, severity]) => ({ at, severity })), channels: [], cooldown_s: null, quiet_hours: null, ...more })
+  assert.equal(rule('window.*.used', [['0.8', 'warning'], ['0.9', 'critical']], { channels: ['ops', 'desk'] }), 'Warn when 80 % or 90 % of any window is used, by ops, desk, once per window.')
+  assert.equal(rule('spend.day.client:ci', [['20', 'warning']], { quiet_hours: '22:00-07:00' }), 'Warn when spending in a day by client:ci passes $20.00, once per window, not from 22:00 to 07:00.')
+  assert.equal(rule('forecast.week.p_runs_out', [['0.5', 'warning']]), 'Warn when week runs out before its reset with a probability of 50 %, once per window.')
+  assert.equal(rule('runaway', [['100', 'critical']], { cooldown_s: 7_200 }), 'Warn at once when any session makes 100 calls in a row, each longer than the last, again after 2 h at the earliest.')
+  assert.equal(rule('disk', [['1', 'warning'], ['5', 'critical']]), 'Warn when less than 1 GB or 200 MB is free for the ledger, once per window.')
+  assert.equal(rule('unheard.of', [['0.5', 'info']]), 'Tell when unheard.of passes 50 %, once per window.')
+})
+
+test('every sign of a rule has a sentence of its own', async () => {
+  const { readFileSync } = await import('node:fs')
+  const source = readFileSync(new URL('../../src-tauri/crates/domain/src/alert/metric.rs', import.meta.url), 'utf8')
+  const signs = [...source.matchAll(/Sign::\w+ => "(\w+)"/g)].map(([, name]) => name)
+  const { ruleWords } = await modules.load('/src/alerts.ts')
+  assert.ok(signs.length >= 20, `${signs}`)
+  for (const sign of signs) {
+    const words = ruleWords({ name: sign, metric: sign, thresholds: [{ at: '1', severity: 'info' }], channels: [], cooldown_s: null, quiet_hours: null })
+    assert.ok(!words.includes(`${sign} passes`), words)
+  }
+})
+
+test('the dearest names have a place of their own in the stack, the rest share one, and no cost is lost', async () => {
+  const { marks, stacked } = await modules.load('/src/stack.ts')
+  const row = (key, cost_usd) => ({ key, cost_usd, calls: 1 })
+  const days = [{ day: '2026-11-26', rows: [...'abcdefgh'].map((key, at) => row(key, String(8 - at))) }, { day: '2026-11-27', rows: [row('', null), row('h', '100')] }]
+  const stack = stacked({ days }, 'nobody')
+  assert.deepEqual(stack.names, ['h', 'a', 'b', 'c', 'd', 'others'])
+  assert.deepEqual(stack.days.map((day) => day.sum), [36, 100])
+  assert.deepEqual(stack.days[0].parts, [1, 8, 7, 6, 5, 9])
+  assert.deepEqual([marks(0), marks(17), marks(0.8)], [[0], [0, 5, 10, 15, 20], [0, 0.2, 0.4, 0.6000000000000001, 0.8]])
+})
+
+test('axes say no more digits than their steps need', () => {
+  assert.deepEqual(format.axis([0, 50, 100], 'usd'), ['$0', '$50', '$100'])
+  assert.deepEqual(format.axis([0, 0.5, 1], 'usd'), ['$0', '$0.50', '$1.00'])
+  assert.deepEqual(format.axis([0, 500_000], 'tokens'), ['0', '500.0k'])
+})
+
+test('an hour of the week is unknown before the first call, nothing when nobody called, and a mean over both sides of a changed clock', async () => {
+  const { week } = await modules.load('/src/week.ts')
+  const row = (key, cost_usd) => ({ key, cost_usd })
+  const rows = [row('2026-10-19T09:00:00+02:00', '4'), row('2026-10-26T09:00:00+01:00', '2')]
+  const found = week(rows, Date.parse('2026-10-26T08:30:00Z'), 'Europe/Berlin')
+  assert.deepEqual([found[0][9], found[0][10], found[6][23]], [3, 0, 0], 'both Mondays are in the mean')
+  const young = week([row('2026-11-27T09:00:00Z', '1')], Date.parse('2026-11-27T10:30:00Z'), 'UTC')
+  assert.deepEqual([young[4][9], young[4][10], young[4][8], young[0][9]], [1, 0, null, null])
+  assert.ok(week([], 0, 'UTC').flat().every((cost) => cost === null))
+})
+
+test('days and hours are those of the named zone', async () => {
+  const zone = await modules.load('/src/zone.ts')
+  const at = Date.parse('2026-11-26T23:30:00Z')
+  assert.deepEqual([zone.dayOf(at, 'Europe/Berlin'), zone.dayOf(at, 'UTC')], ['2026-11-27', '2026-11-26'])
+  assert.deepEqual([zone.hourName(at, 'Europe/Berlin'), zone.hourName(at, 'America/New_York')], ['2026-11-27T00:00:00+01:00', '2026-11-26T18:00:00-05:00'])
+  assert.deepEqual([zone.dayAfter('2026-03-01', -1), zone.dayAfter('2026-12-31', 1)], ['2026-02-28', '2027-01-01'])
+  assert.equal(zone.weekTime('2026-11-30T00:00:00Z', 'Europe/Berlin'), 'Mon 01:00')
+  assert.equal(zone.weekTime('soon', 'Europe/Berlin'), 'soon', 'what is no moment stays as it is')
+  assert.equal(zone.known('Nowhere/Town'), undefined)
+})
+
+test('ranges end today, at the end of last month, and never before they begin', async () => {
+  const { CHOICES, isSpan } = await modules.load('/src/ranges.ts')
+  const spans = Object.fromEntries(CHOICES.map((one) => [one.name, one.span('2026-03-01')]))
+  assert.deepEqual(spans['7'], { from: '2026-02-23', to: '2026-03-01' })
+  assert.deepEqual(spans.month, { from: '2026-03-01', to: '2026-03-01' })
+  assert.deepEqual(spans.last, { from: '2026-02-01', to: '2026-02-28' })
+  assert.deepEqual([isSpan({ from: '2026-03-02', to: '2026-03-01' }), isSpan({ from: '', to: '2026-03-01' }), isSpan(spans['90'])], [false, false, true])
+})
+
+test('marks that turn text around are shown, not obeyed', async () => {
+  const { tame } = await modules.load('/src/tame.ts')
+  assert.deepEqual(tame({ a: ['x\u202ey', 1, null], b: '\u2066z\u2069' }), { a: ['x\ufffdy', 1, null], b: '\ufffdz\ufffd' })
+  assert.equal(tame('مرحبا 🌊'), 'مرحبا 🌊', 'what is written from right to left stays')
 })

@@ -1,7 +1,9 @@
 // The first line of the Overview: the one thing that matters now, in words.
 
+import type { ForecastView } from './bindings/ForecastView'
 import type { LimitView } from './bindings/LimitView'
 import type { StatusView } from './bindings/StatusView'
+import { binding, runsOut, share, words } from './forecast'
 import { count, duration, group, percent, plural, sentence } from './format'
 
 export type Tone = 'calm' | 'warn' | 'critical'
@@ -19,10 +21,13 @@ const RESOURCES: Record<string, string> = {
   requests: 'requests',
   input_tokens: 'input tokens',
   output_tokens: 'output tokens',
+  tokens: 'tokens',
   concurrency: 'calls at once',
+  priority_input_tokens: 'priority input tokens',
+  priority_output_tokens: 'priority output tokens',
 }
 
-export function resource(limit: LimitView): string {
+export function resource(limit: { resource: string }): string {
   return RESOURCES[limit.resource] ?? limit.resource
 }
 
@@ -44,6 +49,15 @@ export function tone(share: number): Tone {
   return share >= WARN_FROM ? 'warn' : 'calm'
 }
 
+const FULL_FROM = 0.9
+const CRITICAL_FROM = 0.95
+
+/** Of a window or a budget, which heals in days. */
+export function windowTone(share: number): Tone {
+  if (share >= CRITICAL_FROM) return 'critical'
+  return share >= FULL_FROM ? 'warn' : 'calm'
+}
+
 export function waiting(status: StatusView): number {
   const { critical, normal, background } = status.queue
   return critical.waiting + normal.waiting + background.waiting
@@ -54,8 +68,27 @@ export function running(status: StatusView): number {
   return critical.running + normal.running + background.running
 }
 
+/** What can't go on, then the limit of which a forecast tells, then who waits, then what is closest. */
 export function headline(status: StatusView): Headline {
-  return trouble(status) ?? queued(status) ?? quiet(status)
+  return trouble(status) ?? foretold(status) ?? queued(status) ?? quiet(status)
+}
+
+/** Who waits for what; nothing where nobody does. */
+export function waits(status: StatusView): string {
+  const queue = queued(status)
+  return queue ? `${queue.title} ${queue.detail}`.trim() : ''
+}
+
+function foretold(status: StatusView): Headline | null {
+  const forecast = binding(status.forecasts)
+  if (!forecast?.limit || !forecast.informative) return null
+  return { ...words(forecast, status), tone: forecastTone(forecast) }
+}
+
+/** How full it is, and whether it will last. */
+export function forecastTone(forecast: ForecastView): Tone {
+  const now = windowTone(share(forecast))
+  return now === 'calm' && runsOut(forecast) ? 'warn' : now
 }
 
 function trouble(status: StatusView): Headline | null {

@@ -4,6 +4,7 @@ import { type Readable, readonly, writable } from 'svelte/store'
 import type { StatusView } from './bindings/StatusView'
 import { bindingFirst, name, used, waiting } from './headline'
 import type { Host } from './host'
+import { tame } from './tame'
 
 /** Faster than this a person can't read. */
 const SHOWN_EVERY_MS = 250
@@ -26,33 +27,47 @@ export interface Live {
   status: StatusView | null
   /** Unix time in ms at which `status` came. */
   seenAt: number
+  /** How long ago that was, or that the first one was asked for, ms. It does not go by the time of day, which may be set. */
+  age: number
   /** Why nothing comes. */
   lost: string | null
   samples: Sample[]
-  /** Unix time, ms: `now` minus `seenAt` is the age of what is shown. */
-  now: number
+  /** When the latest of them was taken, by the clock that no one sets. */
+  sampledAt: number
 }
 
-export function live(host: Host): { state: Readable<Live>; end: () => void } {
-  const state = writable<Live>({ status: null, seenAt: 0, lost: null, samples: [], now: Date.now() })
-  let newest: { status: StatusView; at: number } | null = null
+interface News {
+  status: StatusView
+  /** Unix time, ms. */
+  at: number
+  /** By the clock that no one sets, ms. */
+  ticks: number
+}
+
+export function live(host: Host): { state: Readable<Live>; again: () => void; end: () => void } {
+  const state = writable<Live>({ status: null, seenAt: 0, age: 0, lost: null, samples: [], sampledAt: -Infinity })
+  const begun = performance.now()
+  let newest: News | null = null
   let lost: string | null = null
 
-  const unwatch = host.watch(
-    (status) => ((newest = { status, at: Date.now() }), (lost = null)),
-    (reason) => (lost = reason),
-  )
-  const show = () => state.update((was) => next(was, newest, lost, Date.now()))
+  const watch = () =>
+    host.watch(
+      (status) => ((newest = { status: tame(status), at: Date.now(), ticks: performance.now() }), (lost = null)),
+      (reason) => (lost = reason),
+    )
+  let unwatch = watch()
+  const show = () => state.update((was) => ({ ...next(was, newest), lost, age: performance.now() - (newest?.ticks ?? begun) }))
   const timer = setInterval(show, SHOWN_EVERY_MS)
-  return { state: readonly(state), end: () => (clearInterval(timer), unwatch()) }
+  return { state: readonly(state), again: () => (unwatch(), (unwatch = watch())), end: () => (clearInterval(timer), unwatch()) }
 }
 
-function next(was: Live, newest: { status: StatusView; at: number } | null, lost: string | null, now: number): Live {
-  if (!newest) return { ...was, lost, now }
-  const due = now - (was.samples.at(-1)?.at ?? 0) >= SAMPLE_EVERY_MS
-  const fresh = newest.at > was.seenAt
-  const samples = due && fresh ? [...was.samples, sample(newest.status, now)].slice(-SAMPLES_MAX) : was.samples
-  return { status: newest.status, seenAt: newest.at, lost, samples, now }
+function next(was: Live, newest: News | null): Live {
+  if (!newest) return was
+  const { status, at: seenAt, ticks } = newest
+  if (ticks - was.sampledAt < SAMPLE_EVERY_MS) return { ...was, status, seenAt }
+  // After the time of day was set back there is nothing later than now.
+  const past = was.samples.filter((one) => one.at < seenAt)
+  return { ...was, status, seenAt, samples: [...past, sample(status, seenAt)].slice(-SAMPLES_MAX), sampledAt: ticks }
 }
 
 function sample(status: StatusView, at: number): Sample {

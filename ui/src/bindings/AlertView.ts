@@ -38,6 +38,6 @@ snoozed_until: string | null,
  */
 held: boolean, 
 /**
- * What may be done about it: `pause_session:ID`.
+ * What may be done about it: `pause_session:ID`, `resume_session:ID`.
  */
 action: string | null, };

@@ -3,4 +3,8 @@
 /**
  * `tidegate client list --json`.
  */
-export type ClientView = { name: string, priority: string, weight: number, person: string | null, project: string | null, daily_usd: string | null, weekly_usd: string | null, monthly_usd: string | null, max_share: number | null, };
+export type ClientView = { name: string, priority: string, weight: number, person: string | null, project: string | null, daily_usd: string | null, weekly_usd: string | null, monthly_usd: string | null, max_share: number | null, 
+/**
+ * When its latest call that ended began; only in the list of clients.
+ */
+last_call_at: string | null, };

@@ -11,8 +11,10 @@ import type { LimitView } from "./LimitView";
 import type { LiveCallView } from "./LiveCallView";
 import type { ObservedView } from "./ObservedView";
 import type { OutsideView } from "./OutsideView";
+import type { PausedView } from "./PausedView";
 import type { QueueView } from "./QueueView";
 import type { ReservationView } from "./ReservationView";
+import type { SettingsStateView } from "./SettingsStateView";
 import type { SpendView } from "./SpendView";
 import type { SuccessView } from "./SuccessView";
 import type { UpstreamPageView } from "./UpstreamPageView";
@@ -25,7 +27,15 @@ export type StatusView = { version: string,
 /**
  * RFC 3339, UTC: when this was read.
  */
-at: string, gateway: GatewayView, limits: Array<LimitView>, windows: Array<WindowView>, queue: QueueView, spend: SpendView, forecasts: Array<ForecastView>, breakers: Array<BreakerView>, emergency: EmergencyView, outside: Array<OutsideView>, reservations: Array<ReservationView>, alerts: Array<AlertView>, estimates: Array<EstimateView>, cache: CacheView, success: SuccessView, cut_offs: CutOffsView, 
+at: string, gateway: GatewayView, 
+/**
+ * How the settings file stands to what is in force.
+ */
+settings: SettingsStateView, limits: Array<LimitView>, windows: Array<WindowView>, queue: QueueView, 
+/**
+ * Whose calls wait until a person lets them go on.
+ */
+paused: Array<PausedView>, spend: SpendView, forecasts: Array<ForecastView>, breakers: Array<BreakerView>, emergency: EmergencyView, outside: Array<OutsideView>, reservations: Array<ReservationView>, alerts: Array<AlertView>, estimates: Array<EstimateView>, cache: CacheView, success: SuccessView, cut_offs: CutOffsView, 
 /**
  * What the upstream's status page says, where the settings have it asked. Our own breakers go by no word of it.
  */

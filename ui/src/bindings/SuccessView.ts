@@ -14,7 +14,7 @@ rate_limit_errors_seen: number,
  */
 fallbacks_served: number, 
 /**
- * 0 as long as nothing forecasts the change of a tier.
+ * Warnings of a tier's month that came before the upstream was seen to have other limits.
  */
 alerts_before_tier_change: number, 
 /**

@@ -7,7 +7,11 @@ export type WaitingView = { call_id: string, client: string, tenant: string | nu
 /**
  * `critical`, `normal`, `background`.
  */
-class: string, model: string, upstream: string, waited_ms: number, 
+class: string, model: string, upstream: string, 
+/**
+ * An estimate.
+ */
+input_tokens: number, waited_ms: number, 
 /**
  * Null where nobody knows.
  */

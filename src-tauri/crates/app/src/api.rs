@@ -1,28 +1,39 @@
 //! Everything that a window, a terminal or a script can ask, as one list of typed commands.
 
-use std::fs::{File, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use domain::call::{CallId, Class};
-use ledger::{By, Columns, Filter, Span, SumColumns};
+use ledger::{By, Filter};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::App;
-use crate::alerts::{AlertColumns, write_csv};
 use crate::bundle::{BundleView, DeviceView};
+use crate::changes::ChangeView;
+use crate::claude_code::{ClaudeCodeDoneView, ClaudeCodeView};
 use crate::clients::{ClientChange, ClientError};
+use crate::course::{CourseQuestion, CourseView};
+use crate::days::DaysView;
 use crate::explain::{self, ExplainView};
-use crate::folder;
-use crate::import::{ImportView, ProgressView};
+use crate::export;
+pub use crate::export::{ExportProgressView, ExportQuestion, Exported};
+use crate::facts::{FactsView, RulesView};
+use crate::import::{ImportView, ProgressView, SourcesView};
+use crate::keys::{KeyTestView, UpstreamKeyView};
+use crate::minutes::{MinutesQuestion, MinutesView};
 use crate::prices::{PriceAnswer, PriceCommand};
-use crate::range::range;
+use crate::protections::ProtectionView;
+use crate::range::{end, range};
 use crate::reconcile::ReconcileView;
+use crate::report::{ReportQuestion, ReportView};
+use crate::savings::SavingsView;
+use crate::settings::{SettingChange, SettingsSetView, SettingsView};
+use crate::shadow::{ShadowQuestion, ShadowView};
 use crate::show;
-use crate::tiers::TiersView;
+use crate::tiers::{PurchaseView, TiersView};
 use crate::view::{
     AlertView, CallView, ClientView, EmergencyView, ForecastView, KeptView, ObservedView, OutlookView, ReservationView,
-    StatusView, UsageView, VerifyView, WaitingView, WhyView,
+    StatusView, UsageView, VerifyView, WaitingView, WhatIfView, WhyView,
 };
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -35,14 +46,24 @@ pub enum Command {
         from: Option<String>,
         to: Option<String>,
     },
+    /// Each day's sums; `by` as in `tidegate usage --by`.
+    UsageDays {
+        by: String,
+        from: Option<String>,
+        to: Option<String>,
+    },
     /// Why a bill is as high as it is; without days this month's.
     Explain {
         from: Option<String>,
         to: Option<String>,
     },
-    /// The latest calls that ended.
+    /// What a week or a month came to.
+    Report(ReportQuestion),
+    /// The latest calls that ended; of all days where none is named.
     Calls {
         last: u32,
+        from: Option<String>,
+        to: Option<String>,
     },
     Why {
         call_id: String,
@@ -53,16 +74,39 @@ pub enum Command {
     },
     /// How far the import is that runs now.
     ImportProgress,
+    /// Ends it; what was read stays.
+    ImportStop,
+    /// Which logs of Claude Code an import without paths would read.
+    Sources,
     /// Goes on doing so while a gateway runs, or ends it.
     WatchClaudeCode {
         paths: Vec<PathBuf>,
         on: bool,
     },
+    /// How Claude Code's settings stand to this gate; those in a folder of the asker's, else this user's.
+    ClaudeCode {
+        folder: Option<PathBuf>,
+    },
+    /// Writes this gate into them. `seen`: of the text that the asker was shown.
+    ClaudeCodeConnect {
+        folder: Option<PathBuf>,
+        seen: Option<String>,
+    },
+    /// Puts back what stood there.
+    ClaudeCodeDisconnect,
     /// Writes CSV into a file of the asker's.
     Export {
         question: ExportQuestion,
         file: PathBuf,
     },
+    /// Which columns such an export has.
+    ExportColumns {
+        question: ExportQuestion,
+    },
+    /// How far the export is that runs now.
+    ExportProgress,
+    /// Ends it; nothing is written.
+    ExportStop,
     /// The ledger against the upstreams' own reports; whole days of UTC.
     Reconcile {
         from: Option<String>,
@@ -101,12 +145,19 @@ pub enum Command {
     ClientRevoke {
         name: String,
     },
+    /// The keys that the settings name, with the last four characters of each.
+    KeyList,
+    /// Tries a key with a free call; by its name in the keychain, or as the settings write it.
+    KeyTest {
+        name: String,
+    },
     /// Keys were changed in the keychain: the next call reads them again.
     ForgetKeys,
     /// What the response cache holds and has saved.
     Cache,
     /// Forgets every kept answer.
     CacheClear,
+    /// A class, one session as `session:ID`, or one client as `client:NAME`.
     Pause {
         class: String,
     },
@@ -140,12 +191,54 @@ pub enum Command {
     AlertList,
     /// When windows, budgets and the month's spending run out.
     Forecast,
+    /// The same, and what it would be with these changes, each as in `tidegate forecast --if`.
+    WhatIf {
+        changes: Vec<String>,
+    },
+    /// Calls of the past under other terms.
+    Shadow(ShadowQuestion),
+    /// What calls could have cost less; without days those of this month.
+    Savings {
+        from: Option<String>,
+        to: Option<String>,
+        /// To which short calls would go.
+        to_model: Option<String>,
+    },
+    /// What upstreams changed; without days of the last 90.
+    Changes {
+        from: Option<String>,
+        to: Option<String>,
+    },
+    /// How that has filled so far of which a forecast tells.
+    Course(CourseQuestion),
+    /// What a group of models used in each minute of at most a day.
+    Minutes(MinutesQuestion),
+    /// Alert rules and channels, as they are in force.
+    AlertRules,
+    /// What the settings make of this machine, and what leaves it.
+    Facts,
+    /// Which protection is off, and what it would have changed.
+    Protections,
+    /// The settings file as forms.
+    SettingsShow,
+    /// Changes it, where it is still the one that was shown with this hash; without one in any case.
+    SettingsSet {
+        changes: Vec<SettingChange>,
+        #[serde(default)]
+        hash: Option<String>,
+    },
     TierList,
     /// Credit that was bought; `date` as in `--from`, without it now.
     TierPurchase {
         usd: String,
         date: Option<String>,
         upstream: Option<String>,
+    },
+    /// All that are written down.
+    TierPurchaseList,
+    /// By its id.
+    TierPurchaseRemove {
+        id: String,
     },
     /// Below which balance the upstream buys how much by itself; null: nothing.
     TierReload {
@@ -156,6 +249,10 @@ pub enum Command {
     AlertTest {
         channel: String,
     },
+    /// The client's budget that it is about is half as much again; by its id.
+    AlertRaiseCap {
+        id: String,
+    },
     /// By its id, or as much of the beginning as names one; `until` as in `--to`, without it until the reset.
     AlertSnooze {
         id: String,
@@ -165,6 +262,25 @@ pub enum Command {
         id: String,
         client: String,
     },
+}
+
+impl Command {
+    /// The demo has no answer to it: it is about what the user has on this machine.
+    pub(crate) fn is_about_this_machine(&self) -> bool {
+        matches!(
+            self,
+            Command::Sources
+                | Command::ImportClaudeCode { .. }
+                | Command::ImportProgress
+                | Command::ImportStop
+                | Command::WatchClaudeCode { .. }
+                | Command::KeyList
+                | Command::KeyTest { .. }
+                | Command::ClaudeCode { .. }
+                | Command::ClaudeCodeConnect { .. }
+                | Command::ClaudeCodeDisconnect
+        )
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -181,34 +297,14 @@ pub struct ReserveQuestion {
     pub ttl_ms: u64,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ExportQuestion {
-    pub what: Exported,
-    pub from: Option<String>,
-    pub to: Option<String>,
-    pub client: Option<String>,
-    /// `call_id,cost_usd`; all where absent.
-    pub columns: Option<String>,
-}
-
-/// What a line of an export is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exported {
-    #[default]
-    Calls,
-    Daily,
-    Monthly,
-    Alerts,
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "value", rename_all = "snake_case")]
 pub enum Answer {
     Status(Box<StatusView>),
     Usage(UsageView),
+    UsageDays(DaysView),
     Explain(Box<ExplainView>),
+    Report(Box<ReportView>),
     Calls(Vec<CallView>),
     Why(Box<WhyView>),
     Verify(VerifyView),
@@ -219,9 +315,16 @@ pub enum Answer {
     Reconcile(Box<ReconcileView>),
     Import(ImportView),
     ImportProgress(Option<ProgressView>),
+    Columns(Vec<String>),
+    ExportProgress(Option<ExportProgressView>),
+    Sources(SourcesView),
+    ClaudeCode(ClaudeCodeView),
+    ClaudeCodeDone(ClaudeCodeDoneView),
     /// Of a new client; nobody can show it again.
     Token(String),
     Clients(Vec<ClientView>),
+    Keys(Vec<UpstreamKeyView>),
+    KeyTests(Vec<KeyTestView>),
     Estimate(OutlookView),
     Queue(Vec<WaitingView>),
     /// The call that an id or its beginning named.
@@ -231,7 +334,20 @@ pub enum Answer {
     Emergency(Box<EmergencyView>),
     Alerts(Vec<AlertView>),
     Forecasts(Vec<ForecastView>),
+    WhatIf(Vec<WhatIfView>),
+    Shadow(Box<ShadowView>),
+    Changes(Vec<ChangeView>),
+    Savings(Box<SavingsView>),
+    Course(CourseView),
+    Minutes(Box<MinutesView>),
+    Rules(RulesView),
+    Facts(Box<FactsView>),
+    Protections(Vec<ProtectionView>),
+    Settings(Box<SettingsView>),
+    SettingsSet(SettingsSetView),
     Tiers(Box<TiersView>),
+    /// Those there are; or the one that was added or removed.
+    Purchases(Vec<PurchaseView>),
     Done,
 }
 
@@ -329,21 +445,43 @@ impl App {
             Command::Usage { by, from, to } => {
                 Answer::Usage(self.usage(by.as_deref(), from.as_deref(), to.as_deref()).await?)
             }
+            Command::UsageDays { by, from, to } => {
+                Answer::UsageDays(self.usage_days(&by, from.as_deref(), to.as_deref()).await?)
+            }
             Command::Explain { from, to } => {
                 Answer::Explain(Box::new(self.explain(from.as_deref(), to.as_deref()).await?))
             }
-            Command::Calls { last } => Answer::Calls(self.calls(last).await?),
+            Command::Report(question) => Answer::Report(Box::new(self.report(&question).await?)),
+            Command::Calls { last, from, to } => Answer::Calls(self.calls(last, from.as_deref(), to.as_deref()).await?),
             Command::Why { call_id } => Answer::Why(Box::new(self.why(&call_id).await?)),
             Command::Export { question, file } => {
                 self.export(&question, &file).await?;
                 Answer::Done
             }
+            Command::ExportColumns { question } => Answer::Columns(export::columns(&question)?),
+            Command::ExportProgress => Answer::ExportProgress(self.export_progress()),
+            Command::ExportStop => {
+                self.stop_export();
+                Answer::Done
+            }
             Command::ImportClaudeCode { paths } => Answer::Import(self.import_claude_code(&paths, |_| {}).await?),
             Command::ImportProgress => Answer::ImportProgress(self.import_progress()),
+            Command::ImportStop => {
+                self.stop_import();
+                Answer::Done
+            }
+            Command::Sources => Answer::Sources(self.logs_here().await?),
             Command::WatchClaudeCode { paths, on } => {
                 self.watch_claude_code(&paths, on).await?;
                 Answer::Done
             }
+            Command::ClaudeCode { folder } => Answer::ClaudeCode(self.claude_code(folder.as_deref())?),
+            Command::ClaudeCodeConnect { folder, seen } => {
+                let done = self.connect_claude_code(folder.as_deref(), seen.as_deref())?;
+                self.recount().await;
+                Answer::ClaudeCodeDone(done)
+            }
+            Command::ClaudeCodeDisconnect => Answer::ClaudeCodeDone(self.disconnect_claude_code()?),
             Command::Reconcile { from, to } => {
                 Answer::Reconcile(Box::new(self.reconcile(from.as_deref(), to.as_deref()).await?))
             }
@@ -367,7 +505,7 @@ impl App {
                 self.recount().await;
                 Answer::Token(token)
             }
-            Command::ClientList => Answer::Clients(self.clients()),
+            Command::ClientList => Answer::Clients(self.clients_used().await?),
             Command::ClientSet { name, change } => {
                 self.set_client(&name, &change)?;
                 self.recount().await;
@@ -377,6 +515,8 @@ impl App {
                 self.revoke_client(&name)?;
                 Answer::Done
             }
+            Command::KeyList => Answer::Keys(self.upstream_keys().await),
+            Command::KeyTest { name } => Answer::KeyTests(self.test_key(&name).await?),
             Command::ForgetKeys => {
                 self.keychain().forget();
                 Answer::Done
@@ -384,11 +524,17 @@ impl App {
             Command::Cache => Answer::Kept(self.kept_answers().await?),
             Command::CacheClear => Answer::Kept(self.forget_answers().await?),
             Command::Pause { class } => {
-                self.pause(named_class(&class)?).await?;
+                match is_scope(&class) {
+                    true => self.pause_scope(&class).await?,
+                    false => self.pause(named_class(&class)?).await?,
+                }
                 Answer::Done
             }
             Command::Resume { class } => {
-                self.resume(named_class(&class)?).await?;
+                match is_scope(&class) {
+                    true => self.resume_scope(&class).await?,
+                    false => self.resume(named_class(&class)?).await?,
+                }
                 Answer::Done
             }
             Command::Estimate { file, client } => Answer::Estimate(self.estimate(&file, client.as_deref()).await?),
@@ -404,11 +550,26 @@ impl App {
             Command::EmergencyStatus => Answer::Emergency(Box::new(self.emergency().await)),
             Command::AlertList => Answer::Alerts(self.crisis.alerts.latest(usize::MAX)),
             Command::Forecast => Answer::Forecasts(self.forecast().await?),
+            Command::WhatIf { changes } => Answer::WhatIf(self.what_if(&changes).await?),
+            Command::Shadow(question) => Answer::Shadow(Box::new(self.shadow(&question).await?)),
+            Command::Savings { from, to, to_model } => {
+                let days = (from.as_deref(), to.as_deref());
+                Answer::Savings(Box::new(self.savings(days, to_model.as_deref()).await?))
+            }
+            Command::Changes { from, to } => Answer::Changes(self.changes(from.as_deref(), to.as_deref()).await?),
+            Command::Course(question) => Answer::Course(self.course(&question).await?),
+            Command::Minutes(question) => Answer::Minutes(Box::new(self.minutes(&question).await?)),
+            Command::AlertRules => Answer::Rules(self.rules()),
+            Command::Facts => Answer::Facts(Box::new(self.facts())),
+            Command::Protections => Answer::Protections(self.protections().await?),
+            // Whoever holds the file answers these.
+            Command::SettingsShow | Command::SettingsSet { .. } => return Err(elsewhere()),
             Command::TierList => Answer::Tiers(Box::new(self.tiers().await?)),
             Command::TierPurchase { usd, date, upstream } => {
-                self.add_purchase(&usd, date.as_deref(), upstream.as_deref())?;
-                Answer::Done
+                Answer::Purchases(vec![self.add_purchase(&usd, date.as_deref(), upstream.as_deref())?])
             }
+            Command::TierPurchaseList => Answer::Purchases(self.purchases()?),
+            Command::TierPurchaseRemove { id } => Answer::Purchases(vec![self.remove_purchase(&id)?]),
             Command::TierReload { reload, upstream } => {
                 let reload = reload.as_ref().map(|(below, usd)| (below.as_str(), usd.as_str()));
                 self.set_reload(reload, upstream.as_deref())?;
@@ -416,6 +577,10 @@ impl App {
             }
             Command::AlertTest { channel } => {
                 self.test_channel(&channel).await?;
+                Answer::Done
+            }
+            Command::AlertRaiseCap { id } => {
+                self.raise_cap(&self.alert(&id)?).await?;
                 Answer::Done
             }
             Command::AlertSnooze { id, until } => Answer::Alerts(vec![self.snooze_alert(&id, until.as_deref())?]),
@@ -454,7 +619,8 @@ impl App {
     /// Since when calls are kept, where some of those from `from` on were deleted.
     async fn kept_within(&self, from: domain::time::Timestamp) -> Result<Option<String>, ApiError> {
         let kept_from = self.ledger.kept_from().await.map_err(ApiError::machine)?;
-        Ok((from < kept_from).then(|| kept_from.to_string()))
+        let was_deleted = kept_from > domain::time::Timestamp::default() && from < kept_from;
+        Ok(was_deleted.then(|| kept_from.to_string()))
     }
 
     pub(crate) async fn subscription(&self) -> Result<Option<Vec<ObservedView>>, ApiError> {
@@ -474,8 +640,12 @@ impl App {
         Ok(ExplainView { kept_from, ..view })
     }
 
-    pub async fn calls(&self, last: u32) -> Result<Vec<CallView>, ApiError> {
-        let entries = self.ledger.calls(&Filter::default(), last).await.map_err(ApiError::machine)?;
+    pub async fn calls(&self, last: u32, from: Option<&str>, to: Option<&str>) -> Result<Vec<CallView>, ApiError> {
+        let filter = match (from, to) {
+            (None, None) => Filter::default(),
+            (from, to) => self.filter(Some(from.unwrap_or("1970-01-01")), to, None)?,
+        };
+        let entries = self.ledger.calls(&filter, last).await.map_err(ApiError::machine)?;
         Ok(entries.iter().map(show::call).collect())
     }
 
@@ -495,56 +665,13 @@ impl App {
         Ok(show::why(&entry, &provenance, &changes, &self.prices.in_force().get()))
     }
 
-    async fn export(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
-        match question.what {
-            Exported::Calls => self.export_calls(question, file).await,
-            Exported::Daily => self.export_sums(Span::Day, question, file).await,
-            Exported::Monthly => self.export_sums(Span::Month, question, file).await,
-            Exported::Alerts => self.export_alerts(question, file),
-        }
-    }
-
-    async fn export_calls(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
-        let columns =
-            question.columns.as_deref().map_or(Ok(Columns::all()), Columns::named).map_err(ApiError::asker)?;
-        let (filter, mut out) = (self.filter(question)?, asked_for(file)?);
-        self.ledger.export_calls(&filter, &columns, &mut out).await.map_err(ApiError::machine)
-    }
-
-    async fn export_sums(&self, span: Span, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
-        let columns =
-            question.columns.as_deref().map_or(Ok(SumColumns::all()), SumColumns::named).map_err(ApiError::asker)?;
-        let (filter, mut out) = (self.filter(question)?, asked_for(file)?);
-        let written = self.ledger.export_sums(span, &filter, self.calendar, &columns, &mut out).await;
-        written.map_err(ApiError::machine)
-    }
-
-    fn export_alerts(&self, question: &ExportQuestion, file: &Path) -> Result<(), ApiError> {
-        let columns = question.columns.as_deref().map_or(Ok(AlertColumns::all()), AlertColumns::named);
-        let columns = columns.map_err(ApiError::asker)?;
-        let (from, to) = (question.from.as_deref(), question.to.as_deref());
-        let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
-        let (mut alerts, mut out) = (self.crisis.alerts.latest(usize::MAX), asked_for(file)?);
-        alerts.reverse();
-        let written = write_csv(&alerts, (range.from, range.to), question.client.as_deref(), &columns, &mut out);
-        written.map_err(ApiError::machine)
-    }
-
     fn snooze_alert(&self, id: &str, until: Option<&str>) -> Result<AlertView, ApiError> {
         let now = self.now();
-        let until = match until {
-            Some(until) => {
-                Some(range(Some(&now.to_string()), Some(until), self.calendar, now).map_err(ApiError::asker)?.to)
-            }
-            None => None,
-        };
+        let until = until.map(|until| end(until, self.calendar)).transpose().map_err(ApiError::asker)?;
+        if let Some(past) = until.filter(|until| *until <= now) {
+            return Err(ApiError::asker(format!("{past} has passed: --until names a day or a moment that comes")));
+        }
         self.crisis.alerts.snooze(id, until, now)
-    }
-
-    fn filter(&self, question: &ExportQuestion) -> Result<Filter, ApiError> {
-        let (from, to) = (question.from.as_deref(), question.to.as_deref());
-        let range = range(from, to, self.calendar, self.now()).map_err(ApiError::asker)?;
-        Ok(Filter { from: Some(range.from), to: Some(range.to), client: question.client.as_deref().map(Into::into) })
     }
 
     pub async fn verify(&self) -> Result<VerifyView, ApiError> {
@@ -554,14 +681,19 @@ impl App {
     }
 }
 
-/// A file of the asker's, which nobody else may read.
-fn asked_for(file: &Path) -> Result<File, ApiError> {
-    let mut options = OpenOptions::new();
-    let out = folder::private(options.write(true).create(true).truncate(true)).open(file);
-    out.map_err(|reason| ApiError::machine(format!("{} can't be written: {reason}", file.display())))
+fn elsewhere() -> ApiError {
+    ApiError::machine("nobody holds a settings file here: use `tidegate settings`")
+}
+
+/// A session or a client, where a class might stand.
+fn is_scope(text: &str) -> bool {
+    ["session:", "client:"].iter().any(|kind| text.strip_prefix(kind).is_some_and(|name| !name.is_empty()))
 }
 
 fn named_class(name: &str) -> Result<Class, ApiError> {
-    Class::named(name)
-        .ok_or_else(|| ApiError::asker(format!("there is no class {name}: critical, normal or background")))
+    Class::named(name).ok_or_else(|| {
+        ApiError::asker(format!(
+            "there is no class {name:?}: critical, normal or background; or name a session as session:ID, a client as client:NAME"
+        ))
+    })
 }

@@ -1,58 +1,82 @@
 //! One set of books, clients and keys: what every question is answered from, whether or not a gateway runs on it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::admission::{Memory, Past};
+use domain::admission::{Level, Memory, Past, QuotaLevel};
+use domain::attribution;
 use domain::call::{CallId, Class};
 use domain::catalog::InForce;
-use domain::config::{ChannelKind, Rules};
+use domain::config::{Budget, ChannelKind, Rules};
+use domain::replay::Standing;
 use domain::time::{Calendar, Timestamp};
 use gateway::{Config, Gateway, LiveState, Mount, Ports};
 use ledger::{Answers, Filter, Ledger, Shelved};
 use simulator::{Latency, Simulator};
+use tokio::sync::{Notify, mpsc};
 
 use crate::alerts::{Alerts, Lookout};
 use crate::answers::ResponseCache;
 use crate::api::ApiError;
 use crate::books::GatewayBooks;
+use crate::changes::{ChangeView, Changes};
 use crate::channels::{self, Service};
 use crate::clients::{ClientChange, ClientError, Clients, Known};
 use crate::clock::{self, SystemClock};
 use crate::counting::Counted;
 use crate::demo::ANY_PORT;
+use crate::desktop::{Click, Desktop};
+use crate::digest::Digest;
 use crate::emergency::Crisis;
-use crate::forecasts::Forecasts;
-use crate::import::Importing;
+use crate::export::ExportProgressView;
+use crate::forecasts::{CHANGES_MAX, Change, Forecasts};
+use crate::import::ProgressView;
+use crate::job::Job;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::metrics::Meter;
+use crate::peaks::{HalfView, LimitNow, Peaks};
 use crate::prices::Prices;
+use crate::report::{ReportQuestion, ReportView, Reporter, Stretch};
 use crate::retention::Retention;
 use crate::settings::{self, BaseUrl, Durability, Settings, Upstream, UpstreamKind};
 use crate::statuspage::Page;
 use crate::success::Scores;
-use crate::view::{ClientView, ForecastView, KeptView, LiveCallView, StatusView};
+use crate::tiers::{Caps, Saved};
+use crate::veil::Veil;
+use crate::view::{ClientView, ForecastView, KeptView, LiveCallView, StatusView, WhatIfView};
 use crate::watch::{Inlet, Sources, Watched};
-use crate::{HostError, counting, desktop, learned, port, show, statusline};
+use crate::{HostError, counting, desktop, hands, learned, port, show, statusline};
 
 pub struct App {
     dir: PathBuf,
-    settings: Settings,
+    /// Those in force.
+    settings: Mutex<Arc<Settings>>,
+    /// The same of whose calls are whose, for those who go on while it changes.
+    pub(crate) attributes: attribution::InForce,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) prices: Prices,
     pub(crate) calendar: Calendar,
     clients: Mutex<Clients>,
     keychain: Arc<Keychain>,
     serving: Mutex<Option<Serving>>,
-    pub(crate) importing: Importing,
+    pub(crate) importing: Job<ProgressView>,
+    pub(crate) exporting: Job<ExportProgressView>,
     /// Held while a bundle is made: who this device is to others is decided once.
     pub(crate) handing_over: tokio::sync::Mutex<()>,
     pub(crate) crisis: Arc<Crisis>,
-    scores: Arc<Scores>,
+    pub(crate) scores: Arc<Scores>,
     forecasts: Arc<Forecasts>,
+    desktop: Arc<Desktop>,
+    /// Until somebody does what is asked for on notifications.
+    clicks: Mutex<Option<mpsc::Receiver<Click>>>,
+    peaks: Arc<Peaks>,
+    changes: Arc<Changes>,
+    /// What a higher tier would have saved, of each upstream, as long as nothing has changed that it depends on.
+    pub(crate) saved: tokio::sync::Mutex<Saved>,
     /// Where the settings have metrics on.
     meter: Option<Arc<Meter>>,
     /// Held while what is reconciled is read and written.
@@ -81,6 +105,7 @@ struct Serving {
 /// Lines of calls on a screen.
 const LIVE_MAX: usize = 50;
 const ALERTS_SHOWN: usize = 50;
+const SCOPE_MAX: usize = 300;
 
 impl App {
     /// Opens the books of a folder that is held by this process.
@@ -101,15 +126,22 @@ impl App {
         }
         statusline::gather(dir, &ledger).await?;
         let ledger = Arc::new(ledger);
-        let alerts = Arc::new(Alerts::open(dir, settings, clock::now()));
-        let crisis = Crisis::open(dir, settings, ledger.clone(), alerts);
+        let (desktop, clicks) = Desktop::new(Veil::of(dir));
+        let alerts = Arc::new(Alerts::open(dir, settings, desktop.clone(), clock::now()));
+        let crisis = Crisis::open(dir, settings, ledger.clone(), alerts.clone());
         let before = ledger.calls(&Filter::default(), LIVE_MAX as u32).await?.iter().map(show::ended).collect();
         Ok(App {
             dir: dir.to_owned(),
-            settings: settings.clone(),
+            settings: Mutex::new(Arc::new(settings.clone())),
+            attributes: settings.attributes.clone().into(),
             crisis: Arc::new(crisis),
-            scores: Arc::new(Scores::of(dir, ledger.clone())),
-            forecasts: Arc::new(Forecasts::open(dir, ledger.clone(), calendar)),
+            scores: Arc::new(Scores::of(dir, ledger.clone(), alerts)),
+            forecasts: Arc::new(Forecasts::open(dir, ledger.clone(), calendar, Caps::of(dir, settings))),
+            desktop,
+            clicks: Mutex::new(Some(clicks)),
+            peaks: Arc::new(Peaks::open(dir, ledger.clone(), settings)),
+            changes: Arc::new(Changes::open(dir, settings)),
+            saved: tokio::sync::Mutex::default(),
             ledger,
             meter: meter(settings)?,
             prices,
@@ -117,7 +149,8 @@ impl App {
             clients: Mutex::new(Clients::open(dir)?),
             keychain: Arc::new(Keychain::of_system(dir)),
             serving: Mutex::new(None),
-            importing: Importing::default(),
+            importing: Job::default(),
+            exporting: Job::default(),
             handing_over: tokio::sync::Mutex::default(),
             reconciled: Mutex::default(),
             purchases: Mutex::default(),
@@ -127,15 +160,18 @@ impl App {
 
     /// One that is asked and never opened: it knows what was learned, and no calls.
     pub(crate) async fn closed_gateway(&self) -> Result<Arc<Gateway>, gateway::StartError> {
-        let upstreams = self.settings.upstreams.iter().map(|upstream| gateway::Upstream {
+        let settings = self.settings();
+        let upstreams = settings.upstreams.iter().map(|upstream| gateway::Upstream {
             name: upstream.name.to_string(),
             base_url: upstream.base_url.as_ref().map_or("http://127.0.0.1", BaseUrl::as_str).to_owned(),
             key: None,
             models: upstream.models.clone(),
+            lacks: upstream.lacks,
             pacing: upstream.pacing.clone(),
         });
         let upstreams = upstreams.collect();
-        let config = Config { listen: ANY_PORT, upstreams, ..config(&self.settings, self.prices.in_force()) };
+        let config =
+            Config { listen: ANY_PORT, upstreams, ..config(&settings, self.prices.in_force(), &self.attributes) };
         let gateway = Gateway::bind(config, self.ports(None), vec![]).await?;
         gateway.recall(learned::read(&self.dir));
         Ok(Arc::new(gateway))
@@ -145,8 +181,24 @@ impl App {
         &self.dir
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        lock(&self.settings).clone()
+    }
+
+    /// What a running gateway takes of other settings at once; nothing that was counted or told is lost. Gives those that
+    /// are in force then.
+    pub(crate) async fn adopt(&self, fresh: &Settings) -> Arc<Settings> {
+        let settings = Arc::new(self.settings().with_what_is_live_of(fresh));
+        *lock(&self.settings) = settings.clone();
+        self.attributes.set(settings.attributes.clone());
+        self.crisis.alerts.set_rules(&settings.alerts, clock::now());
+        self.crisis.set_rules(&settings.emergency);
+        if let Some(gateway) = self.gateway() {
+            gateway.set_week_reserve(settings.emergency.enter_week_permille);
+            gateway.set_budgets(settings.budgets.clone());
+        }
+        self.recount().await;
+        settings
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -168,17 +220,16 @@ impl App {
         listen: SocketAddr,
         mounts: Vec<Arc<dyn Mount>>,
     ) -> Result<SocketAddr, HostError> {
+        *lock(&self.settings) = Arc::new(settings.clone());
         let (upstreams, simulators) = self.upstreams(&settings.upstreams).await?;
-        if !settings.without_effect.is_empty() {
-            tracing::warn!("these sections of the settings change nothing yet: {}", settings.without_effect.join(", "));
-        }
         if upstreams.is_empty() {
             tracing::warn!("{}", show::NO_UPSTREAM);
         }
         let counted = self.counted(&upstreams);
         let inherited = self.inheritance(settings, &upstreams).await?;
         let fallbacks = fallbacks(settings, &upstreams);
-        let config = Config { listen, upstreams, fallbacks, ..config(settings, self.prices.in_force()) };
+        let config =
+            Config { listen, upstreams, fallbacks, ..config(settings, self.prices.in_force(), &self.attributes) };
         let answers = match &settings.cache {
             Some(terms) => Some(Arc::new(ResponseCache::open(&self.dir, terms).await)),
             None => None,
@@ -194,16 +245,21 @@ impl App {
         let address = gateway.address();
         self.crisis.watch(&gateway, counted.upstreams.clone());
         let page = settings.status_page.clone().map(|page| Arc::new(Page::of(page, settings.gateway.proxy.clone())));
-        let mut keeping = Keeping::start(&gateway, &self.dir, counted.clone(), self.crisis.alerts.clone());
+        let mut keeping =
+            Keeping::start(&gateway, &self.dir, counted.clone(), self.crisis.alerts.clone(), self.changes.clone());
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
         keeping.also(Retention::of(self.ledger.clone(), self.calendar, settings.retention).run());
         keeping.also(self.crisis.clone().run());
         let alerts = &self.crisis.alerts;
         keeping.also(self.channels().run(alerts.clone(), alerts.deliveries()));
         keeping.also(Lookout::of(alerts, &gateway, &counted.upstreams, &self.ledger, &self.dir, settings).run());
-        keeping.also(self.scores.clone().run());
+        keeping.also(self.scores.clone().run(Arc::downgrade(&gateway), counted.upstreams.clone()));
         let forecasts = self.forecasts.clone();
+        let digest = Digest::of(&self.dir, self.reporter(), forecasts.clone(), counted.clone());
+        keeping.also(digest.run(Arc::downgrade(&gateway)));
         keeping.also(forecasts.run(Arc::downgrade(&gateway), counted.clone(), alerts.clone()));
+        let (peaks, watched) = (self.peaks.clone(), Arc::downgrade(&gateway));
+        keeping.also(peaks.run(watched, counted.upstreams.clone(), alerts.clone()));
         if let Some(page) = &page {
             keeping.also(page.clone().run());
         }
@@ -244,16 +300,17 @@ impl App {
     }
 
     fn channels(&self) -> Service {
-        let (keychain, proxy) = (self.keychain.clone(), self.settings.gateway.proxy.clone());
-        Service { channels: self.settings.channels.clone(), keychain, proxy }
+        let (keychain, settings) = (self.keychain.clone(), self.settings());
+        Service { channels: settings.channels.clone(), keychain, proxy: settings.gateway.proxy.clone() }
     }
 
     /// Shows or sends one made-up alert.
     pub(crate) async fn test_channel(&self, name: &str) -> Result<(), ApiError> {
-        let written = self.settings.channels.iter().find(|channel| *channel.name == *name);
+        let settings = self.settings();
+        let written = settings.channels.iter().find(|channel| *channel.name == *name);
         if written.map_or(name == desktop::CHANNEL, |channel| channel.kind == ChannelKind::Desktop) {
             let nowhere = || ApiError::machine("there is no desktop here that shows notifications");
-            return desktop::tell(&channels::made_up()).then_some(()).ok_or_else(nowhere);
+            return self.desktop.tell(&channels::made_up()).then_some(()).ok_or_else(nowhere);
         }
         self.channels().test(name).await.map_err(ApiError::machine)
     }
@@ -312,7 +369,8 @@ impl App {
                 }
             };
             let (name, pacing) = (upstream.name.to_string(), upstream.pacing.clone());
-            upstreams.push(gateway::Upstream { name, base_url, key, models: upstream.models.clone(), pacing });
+            let (models, lacks) = (upstream.models.clone(), upstream.lacks);
+            upstreams.push(gateway::Upstream { name, base_url, key, models, lacks, pacing });
         }
         Ok((upstreams, simulators))
     }
@@ -400,19 +458,107 @@ impl App {
     /// As things stand now, whether or not a gateway runs.
     pub(crate) async fn forecast(&self) -> Result<Vec<ForecastView>, ApiError> {
         let now = self.now();
-        let (gateway, upstreams) = match self.running() {
-            Ok(running) => running,
-            Err(_) => self.counted_gateway(now).await?,
-        };
-        let counted = Counted { ledger: self.ledger.clone(), catalog: self.prices.in_force(), upstreams };
-        let seen = self.forecasts.look(&gateway.quotas(), &counted, now).await.map_err(ApiError::machine)?;
+        let (quotas, counted) = self.quotas(now).await?;
+        let seen = self.forecasts.look(&quotas, &counted, now).await.map_err(ApiError::machine)?;
         Ok(seen.into_iter().map(|seen| seen.view).collect())
+    }
+
+    /// # Errors
+    /// A change that is none, or that can't be made.
+    pub(crate) async fn what_if(&self, changes: &[String]) -> Result<Vec<WhatIfView>, ApiError> {
+        let now = self.now();
+        if changes.len() > CHANGES_MAX {
+            return Err(ApiError::asker(format!("at most {CHANGES_MAX} changes are tried at once")));
+        }
+        let parsed: Result<Vec<Change>, String> =
+            changes.iter().map(|text| Change::parse(text, now, self.calendar)).collect();
+        let changes = parsed.map_err(ApiError::asker)?;
+        let (quotas, counted) = self.quotas(now).await?;
+        let clients: Vec<Arc<str>> = self.clients().iter().map(|client| client.name.as_str().into()).collect();
+        let asked = self.forecasts.what_if(&changes, (&quotas, &clients), &counted, now).await;
+        asked.map_err(ApiError::machine)?.map_err(ApiError::asker)
+    }
+
+    /// Does what is asked for on notifications from now on; `window` is told when it is to be opened, where there is one.
+    pub(crate) fn take_hands(self: &Arc<App>, window: &Arc<Notify>, has_window: bool) {
+        if has_window {
+            self.desktop.has_window();
+        }
+        if let Some(clicks) = lock(&self.clicks).take() {
+            tokio::spawn(hands::obey(Arc::downgrade(self), clicks, window.clone()));
+        }
+    }
+
+    pub(crate) fn changes_seen(&self) -> Vec<ChangeView> {
+        self.changes.all()
+    }
+
+    /// As far as half of a limit was used, of the limits that are known now.
+    pub(crate) fn halves(&self, upstream: &str) -> Vec<HalfView> {
+        let Ok((gateway, upstreams)) = self.running() else { return vec![] };
+        let is_of = |level: &Level| upstreams.get(level.account.index()).is_some_and(|name| name == upstream);
+        let limits: Vec<LimitNow> = gateway.levels().iter().filter(|level| is_of(level)).map(LimitNow::of).collect();
+        self.peaks.halves(upstream, &limits)
+    }
+
+    pub(crate) fn admission_rules(&self) -> Rules {
+        rules(&self.settings())
+    }
+
+    /// The last of two for the same counts.
+    pub(crate) fn budgets(&self) -> Vec<Budget> {
+        let known = known(&lock(&self.clients));
+        let own = known.iter().flat_map(|(_, client)| client.budgets());
+        own.chain(self.settings().budgets.iter().cloned()).collect()
+    }
+
+    /// Each client's weight and share; its class is that of its calls.
+    pub(crate) fn standings(&self) -> BTreeMap<Arc<str>, Standing> {
+        let standing = |client: &Arc<domain::config::Client>| Standing {
+            class: None,
+            weight: client.weight,
+            max_share: client.max_share,
+        };
+        known(&lock(&self.clients)).iter().map(|(_, client)| (client.name.clone(), standing(client))).collect()
+    }
+
+    /// As they are now, and what counting them needs.
+    async fn quotas(&self, now: Timestamp) -> Result<(Vec<QuotaLevel>, Counted), ApiError> {
+        let (gateway, upstreams) = self.gateway_of(now).await?;
+        let counted = Counted { ledger: self.ledger.clone(), catalog: self.prices.in_force(), upstreams };
+        Ok((gateway.quotas(), counted))
+    }
+
+    pub(crate) async fn report(&self, question: &ReportQuestion) -> Result<ReportView, ApiError> {
+        let now = self.now();
+        let stretch = Stretch::asked(question, now, self.calendar)?;
+        let forecasts = self.forecast().await?;
+        self.reporter().report(stretch, &forecasts, now).await.map_err(ApiError::machine)
+    }
+
+    fn reporter(&self) -> Reporter {
+        Reporter {
+            ledger: self.ledger.clone(),
+            calendar: self.calendar,
+            catalog: self.prices.in_force(),
+            scores: self.scores.clone(),
+            alerts: self.crisis.alerts.clone(),
+        }
+    }
+
+    /// The one that runs, else one that knows as much of windows and budgets.
+    pub(crate) async fn gateway_of(&self, now: Timestamp) -> Result<(Arc<Gateway>, Vec<String>), ApiError> {
+        match self.running() {
+            Ok(running) => Ok(running),
+            Err(_) => self.counted_gateway(now).await,
+        }
     }
 
     /// One that is never opened, and knows what was used of its windows and budgets.
     async fn counted_gateway(&self, now: Timestamp) -> Result<(Arc<Gateway>, Vec<String>), ApiError> {
         let gateway = self.closed_gateway().await.map_err(ApiError::machine)?;
-        let upstreams: Vec<String> = self.settings.upstreams.iter().map(|upstream| upstream.name.to_string()).collect();
+        let upstreams: Vec<String> =
+            self.settings().upstreams.iter().map(|upstream| upstream.name.to_string()).collect();
         let counted = Counted { ledger: self.ledger.clone(), catalog: self.prices.in_force(), upstreams };
         gateway.set_clients(known(&lock(&self.clients)));
         for (key, used) in counted.spent(&gateway.quotas(), now).await.map_err(ApiError::machine)? {
@@ -423,6 +569,16 @@ impl App {
 
     pub fn clients(&self) -> Vec<ClientView> {
         lock(&self.clients).all().iter().map(|known| show::client(&known.client)).collect()
+    }
+
+    /// The same, and when each last called.
+    pub(crate) async fn clients_used(&self) -> Result<Vec<ClientView>, ApiError> {
+        let mut latest = self.ledger.latest_of_clients().await.map_err(ApiError::machine)?;
+        let used = |client: ClientView| {
+            let last_call_at = latest.remove(client.name.as_str()).map(|at| at.to_string());
+            ClientView { last_call_at, ..client }
+        };
+        Ok(self.clients().into_iter().map(used).collect())
     }
 
     pub(crate) fn known_clients(&self) -> Vec<Known> {
@@ -500,7 +656,7 @@ impl App {
             None => Ok(Shelved::default()),
         };
         let spend = self.ledger.spend(self.calendar, self.now()).await.map_err(ApiError::machine)?;
-        Ok(show::kept(self.settings.cache.is_some(), shelved.map_err(ApiError::machine)?, &spend.month))
+        Ok(show::kept(self.settings().cache.is_some(), shelved.map_err(ApiError::machine)?, &spend.month))
     }
 
     /// Forgets them all, in memory and on the disk. Tells what was there.
@@ -523,6 +679,33 @@ impl App {
 
     pub async fn pause(&self, class: Class) -> Result<(), ApiError> {
         self.running()?.0.pause(class);
+        self.keep_now().await;
+        Ok(())
+    }
+
+    /// Calls of a session or a client wait from now on, until `resume_scope`.
+    pub async fn pause_scope(&self, scope: &str) -> Result<(), ApiError> {
+        let (gateway, _) = self.running()?;
+        if let Some(name) =
+            scope.strip_prefix("client:").filter(|name| !self.clients().iter().any(|one| one.name == **name))
+        {
+            let name = name.escape_default();
+            return Err(ApiError::absent(format!("no client is named {name}: `tidegate client list` shows them")));
+        }
+        if scope.len() > SCOPE_MAX {
+            return Err(ApiError::asker(format!("no session has a name of more than {SCOPE_MAX} characters")));
+        }
+        gateway.pause_scope(scope);
+        self.keep_now().await;
+        Ok(())
+    }
+
+    pub async fn resume_scope(&self, scope: &str) -> Result<(), ApiError> {
+        let (gateway, _) = self.running()?;
+        if !gateway.resume_scope(scope) {
+            let scope = scope.escape_default();
+            return Err(ApiError::absent(format!("{scope} is not paused: `tidegate status` shows those that are")));
+        }
         self.keep_now().await;
         Ok(())
     }
@@ -597,7 +780,7 @@ fn fallbacks(settings: &Settings, upstreams: &[gateway::Upstream]) -> Vec<gatewa
     settings.fallbacks.iter().map(fallback).collect()
 }
 
-fn config(settings: &Settings, catalog: InForce) -> Config {
+fn config(settings: &Settings, catalog: InForce, attributes: &attribution::InForce) -> Config {
     let gateway = &settings.gateway;
     Config {
         listen: gateway.listen,
@@ -614,7 +797,7 @@ fn config(settings: &Settings, catalog: InForce) -> Config {
         fallbacks: vec![],
         budgets: settings.budgets.clone(),
         catalog,
-        attributes: settings.attributes.clone(),
+        attributes: attributes.clone(),
         cache: settings.cache,
     }
 }

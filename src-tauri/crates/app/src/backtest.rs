@@ -9,6 +9,7 @@ use domain::time::{Cycle, Every, Timestamp, Tz, Weekday};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::api::ApiError;
 use crate::settings;
 
 /// What is asked of a file: as the command line has it.
@@ -74,6 +75,20 @@ pub enum BacktestError {
     NoLimit { file: String },
     #[error("--resets {reason}")]
     Resets { reason: String },
+}
+
+impl From<BacktestError> for ApiError {
+    fn from(error: BacktestError) -> ApiError {
+        match error {
+            BacktestError::Resets { .. } => ApiError::asker(error),
+            BacktestError::Unreadable { .. }
+            | BacktestError::Line { .. }
+            | BacktestError::TooShort { .. }
+            | BacktestError::TooLong { .. }
+            | BacktestError::NoWindow { .. }
+            | BacktestError::NoLimit { .. } => ApiError::machine(error),
+        }
+    }
 }
 
 /// Seeds give the same figures on every machine.
@@ -164,7 +179,8 @@ fn rows(path: &Path) -> Result<Vec<(Timestamp, f64)>, BacktestError> {
             }
             Ok(Some(row)) => rows.push(row),
             Ok(None) => {}
-            Err(_) if line == 1 => {}
+            // A head has names; what begins with an instant is no head.
+            Err(_) if line == 1 && !begins_with_an_instant(&text) => {}
             Err(wrong) => return Err(BacktestError::Line { file, line, wrong }),
         }
     }
@@ -175,6 +191,11 @@ const ROWS_MAX: usize = 2_000_000;
 const LINE_BYTES_MAX: u64 = 65_536;
 /// Beyond it sums of hours stop being numbers that mean something.
 const VALUE_MAX: f64 = 1e15;
+
+fn begins_with_an_instant(text: &str) -> bool {
+    let cell = text.trim_start_matches('\u{feff}').split(',').next().unwrap_or_default();
+    Timestamp::parse(cell.trim().trim_matches('"')).is_some()
+}
 
 fn row(text: &str) -> Result<Option<(Timestamp, f64)>, String> {
     if text.trim().is_empty() {

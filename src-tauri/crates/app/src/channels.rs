@@ -29,7 +29,7 @@ pub(crate) struct Service {
     pub(crate) proxy: ProxyUse,
 }
 
-/// Alerts that wait for one channel; what is beyond is in the inbox alone.
+/// Alerts that wait for one channel; what is beyond waits for the next start.
 const WAITING_MAX: usize = 64;
 /// No service takes more than one a second for long.
 const APART: Duration = Duration::from_secs(1);
@@ -49,13 +49,14 @@ impl Service {
         }
         while let Some(Delivery { alert, channels }) = deliveries.recv().await {
             for name in channels {
-                let Some(line) = lines.get(&name) else { continue };
-                if line.try_send(alert.clone()).is_err() {
-                    alerts.not_taken(&alert, &name);
-                    tracing::warn!(
-                        "too many alerts wait for channel {name}: {:?} is in the inbox alone",
+                match lines.get(&name).map(|line| line.try_send(alert.clone()).is_ok()) {
+                    Some(true) => {}
+                    Some(false) => tracing::warn!(
+                        "too many alerts wait for channel {name}: {:?} goes there after the next start",
                         alert.message
-                    );
+                    ),
+                    // The settings had it once.
+                    None => alerts.not_taken(&alert, &name),
                 }
             }
         }
@@ -79,7 +80,7 @@ impl Service {
     fn unknown(&self, name: &str) -> String {
         let known: Vec<&str> =
             self.channels.iter().map(|channel| &*channel.name).chain([crate::desktop::CHANNEL]).collect();
-        format!("no [[channel]] of the settings is named {name:?}; there are {}", known.join(", "))
+        format!("no [[channel]] of the settings is named {name:?}; those there are: {}", known.join(", "))
     }
 
     fn line(&self, channel: &Channel) -> Line {
@@ -121,7 +122,7 @@ impl Line {
             let mut tries = 1;
             loop {
                 match next(self.attempt(&alert).await, tries) {
-                    Next::Done => break,
+                    Next::Done => break alerts.taken(&alert, &self.channel.name),
                     Next::Again(after) => tokio::time::sleep(after).await,
                     Next::GiveUp(reason) => {
                         tracing::warn!("channel {} did not take an alert: {reason}", self.channel.name);

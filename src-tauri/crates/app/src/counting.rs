@@ -218,6 +218,7 @@ mod tests {
             base_url,
             key,
             models: vec![],
+            lacks: domain::routing::Capabilities::NONE,
             pacing: pacing(five_hours()),
         };
         let mut memory = Memory::default();
@@ -255,6 +256,7 @@ mod tests {
             base_url,
             key,
             models: vec![],
+            lacks: domain::routing::Capabilities::NONE,
             pacing: pacing(five_hours()),
         };
         let known = |resets_at| KnownWindow {

@@ -11,11 +11,12 @@ use gateway::ProxyUse;
 use ledger::Filter;
 use serde::Serialize;
 
-use crate::api::{Answer, Command};
+use crate::api::{Answer, ApiError, Command};
 use crate::control::Desk;
 use crate::keychain::Keychain;
 use crate::outbound::{client, root_cause};
 use crate::prices::{PriceAnswer, PriceCommand, PriceListView};
+use crate::protections::ProtectionView;
 use crate::settings::{BaseUrl, KeyRef, Settings, Upstream};
 use crate::{App, account, clock, data, port, settings};
 
@@ -72,12 +73,7 @@ fn settings_check(settings: &Settings, file: &Path) -> Check {
             format!("{found}; calls can't leave without an [[upstream]]: add one"),
         );
     }
-    match settings.without_effect.as_slice() {
-        [] => check("settings", Verdict::Pass, format!("{found}; upstreams: {}", settings.upstreams.len())),
-        idle => {
-            check("settings", Verdict::Warn, format!("{found}; these sections change nothing yet: {}", idle.join(", ")))
-        }
-    }
+    check("settings", Verdict::Pass, format!("{found}; upstreams: {}", settings.upstreams.len()))
 }
 
 /// Folder, database, port and clock: asked of the app that runs, or looked at here.
@@ -90,14 +86,35 @@ async fn books(data_dir: &Path, settings: &Settings) -> Vec<Check> {
             checks.push(prices(&app));
             checks.push(clock_check(&app).await);
             checks.extend(subscription(&app).await);
+            checks.extend(protected(app.protections().await));
             checks.push(port_check(settings.gateway.listen));
             if let Err(error) = app.close().await {
                 checks.push(check("database", Verdict::Fail, error));
             }
             checks
         }
-        Ok(desk @ Desk::There(_)) => vec![running(&desk).await, prices_there(&desk).await],
+        Ok(desk @ Desk::There(_)) => {
+            let mut checks = vec![running(&desk).await, prices_there(&desk).await];
+            match desk.ask(Command::Protections).await {
+                Ok(Answer::Protections(views)) => checks.extend(protected(Ok(views))),
+                Ok(_) => {}
+                Err(error) => checks.extend(protected(Err(error))),
+            }
+            checks
+        }
         Err(error) => vec![check("data folder", Verdict::Fail, error)],
+    }
+}
+
+/// Whether to have a protection is the user's to say: one that is off is warned of where it would have made a difference.
+fn protected(views: Result<Vec<ProtectionView>, ApiError>) -> Vec<Check> {
+    let of = |view: ProtectionView| {
+        let says = if view.on { view.says } else { format!("off: {}; {}", view.says, view.how) };
+        check(format!("protection: {}", view.name), if view.missed { Verdict::Warn } else { Verdict::Pass }, says)
+    };
+    match views {
+        Ok(views) => views.into_iter().map(of).collect(),
+        Err(error) => vec![check("protections", Verdict::Fail, error)],
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::alerts::{Alerts, Crossing};
 use crate::api::ApiError;
 use crate::folder::FolderError;
-use crate::settings::{Settings, UpstreamKind};
+use crate::settings::{EmergencySettings, Settings, Upstream, UpstreamKind};
 use crate::view::{EmergencyReportView, EmergencyView};
 use crate::{App, clock, folder};
 
@@ -26,14 +27,18 @@ pub(crate) struct Crisis {
     file: PathBuf,
     ledger: Arc<Ledger>,
     calendar: Calendar,
-    rules: EmergencyRules,
-    contacts: Vec<String>,
     pages: Vec<String>,
     pub(crate) alerts: Arc<Alerts>,
+    /// Where each upstream's key lies, as the settings have it.
+    keys: BTreeMap<String, String>,
+    /// Some upstream may refuse its key: whoever answers is asked about no more often than that.
+    key_refused: AtomicBool,
     inside: Mutex<Inside>,
 }
 
 struct Inside {
+    rules: EmergencyRules,
+    contacts: Vec<String>,
     emergency: Emergency,
     /// A sentence for each thing that keeps it up, or did last.
     reasons: BTreeMap<String, String>,
@@ -109,13 +114,7 @@ impl Crisis {
             folder::set_aside(&file);
             Kept::default()
         });
-        let emergency = &settings.emergency;
-        let rules = EmergencyRules {
-            week_permille: emergency.enter_week_permille,
-            breaker_open: emergency.enter_breaker_open,
-            spend: emergency.enter_spend,
-        };
-        let inside = Inside::of(rules, kept);
+        let inside = Inside::of(&settings.emergency, kept);
         // Told of one that is no more, or of which nothing is known any more.
         for scope in alerts.open_scopes(RULE).iter().filter(|scope| !inside.causes().contains(scope)) {
             alerts.resolve(RULE, scope, clock::now());
@@ -124,12 +123,21 @@ impl Crisis {
             file,
             ledger,
             calendar: settings.gateway.calendar,
-            rules,
-            contacts: emergency.contacts.clone(),
             pages: pages(settings),
             alerts,
+            keys: keys(settings),
+            key_refused: AtomicBool::new(true),
             inside: Mutex::new(inside),
         }
+    }
+
+    /// From now on; an emergency that is on stays until these let it go.
+    pub(crate) fn set_rules(&self, settings: &EmergencySettings) {
+        let mut inside = self.lock();
+        inside.rules = rules(settings);
+        let rules = inside.rules;
+        inside.emergency.set_rules(rules);
+        inside.contacts.clone_from(&settings.contacts);
     }
 
     /// From now on this gateway's signs count, and it does as the emergency says. Before it takes calls.
@@ -157,7 +165,7 @@ impl Crisis {
         let mut asked: Option<Instant> = None;
         loop {
             let now = clock::now();
-            if self.rules.spend.is_some() && asked.is_none_or(|asked| now.instant.since(asked) >= SPEND_EVERY) {
+            if self.lock().rules.spend.is_some() && asked.is_none_or(|asked| now.instant.since(asked) >= SPEND_EVERY) {
                 asked = Some(now.instant);
                 self.ask_what_was_spent(now.timestamp).await;
             }
@@ -188,7 +196,7 @@ impl Crisis {
         let change = inside.emergency.judge(&seen.signs, now);
         let causes: Vec<Cause> = inside.emergency.causes().collect();
         for cause in causes {
-            if let Some(crossing) = crossing(&self.rules, cause, seen) {
+            if let Some(crossing) = crossing(&inside.rules, cause, seen) {
                 inside.reasons.insert(cause.name().to_owned(), crossing.message.clone());
                 self.alerts.cross(crossing, now);
             }
@@ -320,7 +328,7 @@ impl Crisis {
             inside.count_held();
             inside.view()
         };
-        (view.contacts, view.pages) = (self.contacts.clone(), self.pages.clone());
+        view.pages.clone_from(&self.pages);
         let since = view.since.as_deref().and_then(Timestamp::parse);
         (view.spent_usd, view.saved_usd) = match since {
             Some(since) => self.money(since, now).await,
@@ -354,6 +362,34 @@ impl Watch for Crisis {
         self.fails(Sign::Fallback, from, why, message);
     }
 
+    fn refuses_key(&self, upstream: &str, status: u16) {
+        self.key_refused.store(true, Ordering::Relaxed);
+        let key = self.keys.get(upstream).map_or("its key", String::as_str);
+        let message = match status {
+            401 => format!(
+                "upstream \"{upstream}\" refuses the key (401): calls fail until {key} is a key that it knows; {}",
+                way_out(key)
+            ),
+            _ => format!(
+                "upstream \"{upstream}\" says that the key may not do this ({status}): see what {key} is allowed at the upstream, or {}",
+                way_out(key)
+            ),
+        };
+        let scope = format!("upstream:{upstream}");
+        let (threshold, value) = (String::new(), status.to_string());
+        self.alerts.cross(Crossing { sign: Sign::KeyRefused, scope, threshold, value, message }, clock::now());
+    }
+
+    fn takes_key(&self, upstream: &str) {
+        if !self.key_refused.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        self.alerts.resolve(Sign::KeyRefused, &format!("upstream:{upstream}"), clock::now());
+        if !self.alerts.open_scopes(Sign::KeyRefused).is_empty() {
+            self.key_refused.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn turns_away(&self, upstream: Option<&str>, code: &str) {
         match upstream {
             Some(upstream) => {
@@ -371,6 +407,19 @@ impl Watch for Crisis {
     }
 }
 
+/// Of upstreams that have one.
+fn keys(settings: &Settings) -> BTreeMap<String, String> {
+    let key = |upstream: &Upstream| Some((upstream.name.to_string(), upstream.key.as_ref()?.to_string()));
+    settings.upstreams.iter().filter_map(key).collect()
+}
+
+fn way_out(key: &str) -> String {
+    match key.strip_prefix("keychain:") {
+        Some(name) => format!("`tidegate key set {name}` puts another one in"),
+        None => "put another one there".to_owned(),
+    }
+}
+
 impl Crisis {
     fn fails(&self, sign: Sign, upstream: &str, why: &str, message: String) {
         let now = clock::now();
@@ -383,7 +432,7 @@ impl Crisis {
 }
 
 impl Inside {
-    fn of(rules: EmergencyRules, kept: Kept) -> Inside {
+    fn of(settings: &EmergencySettings, kept: Kept) -> Inside {
         let cause = |kept: &KeptCause| Some((Cause::named(&kept.cause)?, kept.left_by_hand));
         let memory = EmergencyMemory {
             since: kept.since.as_deref().and_then(Timestamp::parse),
@@ -391,7 +440,9 @@ impl Inside {
             causes: kept.causes.iter().filter_map(cause).collect(),
         };
         Inside {
-            emergency: Emergency::recall(rules, &memory),
+            rules: rules(settings),
+            contacts: settings.contacts.clone(),
+            emergency: Emergency::recall(rules(settings), &memory),
             reasons: kept.reasons,
             held: [kept.calls_held, 0],
             over: None,
@@ -451,6 +502,7 @@ impl Inside {
             since: since.map(|since| since.to_string()),
             reason: since.map(|_| self.reason()),
             causes: self.causes(),
+            contacts: self.contacts.clone(),
             calls_held: self.held[0].saturating_add(self.held[1]),
             last: self.last.clone(),
             ..EmergencyView::default()
@@ -539,6 +591,14 @@ fn fraction(permille: u32) -> String {
 
 fn percent(permille: u32) -> String {
     format!("{}.{}", permille / 10, permille % 10)
+}
+
+const fn rules(settings: &EmergencySettings) -> EmergencyRules {
+    EmergencyRules {
+        week_permille: settings.enter_week_permille,
+        breaker_open: settings.enter_breaker_open,
+        spend: settings.enter_spend,
+    }
 }
 
 /// Where the upstreams of the settings tell of themselves.

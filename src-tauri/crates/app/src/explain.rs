@@ -4,11 +4,13 @@ use domain::catalog::Catalog;
 use domain::money::Usd;
 use ledger::{Bill, Explanation, Reason, SessionBill, Share};
 use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 use crate::range::Range;
 
 /// `tidegate explain --json`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
 pub struct ExplainView {
     pub from: String,
     pub to: String,
@@ -18,10 +20,12 @@ pub struct ExplainView {
     pub sessions: Vec<SessionBillView>,
     /// Calls from before were deleted: the bill is of what is left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
     pub kept_from: Option<String>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
 pub struct BillView {
     pub calls: u64,
     /// Of unknown price: not in `cost_usd`.
@@ -40,7 +44,8 @@ pub struct BillView {
     pub sentences: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
 pub struct ShareView {
     pub name: String,
     pub calls: u64,
@@ -49,7 +54,8 @@ pub struct ShareView {
     pub share: f64,
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
 pub struct SessionBillView {
     /// Null for the calls of a client that belong to no session.
     pub session: Option<String>,
@@ -180,16 +186,16 @@ fn dear_model(bill: &Bill, catalog: &Catalog) -> Option<String> {
     (bill.models.len() > 1).then_some(took)
 }
 
-fn times(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn times(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
-fn percent(part: Usd, whole: Usd) -> String {
+pub(crate) fn percent(part: Usd, whole: Usd) -> String {
     format!("{:.0} %", share(part, whole) * 100.0)
 }
 
 /// `$1,234.56`, in cents; small money in as many places as show it.
-fn dollars(usd: Usd) -> String {
+pub(crate) fn dollars(usd: Usd) -> String {
     let nanos = usd.as_nanos().unsigned_abs();
     let sign = if usd < Usd::ZERO { "-" } else { "" };
     if nanos >= 10_000_000 {
@@ -201,7 +207,7 @@ fn dollars(usd: Usd) -> String {
 }
 
 /// `1,234,567`
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();

@@ -160,6 +160,19 @@ pub fn write_json<T: Serialize>(file: &Path, value: &T) -> Result<(), FolderErro
 
 /// Replaces a file whole: after a crash it holds either the old text or the new.
 pub fn replace(file: &Path, text: &[u8]) -> Result<(), FolderError> {
+    replace_drafted(file, text, |_| Ok(()))
+}
+
+/// As `replace`; whoever may read or write `like` may do so here. Its owner alone where there is no such file.
+pub(crate) fn replace_like(file: &Path, like: &Path, text: &[u8]) -> Result<(), FolderError> {
+    replace_drafted(file, text, |draft| match std::fs::metadata(like) {
+        Ok(meta) => std::fs::set_permissions(draft, meta.permissions()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    })
+}
+
+fn replace_drafted(file: &Path, text: &[u8], finish: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), FolderError> {
     let failed = |reason| FolderError::File { file: file.to_owned(), what: "written", reason };
     // Two that replace it at once have a draft each: the later one stands, whole.
     static DRAFTS: AtomicU64 = AtomicU64::new(0);
@@ -167,7 +180,8 @@ pub fn replace(file: &Path, text: &[u8]) -> Result<(), FolderError> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}-{draft}.new", std::process::id()));
     let draft = file.with_file_name(name);
-    write_draft(&draft, text).and_then(|()| std::fs::rename(&draft, file)).map_err(|reason| {
+    let written = write_draft(&draft, text).and_then(|()| finish(&draft));
+    written.and_then(|()| std::fs::rename(&draft, file)).map_err(|reason| {
         let _ = std::fs::remove_file(&draft);
         failed(reason)
     })?;
@@ -188,7 +202,7 @@ fn write_draft(draft: &Path, text: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(unix)]
-fn sync_folder(file: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
     match file.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),
         Some(_) | None => Ok(()),
@@ -196,7 +210,7 @@ fn sync_folder(file: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn sync_folder(_file: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(_file: &Path) -> io::Result<()> {
     Ok(())
 }
 

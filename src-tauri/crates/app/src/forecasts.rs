@@ -8,62 +8,92 @@ use std::time::Duration;
 
 use domain::admission::{QuotaKey, QuotaLevel, Unit};
 use domain::alert::{Figure, Reading, Sign, Turn};
-use domain::forecast::{Calibration, Card, Forecast, History, Kept, PATHS, Question, Window, forecast, words};
+use domain::forecast::{
+    Calibration, Card, Exchange, Forecast, History, Kept, PATHS, Question, Scaling, Window, forecast, words,
+};
+use domain::money::Usd;
 use domain::time::{Calendar, Now, Timestamp};
 use gateway::Gateway;
-use ledger::{HourUsed, Ledger, Spender};
+use ledger::{Ledger, Observation, Spender, Way};
 
 use crate::alerts::Alerts;
 use crate::counting::{self, Counted};
-use crate::view::{ForecastView, ScoreView, SpreadView};
+use crate::tiers::Caps;
+use crate::view::{ExchangeView, ForecastView, ScoreView, SpreadView, WhatIfView};
 use crate::{clock, folder, show};
 
 mod book;
+mod hours;
+mod observed;
+mod whatif;
 
 use book::Book;
+use hours::{HourReader, Hours, Whose};
+use observed::Percent;
+pub(crate) use observed::SUBSCRIPTION as SUBSCRIPTION_WINDOWS;
+pub(crate) use whatif::{CHANGES_MAX, Change};
+use whatif::{Changed, Fate, scalings};
 
 pub(crate) struct Forecasts {
     ledger: Arc<Ledger>,
     file: PathBuf,
     calendar: Calendar,
+    /// What a tier lets each upstream's month cost.
+    caps: Caps,
     book: Mutex<Book>,
     /// The latest.
     shown: Mutex<Vec<ForecastView>>,
-    /// A year of hours is not read anew every five minutes.
-    read: Mutex<BTreeMap<Whose, Hours>>,
+    hours: HourReader,
+    /// What upstreams said last of their windows.
+    heard: Mutex<BTreeMap<String, Observation>>,
 }
 
-/// Whose hours, and the name of their unit.
-type Whose = (Spender, Option<String>, &'static str);
+/// A window, a budget, or a time whose total is asked for.
+#[derive(Clone, Debug)]
+struct Subject {
+    window: String,
+    upstream: Option<String>,
+    scope: Option<String>,
+    unit: Unit,
+    span: Window,
+    by: By,
+}
 
-/// What was used in the hours from `begin` on, as it was read in the hour `read_in`.
-#[derive(Clone)]
-struct Hours {
-    begin: i64,
-    read_in: i64,
-    used: Vec<f64>,
+/// By what it goes.
+#[derive(Clone, Debug)]
+enum By {
+    Spent(Spender, Option<Arc<str>>),
+    /// What somebody else says of a window, by its name among observations.
+    Told(String),
+}
+
+/// What is known of a subject's past.
+struct Past {
+    hours: Hours,
+    known: Vec<bool>,
+    exchange: Option<Exchange>,
 }
 
 const FILE: &str = "forecasts.json";
 const EVERY: Duration = Duration::from_secs(300);
-const HOURS_BACK: i64 = 52 * 168;
 /// Any will do, as long as it stays: a forecast is to change with the world and not with chance.
 const SEED: u64 = 7;
 const HOUR_MS: i64 = 3_600_000;
-/// A call belongs to the hour of its start and is in the books when it has ended.
-const HOURS_OPEN: i64 = 3;
-/// Prices of the past may be changed: all is read anew so often.
-const HOURS_KEPT: i64 = 24;
+/// Of what was said of windows in percent.
+const TOLD_BACK: Duration = Duration::from_secs(30 * 7 * 86_400);
+/// Of these it is seen what the present calls are made of; more would take most of a what-if's time.
+const LATEST_CALLS: u32 = 8_000;
 
 impl Forecasts {
-    pub(crate) fn open(dir: &Path, ledger: Arc<Ledger>, calendar: Calendar) -> Forecasts {
+    pub(crate) fn open(dir: &Path, ledger: Arc<Ledger>, calendar: Calendar, caps: Caps) -> Forecasts {
         let file = dir.join(FILE);
         let book = folder::read_json(&file).unwrap_or_else(|error| {
             tracing::warn!("forecasts of before are forgotten: {error}");
             folder::set_aside(&file);
             Book::default()
         });
-        Forecasts { ledger, file, calendar, book: Mutex::new(book), shown: Mutex::default(), read: Mutex::default() }
+        let (book, shown, hours) = (Mutex::new(book), Mutex::default(), HourReader::of(ledger.clone()));
+        Forecasts { ledger, file, calendar, caps, book, shown, hours, heard: Mutex::default() }
     }
 
     /// Looks as long as a gateway runs.
@@ -72,6 +102,7 @@ impl Forecasts {
             let Some(quotas) = gateway.upgrade().map(|gateway| gateway.quotas()) else { return };
             let now = clock::now();
             lock(&self.book).listens(hour_of(now.timestamp));
+            self.note(&quotas, &counted.upstreams, now.timestamp).await;
             match self.look(&quotas, &counted, now.timestamp).await {
                 Ok(seen) => self.take(seen, &alerts, now),
                 Err(error) => tracing::warn!("nothing was forecast: {error}"),
@@ -84,11 +115,24 @@ impl Forecasts {
         lock(&self.shown).clone()
     }
 
+    /// What upstreams say of their windows becomes a series, where it has changed.
+    async fn note(&self, quotas: &[QuotaLevel], upstreams: &[String], now: Timestamp) {
+        let mut seen = observed::seen(quotas, upstreams, now);
+        let is_new = |heard: Option<&Observation>, seen: &Observation| {
+            heard.is_none_or(|heard| (heard.used, heard.resets_at) != (seen.used, seen.resets_at))
+        };
+        seen.retain(|seen| is_new(lock(&self.heard).get(&seen.window), seen));
+        if let Err(error) = self.ledger.observe(&seen).await {
+            return tracing::warn!("what upstreams say of their windows is not kept: {error}");
+        }
+        lock(&self.heard).extend(seen.into_iter().map(|seen| (seen.window.clone(), seen)));
+    }
+
     /// Stores what is to be scored, scores what has come to its end, and lets the rules judge.
     fn take(&self, seen: Vec<Seen>, alerts: &Alerts, now: Now) {
         let mut book = lock(&self.book);
         for seen in &seen {
-            book.observe(&seen.view_name(), seen.window, seen.kept.as_ref(), now.timestamp);
+            book.observe(&seen.subject.name(), seen.subject.span, seen.kept.as_ref(), now.timestamp);
         }
         if let Err(error) = folder::write_json(&self.file, &*book) {
             tracing::warn!("forecasts are not kept: {error}");
@@ -99,7 +143,7 @@ impl Forecasts {
         *lock(&self.shown) = seen.into_iter().map(|seen| seen.view).collect();
     }
 
-    /// All windows and budgets in dollars or tokens that have begun, then what today and this month will have cost.
+    /// All windows and budgets that have begun, then what today, this week and this month will have cost.
     pub(crate) async fn look(
         &self,
         quotas: &[QuotaLevel],
@@ -107,108 +151,172 @@ impl Forecasts {
         now: Timestamp,
     ) -> Result<Vec<Seen>, ledger::Error> {
         let mut all = vec![];
-        let has_begun = |quota: &&QuotaLevel| quota.unit != Unit::Percent && quota.resets_at > now;
-        for quota in quotas.iter().filter(has_begun) {
-            let Some((spender, name)) = counting::spender(&quota.key, &counted.upstreams) else { continue };
-            let window = Window {
-                since: quota.since,
-                resets_at: quota.resets_at,
-                used: number(quota.unit, quota.used),
-                limit: Some(number(quota.unit, quota.limit)),
-            };
-            let history = self.history(spender, name.as_deref(), quota.unit, window, counted, now).await?;
-            all.push(self.ask(Asked::of(quota, &counted.upstreams), window, &history, now));
-        }
-        let spans = [
-            ("spend day", self.calendar.start_of_day(now), self.calendar.end_of_day(now)),
-            ("spend month", self.calendar.start_of_month(now), self.calendar.end_of_month(now)),
-        ];
-        for (name, since, resets_at) in spans {
-            let used: f64 = self.used(counted, since, resets_at, now).await?;
-            let window = Window { since, resets_at, used, limit: None };
-            let history = self.history(Spender::Client, None, Unit::Usd, window, counted, now).await?;
-            all.push(self.ask(Asked::spending(name), window, &history, now));
+        for subject in self.subjects(quotas, counted, now).await? {
+            let past = self.past(&subject, counted, now).await?;
+            all.push(self.ask(&subject, &past, now));
         }
         Ok(all)
     }
 
-    /// Dollars.
-    async fn used(
+    /// Each forecast, and beside it what it would be with these changes.
+    ///
+    /// # Errors
+    /// A change that can't be made, in a sentence.
+    pub(crate) async fn what_if(
         &self,
-        counted: &Counted,
-        from: Timestamp,
-        to: Timestamp,
-        now: Timestamp,
-    ) -> Result<f64, ledger::Error> {
-        let dearest = counted.dearest(now);
-        let used = self.ledger.used(Spender::Client, from, to).await?;
-        let sum = used.iter().map(|used| counting::amount(used, Unit::Usd, dearest.as_ref()));
-        Ok(number(Unit::Usd, sum.fold(0, i64::saturating_add)))
-    }
-
-    async fn history(
-        &self,
-        spender: Spender,
-        name: Option<&str>,
-        unit: Unit,
-        window: Window,
+        changes: &[Change],
+        (quotas, clients): (&[QuotaLevel], &[Arc<str>]),
         counted: &Counted,
         now: Timestamp,
-    ) -> Result<History, ledger::Error> {
-        let Hours { begin, used, .. } = self.hours(spender, name, unit, counted, now).await?;
-        let end = begin + i64::try_from(used.len()).unwrap_or(0);
-        let mut known: Vec<bool> = {
-            let book = lock(&self.book);
-            (begin..end).zip(&used).map(|(hour, used)| *used > 0.0 || book.listened(hour)).collect()
-        };
-        forget_what_was_full(&used, &mut known, begin, window);
-        Ok(History { first_hour: begin, series: vec![used], known })
-    }
-
-    async fn hours(
-        &self,
-        spender: Spender,
-        name: Option<&str>,
-        unit: Unit,
-        counted: &Counted,
-        now: Timestamp,
-    ) -> Result<Hours, ledger::Error> {
-        let end = hour_of(now);
-        let place = (spender, name.map(str::to_owned), unit.name());
-        let known =
-            lock(&self.read).get(&place).filter(|hours| (0..HOURS_KEPT).contains(&(end - hours.read_in))).cloned();
-        let mut hours = match known {
-            Some(known) => known,
-            None => {
-                let first = self.ledger.first_hour().await?.unwrap_or(end);
-                Hours { begin: first.clamp(end - HOURS_BACK, end), read_in: end, used: vec![] }
-            }
-        };
-        let index = |hour: i64| usize::try_from(hour - hours.begin).unwrap_or(0);
-        let from = (hours.begin + i64::try_from(hours.used.len()).unwrap_or(0) - HOURS_OPEN).max(hours.begin);
-        let (kept, length) = (index(from), index(end));
-        let rows = self.ledger.hours(spender, name, from, end).await?;
-        let dearest = counted.dearest(now);
-        hours.used.truncate(kept);
-        hours.used.resize(length, 0.0);
-        for HourUsed { hour, used } in &rows {
-            let at = usize::try_from(hour - hours.begin).ok();
-            if let Some(sum) = at.and_then(|at| hours.used.get_mut(at)) {
-                *sum += number(unit, counting::amount(used, unit, dearest.as_ref()));
-            }
+    ) -> Result<Result<Vec<WhatIfView>, String>, ledger::Error> {
+        let shares = self.ledger.latest_mix(LATEST_CALLS).await?;
+        let catalog = counted.catalog.get();
+        let changed = Changed { changes, shares: &shares, catalog: &catalog, now };
+        let subjects = self.subjects(quotas, counted, now).await?;
+        if let Err(wrong) = changed.check(&subjects, clients) {
+            return Ok(Err(wrong));
         }
-        lock(&self.read).insert(place, hours.clone());
-        Ok(hours)
+        let mut all = vec![];
+        for subject in &subjects {
+            let past = self.past(subject, counted, now).await?;
+            let before = self.ask(subject, &past, now).view;
+            all.push(WhatIfView { before, after: self.ask_changed(subject, &past, &changed).view });
+        }
+        Ok(Ok(all))
     }
 
-    fn ask(&self, asked: Asked, window: Window, history: &History, now: Timestamp) -> Seen {
-        let scored = lock(&self.book).scored(&asked.name());
+    async fn subjects(
+        &self,
+        quotas: &[QuotaLevel],
+        counted: &Counted,
+        now: Timestamp,
+    ) -> Result<Vec<Subject>, ledger::Error> {
+        let begun = quotas.iter().filter(|quota| quota.resets_at > now);
+        let mut all: Vec<Subject> = begun.filter_map(|quota| Subject::of(quota, &counted.upstreams)).collect();
+        all.extend(self.subscription(now).await?);
+        // An upstream's month is UTC's.
+        let month = (Calendar::UTC.start_of_month(now), Calendar::UTC.end_of_month(now));
+        for (upstream, cap) in self.caps.now() {
+            let whose = (Spender::Upstream, Some(upstream.as_str().into()));
+            let span = self.span(&whose, month, Some(cap), counted, now).await?;
+            all.push(Subject::spending("tier", Some(upstream), span, whose));
+        }
+        let day = (self.calendar.start_of_day(now), self.calendar.end_of_day(now));
+        let week = (self.calendar.start_of_week(now), self.calendar.end_of_week(now));
+        let month = (self.calendar.start_of_month(now), self.calendar.end_of_month(now));
+        for (name, turn) in [("spend day", day), ("spend week", week), ("spend month", month)] {
+            let whose = (Spender::Client, None);
+            let span = self.span(&whose, turn, None, counted, now).await?;
+            all.push(Subject::spending(name, None, span, whose));
+        }
+        Ok(all)
+    }
+
+    /// The windows that Claude Code tells of, those that run now.
+    async fn subscription(&self, now: Timestamp) -> Result<Vec<Subject>, ledger::Error> {
+        let told = self.ledger.subscription().await?.unwrap_or_default();
+        let subject = |latest: &Observation| {
+            let (window, length) = observed::SUBSCRIPTION.iter().find(|(window, _)| *window == latest.window)?;
+            Some(Subject {
+                window: (*window).to_owned(),
+                upstream: None,
+                scope: Some(SUBSCRIPTION.to_owned()),
+                unit: Unit::Percent,
+                span: observed::window(latest, *length, now)?,
+                by: By::Told(latest.window.clone()),
+            })
+        };
+        Ok(told.iter().filter_map(subject).collect())
+    }
+
+    /// In dollars.
+    async fn span(
+        &self,
+        (spender, name): &(Spender, Option<Arc<str>>),
+        (since, resets_at): (Timestamp, Timestamp),
+        limit: Option<Usd>,
+        counted: &Counted,
+        now: Timestamp,
+    ) -> Result<Window, ledger::Error> {
+        let dearest = counted.dearest(now);
+        let used = self.ledger.used(*spender, since, resets_at).await?;
+        let of_it = used.iter().filter(|used| name.as_ref().is_none_or(|name| used.name == *name));
+        let sum = of_it.map(|used| counting::amount(used, Unit::Usd, dearest.as_ref()));
+        let used = number(Unit::Usd, sum.fold(0, i64::saturating_add));
+        Ok(Window { since, resets_at, used, limit: limit.map(|usd| number(Unit::Usd, usd.as_nanos())) })
+    }
+
+    async fn past(&self, subject: &Subject, counted: &Counted, now: Timestamp) -> Result<Past, ledger::Error> {
+        match &subject.by {
+            By::Spent(spender, name) => {
+                let whose = Whose { spender: *spender, name: name.clone(), way: Way::Gateway };
+                let hours = self.hours.hours(&whose, subject.unit, counted, now).await?;
+                let used = hours.sum();
+                let mut known: Vec<bool> = {
+                    let book = lock(&self.book);
+                    (hours.begin..).zip(&used).map(|(hour, used)| *used > 0.0 || book.listened(hour)).collect()
+                };
+                forget_what_was_full(&used, &mut known, hours.begin, subject.span);
+                Ok(Past { hours, known, exchange: None })
+            }
+            By::Told(window) => self.past_told(subject, window, counted, now).await,
+        }
+    }
+
+    async fn past_told(
+        &self,
+        subject: &Subject,
+        window: &str,
+        counted: &Counted,
+        now: Timestamp,
+    ) -> Result<Past, ledger::Error> {
+        let seen = self.ledger.observations(Some(window), now.before(TOLD_BACK)).await?;
+        let Percent { begin, used, mut known } = Percent::of(&seen, now);
+        forget_what_was_full(&used, &mut known, begin, subject.span);
+        let whose = match &subject.upstream {
+            Some(upstream) => {
+                let name = Some(upstream.as_str().into());
+                Whose { spender: Spender::Upstream, name, way: Way::Gateway }
+            }
+            None => Whose { spender: Spender::Client, name: None, way: Way::Elsewhere },
+        };
+        let spent = self.hours.hours(&whose, Unit::Usd, counted, now).await?;
+        let exchange = observed::exchange(&seen, spent.begin, &spent.sum());
+        Ok(Past { hours: Hours::alone(begin, used), known, exchange })
+    }
+
+    fn ask(&self, subject: &Subject, past: &Past, now: Timestamp) -> Seen {
+        let series = vec![past.hours.sum()];
+        let history = History { first_hour: past.hours.begin, series, known: past.known.clone() };
+        self.answer(subject, &history, &[], past.exchange, now)
+    }
+
+    fn ask_changed(&self, subject: &Subject, past: &Past, changed: &Changed<'_>) -> Seen {
+        let groups = past.hours.grouped(|kind| Some(changed.fate(kind, subject.unit)));
+        let (fates, series): (Vec<Fate>, Vec<Vec<f64>>) = groups.into_iter().unzip();
+        let history = History { first_hour: past.hours.begin, series, known: past.known.clone() };
+        let subject = Subject { span: changed.window(subject), ..subject.clone() };
+        self.answer(&subject, &history, &scalings(&fates), past.exchange, changed.now)
+    }
+
+    fn answer(
+        &self,
+        subject: &Subject,
+        history: &History,
+        scalings: &[Scaling],
+        exchange: Option<Exchange>,
+        now: Timestamp,
+    ) -> Seen {
+        let (scored, limit_since) = {
+            let book = lock(&self.book);
+            (book.scored(&subject.name()), book.limit_since(&subject.name(), subject.span))
+        };
         let question = Question {
             history,
-            window,
+            window: subject.span,
             now,
             zone: self.calendar.zone(),
-            scalings: &[],
+            scalings,
             calibration: Calibration::of(scored.iter().map(|scored| scored.hit)),
             paths: PATHS,
             seed: SEED,
@@ -216,11 +324,17 @@ impl Forecasts {
         let forecast = forecast(&question);
         let kept = forecast.informative.then(|| Kept::of(&forecast, history, &question)).flatten();
         let text = words(&forecast, now, self.calendar);
-        Seen { view: asked.view(&forecast, window, text, Card::of(&scored)), window, kept, forecast }
+        let view = subject.view(&forecast, text, exchange, Card::of(&scored));
+        let view = ForecastView { limit_since: limit_since.map(|since| since.to_string()), ..view };
+        Seen { view, subject: subject.clone(), kept, forecast }
     }
 }
 
-/// Once a window like this one was full, nobody knows what more was wanted until it began anew.
+/// Whose windows are a subscription's.
+const SUBSCRIPTION: &str = "subscription";
+
+/// Once a window like this one was full and nothing more came through, nobody knows what more was wanted until it began
+/// anew. What came through all the same was seen: then its limit was another, or none.
 fn forget_what_was_full(used: &[f64], known: &mut [bool], begin: i64, window: Window) {
     let Some(limit) = window.limit else { return };
     let length = (window.resets_at.as_millis() - window.since.as_millis()) / HOUR_MS;
@@ -228,110 +342,129 @@ fn forget_what_was_full(used: &[f64], known: &mut [bool], begin: i64, window: Wi
         return;
     }
     let since = hour_of(window.since);
-    let (mut sum, mut of) = (0.0, i64::MIN);
-    for (place, (used, known)) in used.iter().zip(known).enumerate() {
-        let hour = begin + i64::try_from(place).unwrap_or(0);
-        let number = (hour - since).div_euclid(length);
-        if number != of {
-            (sum, of) = (0.0, number);
+    let number = |place: usize| (begin + i64::try_from(place).unwrap_or(0) - since).div_euclid(length);
+    let mut from = 0;
+    while from < used.len() {
+        let to = (from..used.len()).find(|place| number(*place) != number(from)).unwrap_or(used.len());
+        let is_full = used[from..to].iter().sum::<f64>() >= limit;
+        if let Some(last) = used[from..to].iter().rposition(|used| *used > 0.0).filter(|_| is_full) {
+            known[from + last + 1..to].fill(false);
         }
-        if sum >= limit {
-            *known = false;
-        }
-        sum += used;
+        from = to;
     }
-}
-
-/// What is asked about, as a view names it.
-struct Asked {
-    window: String,
-    upstream: Option<String>,
-    scope: Option<String>,
-    unit: Unit,
 }
 
 /// One forecast, as it is shown, judged and scored.
 pub(crate) struct Seen {
     pub(crate) view: ForecastView,
-    window: Window,
+    subject: Subject,
     kept: Option<Kept>,
     forecast: Forecast,
 }
 
-impl Asked {
-    fn of(quota: &QuotaLevel, upstreams: &[String]) -> Asked {
-        match &quota.key {
-            QuotaKey::Window { account, name } => Asked {
-                window: name.to_string(),
-                upstream: upstreams.get(account.index()).cloned(),
-                scope: None,
-                unit: quota.unit,
-            },
-            QuotaKey::Budget { scope, period } => Asked {
-                window: period.name().to_owned(),
-                upstream: None,
-                scope: Some(show::scope_name(scope)),
-                unit: quota.unit,
-            },
-        }
+impl Subject {
+    fn of(quota: &QuotaLevel, upstreams: &[String]) -> Option<Subject> {
+        let (spender, name) = counting::spender(&quota.key, upstreams)?;
+        let (window, upstream, scope) = match &quota.key {
+            QuotaKey::Window { account, name } => (name.to_string(), upstreams.get(account.index()).cloned(), None),
+            QuotaKey::Budget { scope, period } => (period.name().to_owned(), None, Some(show::scope_name(scope))),
+        };
+        let by = match (quota.unit, &upstream) {
+            (Unit::Percent, Some(upstream)) => By::Told(observed::name(upstream, &window)),
+            (Unit::Percent | Unit::Usd | Unit::Tokens, _) => By::Spent(spender, name),
+        };
+        let span = Window {
+            since: quota.since,
+            resets_at: quota.resets_at,
+            used: number(quota.unit, quota.used),
+            limit: Some(number(quota.unit, quota.limit)),
+        };
+        Some(Subject { window, upstream, scope, unit: quota.unit, span, by })
     }
 
-    fn spending(window: &str) -> Asked {
-        Asked { window: window.to_owned(), upstream: None, scope: None, unit: Unit::Usd }
+    fn spending(
+        window: &str,
+        upstream: Option<String>,
+        span: Window,
+        (spender, name): (Spender, Option<Arc<str>>),
+    ) -> Subject {
+        let by = By::Spent(spender, name);
+        Subject { window: window.to_owned(), upstream, scope: None, unit: Unit::Usd, span, by }
     }
 
     fn name(&self) -> String {
-        name(self.upstream.as_deref().or(self.scope.as_deref()), &self.window)
+        let whose = self.upstream.as_ref().or(self.scope.as_ref());
+        whose.map_or_else(|| self.window.clone(), |whose| format!("{whose} {}", self.window))
     }
 
-    fn view(self, forecast: &Forecast, window: Window, text: String, card: Option<Card>) -> ForecastView {
+    /// Whether that change is of its limit.
+    fn is_meant(&self, change: &Change) -> bool {
+        let Change::Limit { whose, window, .. } = change else { return false };
+        let is_whose =
+            |whose: &Arc<str>| [&self.upstream, &self.scope].into_iter().flatten().any(|own| **own == **whose);
+        self.span.limit.is_some() && *self.window == **window && whose.as_ref().is_none_or(is_whose)
+    }
+
+    fn view(&self, forecast: &Forecast, text: String, exchange: Option<Exchange>, card: Option<Card>) -> ForecastView {
         let unit = self.unit;
         let amount = |amount: f64| show::amount(unit, parts(unit, amount));
-        let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
+        // Digits would be taken for knowledge.
+        let told = forecast.informative;
+        let moment = |at: Option<Timestamp>| at.filter(|_| told).map(|at| at.to_string());
         let band = forecast.runs_out;
+        let guess = |guess: f64| told.then(|| amount(guess));
         let amounts = |band: domain::forecast::Band<f64>| SpreadView {
-            p10: amount(band.p10),
-            p50: amount(band.p50),
-            p90: amount(band.p90),
+            p10: guess(band.p10),
+            p50: guess(band.p50),
+            p90: guess(band.p90),
         };
         ForecastView {
-            window: self.window,
-            upstream: self.upstream,
-            scope: self.scope,
+            window: self.window.clone(),
+            upstream: self.upstream.clone(),
+            scope: self.scope.clone(),
             unit: unit.name().to_owned(),
-            used: amount(window.used),
-            limit: window.limit.map(amount),
-            resets_at: window.resets_at.to_string(),
-            p_runs_out: forecast.p_runs_out,
+            since: self.span.since.to_string(),
+            used: amount(self.span.used),
+            limit: self.span.limit.map(amount),
+            limit_since: None,
+            resets_at: self.span.resets_at.to_string(),
+            p_runs_out: forecast.p_runs_out.filter(|_| told),
             runs_out: SpreadView { p10: moment(band.p10), p50: moment(band.p50), p90: moment(band.p90) },
             left_at_reset: forecast.left_at_reset.map(amounts),
             total: amounts(forecast.total),
             informative: forecast.informative,
             basis: forecast.basis.clone(),
             text,
-            score: card.map(|card| ScoreView {
-                forecasts: card.scored as u64,
-                hits: card.hits as u64,
-                mae_hours: card.mae_hours,
-                crps_hours: card.crps_hours,
-                brier: card.brier,
-                width_hours: card.width_hours,
-                skill_straight_line: card.skill_straight_line,
-                skill_seasonal_naive: card.skill_seasonal_naive,
-            }),
+            exchange: exchange.map(exchange_view),
+            score: card.map(score_view),
         }
     }
 }
 
-fn name(whose: Option<&str>, window: &str) -> String {
-    whose.map_or_else(|| window.to_owned(), |whose| format!("{whose} {window}"))
+fn exchange_view(exchange: Exchange) -> ExchangeView {
+    let usd = |amount: f64| Usd::from_nanos(parts(Unit::Usd, amount)).to_string();
+    ExchangeView {
+        usd_per_percent: usd(exchange.per_percent),
+        from_usd: usd(exchange.quarter),
+        to_usd: usd(exchange.three_quarters),
+        percent_seen: exchange.percent_seen,
+    }
+}
+
+fn score_view(card: Card) -> ScoreView {
+    ScoreView {
+        forecasts: card.scored as u64,
+        hits: card.hits as u64,
+        mae_hours: card.mae_hours,
+        crps_hours: card.crps_hours,
+        brier: card.brier,
+        width_hours: card.width_hours,
+        skill_straight_line: card.skill_straight_line,
+        skill_seasonal_naive: card.skill_seasonal_naive,
+    }
 }
 
 impl Seen {
-    fn view_name(&self) -> String {
-        name(self.view.upstream.as_deref().or(self.view.scope.as_deref()), &self.view.window)
-    }
-
     /// Nothing where nobody should be told yet.
     fn reading(&self, now: Timestamp) -> Option<Reading> {
         let p = self.forecast.p_runs_out.filter(|_| self.forecast.informative)?;
@@ -341,7 +474,7 @@ impl Seen {
             (None, None) => "machine".to_owned(),
         };
         let delay = self.forecast.runs_out.p50.map_or(Duration::ZERO, |at| at.since(now));
-        let turn = Some(Turn { since: self.window.since, resets_at: self.window.resets_at });
+        let turn = Some(Turn { since: self.subject.span.since, resets_at: self.subject.span.resets_at });
         let value = Figure::permille((p * 1_000.0) as u32);
         Some(Reading { delay, turn, ..Reading::of(scope, self.view.window.as_str(), value) })
     }
@@ -374,50 +507,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use domain::call::{CallId, Outcome};
-    use domain::catalog::InForce;
-    use ledger::{Durability, Options};
-
     use super::*;
-    use crate::testing;
-
-    /// A call of that hour, for $0.0025.
-    async fn settle(ledger: &Ledger, hour: i64, number: u128) {
-        let mut entry = testing::entry("claude-sonnet-4-5", Outcome::Completed);
-        let at = Timestamp::from_millis(hour * HOUR_MS + 1_000);
-        entry.call.id = CallId::new(at, number);
-        (entry.call.started_at, entry.ended_at) = (at, at);
-        entry.attempts.iter_mut().for_each(|attempt| attempt.opened_at = at);
-        ledger.settle(&entry).await.expect("written");
-    }
-
-    #[tokio::test]
-    async fn hours_that_were_read_before_are_as_if_they_were_read_anew_and_late_calls_are_in_them() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let catalog = Arc::new(crate::data::catalog().expect("prices"));
-        let options = Options { durability: Durability::Process, catalog: catalog.clone(), calendar: Calendar::UTC };
-        let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("it opens").0);
-        let counted = Counted { ledger: ledger.clone(), catalog: InForce::from(catalog), upstreams: vec![] };
-        let forecasts = || Forecasts::open(dir.path(), ledger.clone(), Calendar::UTC);
-        let hours = async |of: &Forecasts, hour: i64| {
-            let now = Timestamp::from_millis(hour * HOUR_MS + 1_800_000);
-            let Hours { begin, used, .. } =
-                of.hours(Spender::Client, None, Unit::Usd, &counted, now).await.expect("read");
-            (begin, used)
-        };
-        const FIRST: i64 = 497_000;
-        let one = 0.0025;
-        let reader = forecasts();
-        settle(&ledger, FIRST, 1).await;
-        assert_eq!(hours(&reader, FIRST + 4).await, (FIRST, vec![one, 0.0, 0.0, 0.0]));
-        // Begun two hours ago, and ended now.
-        settle(&ledger, FIRST + 3, 2).await;
-        settle(&ledger, FIRST + 5, 3).await;
-        for hour in [FIRST + 5, FIRST + 6, FIRST + 7, FIRST + 40] {
-            assert_eq!(hours(&reader, hour).await, hours(&forecasts(), hour).await, "{}", hour - FIRST);
-        }
-        assert_eq!(hours(&reader, FIRST + 7).await.1, [one, 0.0, 0.0, one, 0.0, one, 0.0]);
-    }
 
     #[test]
     fn what_was_wanted_of_a_full_window_is_not_known_until_it_began_anew() {
@@ -427,6 +517,10 @@ mod tests {
         // The windows of four hours before it begin at 1000 and 1004.
         forget_what_was_full(&[0.0, 2.0, 0.0, 0.0, 1.0, 0.5, 0.5, 0.0, 0.0, 0.0], &mut known, 1_000, window);
         assert_eq!(known, [true, true, false, false, true, true, true, false, true, true]);
+        // Before the limit came, more was used than it would have let through; since then nothing.
+        let mut known = vec![true; 8];
+        forget_what_was_full(&[2.0, 3.0, 0.0, 4.0, 3.0, 0.0, 1.0, 0.0], &mut known, 1_000, window);
+        assert_eq!(known, [true, true, true, true, true, true, true, false]);
         let mut all = vec![true; 3];
         forget_what_was_full(&[9.0; 3], &mut all, 1_000, Window { limit: None, ..window });
         assert_eq!(all, [true; 3]);

@@ -7,16 +7,20 @@ use std::time::Duration;
 
 use gateway::Mount;
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::App;
 use crate::api::{Answer, ApiError, Command};
 use crate::clients::{ClientError, new_token};
+use crate::clock;
 use crate::data::{self, DataError};
 use crate::demo::{self, Demo};
 use crate::folder::{self, Folder, FolderError, Instance};
 use crate::keychain::{KeyError, Secret};
+use crate::keys::{self, ConnectedKeyView, KeyVerdict};
 use crate::mount::{Hash, Tidegate};
 use crate::process;
+use crate::renewal::{SettingsStateView, Stamp};
 use crate::settings::{self, Settings, SettingsError, UpstreamKind};
 use crate::view::StatusView;
 
@@ -41,6 +45,8 @@ pub enum HostError {
     PortTaken { address: SocketAddr, holder: String },
     #[error("telemetry can't be taken in at {address} ({reason}): set another `listen` in [otlp], or \"\"")]
     Telemetry { address: SocketAddr, reason: std::io::Error },
+    #[error(transparent)]
+    Change(#[from] ApiError),
     #[error("no metrics can be kept: {0}")]
     Metrics(String),
     #[error("the simulator can't listen: {0}")]
@@ -62,21 +68,29 @@ pub struct HostOptions {
     pub api: bool,
     /// Stands on a simulator, with traffic and a ledger of its own.
     pub demo: bool,
+    /// There is a window, which notifications may open.
+    pub window: bool,
 }
 
 pub struct Host {
     options: HostOptions,
     folder: Folder,
-    settings: Mutex<Settings>,
+    /// Those in force.
+    pub(crate) settings: Mutex<Settings>,
+    /// How the file stands to them.
+    pub(crate) settings_state: Mutex<SettingsStateView>,
+    /// The file as it was last read; held while it is read, changed or begun anew with.
+    pub(crate) seen: tokio::sync::Mutex<Stamp>,
     app: Arc<App>,
     /// Beside the user's own app, where the window shows it.
     demo: tokio::sync::Mutex<()>,
     shown: Mutex<Option<Arc<Demo>>>,
     control_token: String,
+    opening: Arc<Notify>,
 }
 
 /// How long running calls may take when the app stops.
-const DRAIN: Duration = Duration::from_secs(30);
+pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 /// When the gateway starts again with other settings.
 const RESTART: Duration = Duration::from_secs(5);
 
@@ -85,21 +99,42 @@ impl Host {
     pub async fn open(options: HostOptions) -> Result<Arc<Host>, HostError> {
         process::outlive_file_size_limit();
         let folder = folder::hold(&options.data_dir)?;
+        let seen = Stamp::of(&options.settings);
         let settings = match options.demo {
             true => demo::settings(&settings::load(&options.settings, &data::schemes()?)?)?,
             false => settings::load(&options.settings, &data::schemes()?)?,
         };
         let books = if options.demo { demo_dir(folder.path())? } else { folder.path().to_owned() };
         let app = Arc::new(App::open(&books, &settings).await?);
-        Ok(Arc::new(Host {
+        let opening = Arc::new(Notify::new());
+        app.take_hands(&opening, options.window);
+        let host = Arc::new(Host {
+            opening,
             options,
             folder,
             settings: Mutex::new(settings),
+            settings_state: Mutex::default(),
+            seen: tokio::sync::Mutex::new(seen),
             app,
             demo: tokio::sync::Mutex::default(),
             shown: Mutex::default(),
             control_token: new_token("tg-control-")?,
-        }))
+        });
+        tokio::spawn(Host::follow_settings(Arc::downgrade(&host)));
+        Ok(host)
+    }
+
+    pub(crate) fn settings_file(&self) -> &Path {
+        &self.options.settings
+    }
+
+    pub(crate) fn is_demo(&self) -> bool {
+        self.options.demo
+    }
+
+    /// The user's own, whatever is shown.
+    pub(crate) fn own(&self) -> Arc<App> {
+        self.app.clone()
     }
 
     /// Takes calls when it returns; on `listen`, else where the settings say. Gives the base URL.
@@ -108,8 +143,9 @@ impl Host {
         let listen = listen.unwrap_or(settings.gateway.listen);
         // Until it is announced anew, a command waits rather than knock at a closed port.
         self.folder.withdraw();
-        self.app.drain(RESTART).await;
-        let address = self.app.serve(&settings, listen, vec![self.mount()?]).await?;
+        let app = self.own();
+        app.drain(RESTART).await;
+        let address = app.serve(&settings, listen, vec![self.mount()?]).await?;
         let address = format!("http://{}", reachable(address));
         self.folder.announce(&Instance {
             pid: std::process::id(),
@@ -118,7 +154,7 @@ impl Host {
             token: self.control_token.clone(),
         })?;
         if self.options.demo {
-            let traffic = Demo::traffic(self.app.clone(), &address)?;
+            let traffic = Demo::traffic(app, &address)?;
             *lock(&self.shown) = Some(Arc::new(traffic));
         }
         Ok(address)
@@ -136,14 +172,38 @@ impl Host {
 
     /// What questions are about: the demo while it is shown, else the user's own.
     pub fn app(&self) -> Arc<App> {
-        lock(&self.shown).as_ref().map_or_else(|| self.app.clone(), |demo| demo.app().clone())
+        lock(&self.shown).as_ref().map_or_else(|| self.own(), |demo| demo.app().clone())
+    }
+
+    /// Until somebody asks on a notification for the window.
+    pub async fn asked_to_open(&self) {
+        self.opening.notified().await;
+    }
+
+    /// All alerts that are open now.
+    pub async fn snooze_alerts(&self, time: Duration) -> Result<(), ApiError> {
+        let until = clock::now().timestamp.after(time).to_string();
+        for alert in self.status().await?.alerts.into_iter().filter(|alert| alert.resolved_at.is_none()) {
+            self.answer(Command::AlertSnooze { id: alert.alert_id, until: Some(until.clone()) }).await?;
+        }
+        Ok(())
     }
 
     pub async fn answer(&self, command: Command) -> Result<Answer, ApiError> {
         if command == Command::Status {
             return Ok(Answer::Status(Box::new(self.status().await?)));
         }
-        self.app().answer(command).await
+        if matches!(command, Command::ClaudeCodeConnect { .. }) && lock(&self.shown).is_some() {
+            return Err(ApiError::machine("leave the demo first: what Claude Code calls would not be seen in it"));
+        }
+        if command == Command::SettingsShow {
+            return Ok(Answer::Settings(Box::new(self.show_settings()?)));
+        }
+        if let Command::SettingsSet { changes, hash } = &command {
+            return Ok(Answer::SettingsSet(self.change_settings(changes, hash.as_deref()).await?));
+        }
+        let app = if command.is_about_this_machine() { self.app.clone() } else { self.app() };
+        app.answer(command).await
     }
 
     pub async fn status(&self) -> Result<StatusView, ApiError> {
@@ -152,13 +212,14 @@ impl Host {
         if is_demo && status.gateway.state == "open" {
             status.gateway.state = "demo".to_owned();
         }
+        status.settings = lock(&self.settings_state).clone();
         Ok(status)
     }
 
     /// What Prometheus reads.
     pub(crate) async fn metrics(&self) -> Result<String, ApiError> {
         let off = || ApiError::absent("metrics are off: set enabled = true in [metrics] of the settings");
-        self.app.metrics().await?.ok_or_else(off)
+        self.own().metrics().await?.ok_or_else(off)
     }
 
     pub fn running_calls(&self) -> usize {
@@ -173,6 +234,7 @@ impl Host {
         }
         let settings = demo::settings(&lock(&self.settings))?;
         let app = Arc::new(App::open(&demo_dir(self.folder.path())?, &settings).await?);
+        app.take_hands(&self.opening, self.options.window);
         let address = app.serve(&settings, demo::ANY_PORT, vec![]).await?;
         let demo = Demo::traffic(app, &format!("http://{address}"))?;
         *lock(&self.shown) = Some(Arc::new(demo));
@@ -190,18 +252,31 @@ impl Host {
         }
     }
 
+    /// Tries the user's key with a free call. One that is taken, or wanted `anyway`, is kept and used.
+    pub async fn connect_key(self: &Arc<Host>, secret: Secret, anyway: bool) -> Result<ConnectedKeyView, ApiError> {
+        let settings = lock(&self.settings).clone();
+        let test = keys::test_pasted(&settings, &secret).await?;
+        let kept = anyway || test.verdict == KeyVerdict::Taken;
+        if kept {
+            self.keep_key(secret).await.map_err(ApiError::machine)?;
+        }
+        Ok(ConnectedKeyView { kept, test })
+    }
+
     /// Keeps the user's key in the keychain, names an upstream for it where the settings have none, and takes both into use.
-    pub async fn connect_key(self: &Arc<Host>, secret: Secret) -> Result<(), HostError> {
-        self.app.keychain().set(settings::OWN_UPSTREAM, secret).await?;
+    async fn keep_key(self: &Arc<Host>, secret: Secret) -> Result<(), HostError> {
+        self.own().keychain().set(settings::OWN_UPSTREAM, secret).await?;
         let has_upstream =
             lock(&self.settings).upstreams.iter().any(|upstream| upstream.kind == UpstreamKind::Anthropic);
         if !has_upstream {
-            settings::add_upstream(&self.options.settings)?;
+            settings::add_upstream(&self.options.settings, &data::schemes()?)?;
             let fresh = settings::load(&self.options.settings, &data::schemes()?)?;
             *lock(&self.settings) = fresh;
-            if let Some(address) = self.app.address() {
+            let address = self.own().address();
+            if let Some(address) = address {
                 self.listen(Some(address)).await?;
             }
+            self.look_again().await;
         }
         Ok(())
     }
@@ -218,7 +293,7 @@ impl Host {
 
     async fn end(&self, patience: Duration) {
         self.stop_demo().await;
-        close(&self.app, patience).await;
+        close(&self.own(), patience).await;
         self.folder.withdraw();
     }
 }
@@ -237,7 +312,7 @@ fn demo_dir(dir: &Path) -> Result<PathBuf, FolderError> {
 }
 
 /// An address by which this machine gets in, where a gateway listens on all of them.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
         IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::new(Ipv6Addr::LOCALHOST.into(), address.port()),
@@ -258,6 +333,6 @@ fn api_token(dir: &Path) -> Result<String, HostError> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,16 +1,18 @@
 //! Claude Code's logs into the ledger.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use ledger::{ImportReport, Progress, Terms};
 use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 use crate::App;
 use crate::api::ApiError;
+use crate::watch::Watched;
 
 /// What an import found, as a shell shows it.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
 pub struct ImportView {
     pub files: u64,
     pub files_read: u64,
@@ -29,7 +31,8 @@ pub struct ImportView {
     pub named: Vec<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
 pub struct SkippedView {
     pub unreadable_lines: u64,
     pub too_long_lines: u64,
@@ -43,47 +46,27 @@ pub struct SkippedView {
     pub too_old: u64,
 }
 
+/// Claude Code's logs on this machine, before anybody reads them.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SourcesView {
+    /// Where they lie; empty where there are none.
+    pub folders: Vec<String>,
+    pub sessions: u64,
+    pub bytes: u64,
+    /// From the day of the first one to that of the last, both counted.
+    pub days: u64,
+    /// Whether they are read as they grow.
+    pub watched: bool,
+}
+
 /// How far an import is, for whoever asked another process for it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
 pub struct ProgressView {
     pub bytes: u64,
     pub bytes_total: u64,
     pub calls: u64,
-}
-
-/// The import that runs, if one does.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Importing(Arc<Mutex<Option<ProgressView>>>);
-
-impl Importing {
-    fn begin(&self) -> Running {
-        self.set(Some(ProgressView::default()));
-        Running(self.clone())
-    }
-
-    fn now(&self) -> Option<ProgressView> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, progress: Option<ProgressView>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = progress;
-    }
-}
-
-/// An import until it ends or is given up.
-struct Running(Importing);
-
-impl Running {
-    fn is(&self, now: Progress) {
-        let Progress { bytes, bytes_total, calls } = now;
-        self.0.set(Some(ProgressView { bytes, bytes_total, calls }));
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.set(None);
-    }
 }
 
 impl App {
@@ -96,11 +79,35 @@ impl App {
         let paths = if paths.is_empty() { folders()? } else { existing(paths)? };
         let running = self.importing.begin();
         let both = |now| {
-            running.is(now);
+            let Progress { bytes, bytes_total, calls } = now;
+            running.is(ProgressView { bytes, bytes_total, calls });
             progress(now);
         };
-        let report = self.ledger.import_claude_code(&paths, &self.terms(), self.now(), both).await;
-        report.map(|report| shown(&report)).map_err(ApiError::machine)
+        let terms = self.terms();
+        tokio::select! {
+            report = self.ledger.import_claude_code(&paths, &terms, self.now(), both) => {
+                report.map(|report| shown(&report)).map_err(ApiError::machine)
+            }
+            () = self.importing.stopped() => Err(ApiError::machine(STOPPED)),
+        }
+    }
+
+    /// Ends the imports that run; nothing where none does.
+    pub(crate) fn stop_import(&self) {
+        self.importing.stop();
+    }
+
+    /// What an import of this user's logs would read.
+    pub(crate) async fn logs_here(&self) -> Result<SourcesView, ApiError> {
+        let watched = !Watched::read(self.dir()).map_err(ApiError::machine)?.folders.is_empty();
+        let Ok(folders) = folders() else { return Ok(SourcesView { watched, ..SourcesView::default() }) };
+        let shown = folders.iter().map(|folder| folder.display().to_string()).collect();
+        let found =
+            tokio::task::spawn_blocking(move || ledger::logs_found(&folders)).await.map_err(ApiError::machine)?;
+        let day = |at| self.calendar.day_number(at);
+        let days = found.first.zip(found.last).map_or(0, |(first, last)| day(last) - day(first) + 1);
+        let days = u64::try_from(days).unwrap_or(0);
+        Ok(SourcesView { folders: shown, sessions: found.sessions, bytes: found.bytes, days, watched })
     }
 
     /// How far the import is that runs now; the latest, where there are several.
@@ -120,9 +127,11 @@ impl App {
 
     /// How calls that others wrote down are priced and attributed.
     pub(crate) fn terms(&self) -> Terms {
-        Terms { catalog: self.prices.in_force(), rules: self.settings().attributes.clone() }
+        Terms { catalog: self.prices.in_force(), rules: self.attributes.clone() }
     }
 }
+
+const STOPPED: &str = "stopped: what was read stays, and the next import goes on from there";
 
 fn existing(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ApiError> {
     for path in paths {
@@ -185,14 +194,31 @@ fn shown(report: &ImportReport) -> ImportView {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_import_tells_how_far_it_is_until_it_ends_or_is_given_up() {
-        let importing = Importing::default();
-        assert_eq!(importing.now(), None);
-        let running = importing.begin();
-        running.is(Progress { bytes: 5, bytes_total: 9, calls: 1 });
-        assert_eq!(importing.now(), Some(ProgressView { bytes: 5, bytes_total: 9, calls: 1 }));
-        drop(running);
-        assert_eq!(importing.now(), None);
+    #[tokio::test]
+    async fn an_import_that_is_stopped_says_so_and_the_next_one_reads_on() {
+        let (dir, logs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let line = |n: u32| {
+            format!(
+                r#"{{"type":"assistant","requestId":"r{n}","sessionId":"s","timestamp":"2026-11-01T00:00:00Z","message":{{"id":"m{n}","model":"m","usage":{{"output_tokens":5}}}}}}"#
+            )
+        };
+        let text: String = (0..2_000).map(|n| line(n) + "\n").collect();
+        std::fs::write(logs.path().join("s.jsonl"), text).expect("written");
+        let settings = crate::settings::parse("", &[]).expect("legal settings");
+        let app = App::open(dir.path(), &settings).await.expect("an app");
+        let paths = [logs.path().to_owned()];
+        let stopping = async {
+            while app.import_progress().is_none() {
+                tokio::task::yield_now().await;
+            }
+            app.stop_import();
+        };
+        let (stopped, ()) = tokio::join!(app.import_claude_code(&paths, |_| {}), stopping);
+        assert_eq!(stopped.expect_err("it was stopped").reason, STOPPED);
+        assert_eq!(app.import_progress(), None);
+        let read = app.import_claude_code(&paths, |_| {}).await.expect("an import");
+        assert!(read.calls > 0);
+        let all = app.calls(5_000, None, None).await.expect("calls");
+        assert_eq!(all.len(), 2_000, "each is there once");
     }
 }

@@ -10,6 +10,7 @@ use gateway::{Gateway, ProxyUse};
 use tokio::task::JoinSet;
 
 use crate::alerts::Alerts;
+use crate::changes::Changes;
 use crate::clock;
 use crate::counting::Counted;
 use crate::keychain::Keychain;
@@ -27,10 +28,13 @@ const ASK_EVERY: Duration = Duration::from_secs(3_600);
 /// Ends with its last owner.
 pub(crate) struct Keeping {
     gateway: Arc<Gateway>,
-    keeper: Arc<Mutex<Keeper>>,
+    keeper: Arc<Mutex<Kept>>,
     counted: Counted,
     tasks: JoinSet<()>,
 }
+
+/// What is learned, and how it changes.
+type Kept = (Keeper, Arc<Changes>);
 
 /// An account whose administrator's key the settings name.
 pub(crate) struct Administered {
@@ -42,8 +46,14 @@ pub(crate) struct Administered {
 }
 
 impl Keeping {
-    pub(crate) fn start(gateway: &Arc<Gateway>, dir: &Path, counted: Counted, alerts: Arc<Alerts>) -> Keeping {
-        let keeper = Arc::new(Mutex::new(Keeper::of(dir)));
+    pub(crate) fn start(
+        gateway: &Arc<Gateway>,
+        dir: &Path,
+        counted: Counted,
+        alerts: Arc<Alerts>,
+        changes: Arc<Changes>,
+    ) -> Keeping {
+        let keeper = Arc::new(Mutex::new((Keeper::of(dir), changes)));
         let mut tasks = JoinSet::new();
         tasks.spawn(keep(gateway.clone(), keeper.clone()));
         tasks.spawn(watch_the_clock(gateway.clone(), counted.clone(), alerts));
@@ -72,7 +82,7 @@ impl Keeping {
     }
 }
 
-async fn keep(gateway: Arc<Gateway>, keeper: Arc<Mutex<Keeper>>) {
+async fn keep(gateway: Arc<Gateway>, keeper: Arc<Mutex<Kept>>) {
     loop {
         // A reservation is kept at once: a crash must not take it.
         let _ = tokio::time::timeout(KEEP_EVERY, gateway.reserved()).await;
@@ -82,11 +92,14 @@ async fn keep(gateway: Arc<Gateway>, keeper: Arc<Mutex<Keeper>>) {
 }
 
 /// On a thread of its own: calls must not wait for the disk.
-async fn save(gateway: &Arc<Gateway>, keeper: &Arc<Mutex<Keeper>>) {
+async fn save(gateway: &Arc<Gateway>, keeper: &Arc<Mutex<Kept>>) {
     let (gateway, keeper) = (gateway.clone(), keeper.clone());
     let saved = tokio::task::spawn_blocking(move || {
-        let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        keeper.keep(&gateway.remember())
+        let mut kept = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let (keeper, changes) = &mut *kept;
+        let memory = gateway.remember();
+        changes.see(&memory, clock::now().timestamp);
+        keeper.keep(&memory)
     });
     match saved.await {
         Ok(None) => {}

@@ -124,7 +124,7 @@ struct Bindings {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct KeyView {
     pub name: String,
-    /// Null where the keychain does not give it; `trouble` says why.
+    /// Null where the key is too short to show any of it, or the keychain does not give it; then `trouble` says why.
     pub last_four: Option<String>,
     pub trouble: Option<String>,
     /// The hosts that may have it; empty before its first use.
@@ -241,12 +241,22 @@ impl Keychain {
         for (name, hosts) in self.bindings()?.keys {
             let read = self.read(&name).await.map(|secret| Secret::new(secret).last_four());
             let (last_four, trouble) = match read {
-                Ok(last_four) => (Some(last_four), None),
+                Ok(last_four) => (last_four, None),
                 Err(error) => (None, Some(error.to_string())),
             };
             views.push(KeyView { name, last_four, trouble, hosts });
         }
         Ok(views)
+    }
+
+    /// Of a key that the settings name, for a screen; it is bound to no host by this.
+    pub(crate) async fn last_four(&self, reference: &KeyRef) -> Result<Option<String>, KeyError> {
+        let secret = match reference {
+            KeyRef::Keychain(name) => self.read(name).await?,
+            KeyRef::Env(variable) => from_environment(variable)?,
+            KeyRef::File(path) => from_file(path)?,
+        };
+        Ok(usable(secret, reference)?.last_four())
     }
 
     /// Whether a key could be used towards an origin; it is bound to none by this.
@@ -337,7 +347,7 @@ fn refuse_readable_by_others(_path: &Path, _meta: &std::fs::Metadata) -> Result<
 }
 
 /// A key is one line of visible ASCII.
-fn usable(secret: String, reference: &KeyRef) -> Result<Secret, KeyError> {
+pub(crate) fn usable(secret: String, reference: &KeyRef) -> Result<Secret, KeyError> {
     let secret = zeroize::Zeroizing::new(secret);
     let trimmed = secret.trim();
     if trimmed.is_empty() || !trimmed.bytes().all(|b| b.is_ascii_graphic()) {

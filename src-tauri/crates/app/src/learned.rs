@@ -95,6 +95,7 @@ struct Learned {
     estimates: Vec<EstimateRow>,
     reservations: Vec<ReservationRow>,
     paused: Vec<String>,
+    paused_scopes: Vec<(String, i64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -173,6 +174,7 @@ impl Learned {
             estimates: memory.estimates.iter().filter_map(|(account, row)| EstimateRow::of(account, row)).collect(),
             reservations: memory.reservations.iter().map(|(account, held)| ReservationRow::of(account, held)).collect(),
             paused: memory.paused.iter().map(|class| class.name().to_owned()).collect(),
+            paused_scopes: memory.paused_scopes.iter().map(|(name, at)| (name.to_string(), at.as_millis())).collect(),
         }
     }
 
@@ -185,6 +187,11 @@ impl Learned {
             estimates: self.estimates.into_iter().map(EstimateRow::estimate).collect(),
             reservations: self.reservations.into_iter().filter_map(ReservationRow::reservation).collect(),
             paused: self.paused.iter().filter_map(|class| Class::named(class)).collect(),
+            paused_scopes: self
+                .paused_scopes
+                .into_iter()
+                .map(|(name, at)| (name.into(), Timestamp::from_millis(at)))
+                .collect(),
         }
     }
 }
@@ -383,6 +390,7 @@ mod tests {
             estimates: vec![("anthropic".into(), estimate())],
             reservations: vec![("anthropic".into(), reservation)],
             paused: vec![Class::Background],
+            paused_scopes: vec![("session:s-1".into(), at(7))],
         }
     }
 

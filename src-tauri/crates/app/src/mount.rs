@@ -14,7 +14,11 @@ use sha2::{Digest, Sha256};
 use crate::Host;
 use crate::api::{Answer, ApiError, Command, Fault};
 use crate::control::CONTROL_PATH;
+use crate::course::CourseQuestion;
 use crate::metrics;
+use crate::minutes::MinutesQuestion;
+use crate::report::ReportQuestion;
+use crate::settings::{SettingChange, SettingsSetView};
 
 pub(crate) struct Tidegate {
     pub(crate) host: Weak<Host>,
@@ -98,7 +102,7 @@ impl Tidegate {
             let wrong = "this token does not open /tidegate: the right one is in the file api-token of the data folder";
             return Err(stranger(wrong));
         }
-        let asked = if request.method() == Method::POST { change(request) } else { read(request) };
+        let asked = if request.method() == Method::GET { read(request) } else { change(request) };
         asked.map(|command| (command, Whole::ValueAlone))
     }
 
@@ -122,35 +126,107 @@ struct Switch {
     reason: Option<String>,
 }
 
-/// The one thing that may be changed here.
-fn change(request: &Request<Bytes>) -> Result<Command, ApiError> {
-    if request.uri().path() != "/tidegate/emergency" {
-        return Err(ApiError::asker("/tidegate only reads, but for POST /tidegate/emergency: use GET"));
-    }
-    let wrong = |error| ApiError::asker(format!("send {{\"on\": true, \"reason\": \"why\"}}: {error}"));
-    let Switch { on, reason } = serde_json::from_slice(request.body()).map_err(wrong)?;
-    Ok(if on { Command::EmergencyOn { reason } } else { Command::EmergencyOff })
+/// `POST /tidegate/purchases`: what books credit may write it down here too.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bought {
+    usd: String,
+    date: Option<String>,
+    upstream: Option<String>,
 }
+
+/// `POST /tidegate/settings`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Changes {
+    changes: Vec<SettingChange>,
+    hash: Option<String>,
+}
+
+/// What may be changed here: an emergency, credit that was bought, the settings.
+fn change(request: &Request<Bytes>) -> Result<Command, ApiError> {
+    match (request.method(), request.uri().path()) {
+        (&Method::POST, "/tidegate/emergency") => {
+            let wrong = |error| ApiError::asker(format!("send {{\"on\": true, \"reason\": \"why\"}}: {error}"));
+            let Switch { on, reason } = serde_json::from_slice(request.body()).map_err(wrong)?;
+            Ok(if on { Command::EmergencyOn { reason } } else { Command::EmergencyOff })
+        }
+        (&Method::POST, PURCHASES_PATH) => {
+            let wrong = |error| ApiError::asker(format!("send {{\"usd\": \"40\", \"date\": \"2026-11-02\"}}: {error}"));
+            let Bought { usd, date, upstream } = serde_json::from_slice(request.body()).map_err(wrong)?;
+            Ok(Command::TierPurchase { usd, date, upstream })
+        }
+        (&Method::POST, "/tidegate/settings") => {
+            let form = "{\"changes\": [{\"path\": \"alerts.token_warning\", \"value\": \"0.75\"}]}";
+            let wrong = |error| ApiError::asker(format!("send {form}: {error}"));
+            let Changes { changes, hash } = serde_json::from_slice(request.body()).map_err(wrong)?;
+            Ok(Command::SettingsSet { changes, hash })
+        }
+        (&Method::DELETE, path) => {
+            let id = path.strip_prefix(PURCHASES_PATH).and_then(|rest| rest.strip_prefix('/'));
+            let removal = |id: &str| Command::TierPurchaseRemove { id: id.to_owned() };
+            id.map(removal).ok_or_else(|| ApiError::asker(WHAT_MAY_CHANGE))
+        }
+        _ => Err(ApiError::asker(WHAT_MAY_CHANGE)),
+    }
+}
+
+const PURCHASES_PATH: &str = "/tidegate/purchases";
+const WHAT_MAY_CHANGE: &str = "/tidegate only reads, but for POST /tidegate/emergency, /tidegate/purchases and /tidegate/settings, and DELETE /tidegate/purchases/ID: use GET";
 
 /// The questions that change nothing, as paths.
 fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
-    if request.method() != Method::GET {
-        return Err(ApiError::asker("/tidegate only reads: use GET"));
-    }
     let mut query = parameters(request.uri().query().unwrap_or_default());
     let command = match request.uri().path().trim_start_matches("/tidegate").trim_start_matches('/') {
         "status" => Command::Status,
         "usage" => Command::Usage { by: query.remove("by"), from: query.remove("from"), to: query.remove("to") },
+        "days" => Command::UsageDays {
+            by: query.remove("by").unwrap_or_else(|| "model".to_owned()),
+            from: query.remove("from"),
+            to: query.remove("to"),
+        },
         "explain" => Command::Explain { from: query.remove("from"), to: query.remove("to") },
-        "calls" => Command::Calls { last: last(query.remove("last"))? },
+        "report" => Command::Report(ReportQuestion {
+            period: query.remove("period"),
+            from: query.remove("from"),
+            last: yes(query.remove("last"))?,
+        }),
+        "calls" => {
+            Command::Calls { last: last(query.remove("last"))?, from: query.remove("from"), to: query.remove("to") }
+        }
         "clients" => Command::ClientList,
         "queue" => Command::Queue,
         "cache" => Command::Cache,
         "verify" => Command::Verify,
         "emergency" => Command::EmergencyStatus,
         "alerts" => Command::AlertList,
-        "forecast" => Command::Forecast,
+        "forecast" => match query.remove("if") {
+            Some(changes) => {
+                Command::WhatIf { changes: changes.split(';').map(|text| text.trim().to_owned()).collect() }
+            }
+            None => Command::Forecast,
+        },
+        "course" => Command::Course(CourseQuestion {
+            window: query.remove("window").unwrap_or_else(|| "spend month".to_owned()),
+            upstream: query.remove("upstream"),
+            scope: query.remove("scope"),
+        }),
+        "minutes" => Command::Minutes(MinutesQuestion {
+            from: query.remove("from"),
+            to: query.remove("to"),
+            upstream: query.remove("upstream"),
+            group: query.remove("group"),
+        }),
+        "rules" => Command::AlertRules,
+        "facts" => Command::Facts,
+        "protections" => Command::Protections,
+        "settings" => Command::SettingsShow,
         "tiers" => Command::TierList,
+        "purchases" => Command::TierPurchaseList,
+        "savings" => {
+            Command::Savings { from: query.remove("from"), to: query.remove("to"), to_model: query.remove("to_model") }
+        }
+        "changes" => Command::Changes { from: query.remove("from"), to: query.remove("to") },
         path => match path.strip_prefix("calls/") {
             Some(call_id) => Command::Why { call_id: call_id.to_owned() },
             None => return Err(ApiError::absent(WHAT_THERE_IS)),
@@ -162,7 +238,15 @@ fn read(request: &Request<Bytes>) -> Result<Command, ApiError> {
     }
 }
 
-const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, explain, calls, calls/ID, clients, queue, cache, emergency, alerts, forecast, tiers and verify";
+const WHAT_THERE_IS: &str = "there are /tidegate/status, usage, days, explain, report, calls, calls/ID, clients, queue, cache, emergency, alerts, rules, forecast, course, minutes, tiers, purchases, changes, savings, facts, protections, settings and verify";
+
+fn yes(text: Option<String>) -> Result<bool, ApiError> {
+    match text.as_deref() {
+        None | Some("false") => Ok(false),
+        Some("" | "true") => Ok(true),
+        Some(_) => Err(ApiError::asker("last is true or false here")),
+    }
+}
 
 fn last(text: Option<String>) -> Result<u32, ApiError> {
     let wrong = || ApiError::asker("last is a number from 1 to 100000");
@@ -194,6 +278,7 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(Answer::Status(view)) => json(&view),
         Ok(Answer::Usage(view)) => json(&view),
         Ok(Answer::Explain(view)) => json(&view),
+        Ok(Answer::Report(view)) => json(&view),
         Ok(Answer::Calls(view)) => json(&view),
         Ok(Answer::Why(view)) => json(&view),
         Ok(Answer::Verify(view)) => json(&view),
@@ -201,7 +286,19 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
         Ok(Answer::Queue(view)) => json(&view),
         Ok(Answer::Emergency(view)) => json(&view),
         Ok(Answer::Forecasts(view)) => json(&view),
+        Ok(Answer::WhatIf(view)) => json(&view),
+        Ok(Answer::Changes(view)) => json(&view),
+        Ok(Answer::Savings(view)) => json(&view),
         Ok(Answer::Tiers(view)) => json(&view),
+        Ok(Answer::Purchases(view)) => json(&view),
+        Ok(Answer::UsageDays(view)) => json(&view),
+        Ok(Answer::Course(view)) => json(&view),
+        Ok(Answer::Minutes(view)) => json(&view),
+        Ok(Answer::Rules(view)) => json(&view),
+        Ok(Answer::Facts(view)) => json(&view),
+        Ok(Answer::Protections(views)) => json(&views),
+        Ok(Answer::Settings(view)) => json(&view),
+        Ok(Answer::SettingsSet(view)) => changed(&view),
         Ok(Answer::Alerts(view)) => json(&view),
         Ok(Answer::Kept(view)) => json(&view),
         // No reading command has these answers.
@@ -209,14 +306,22 @@ fn said(answer: Result<Answer, ApiError>, whole: Whole) -> Response<Bytes> {
             Answer::Token(_)
             | Answer::Import(_)
             | Answer::ImportProgress(_)
+            | Answer::Columns(_)
+            | Answer::ExportProgress(_)
+            | Answer::Sources(_)
+            | Answer::ClaudeCode(_)
+            | Answer::ClaudeCodeDone(_)
             | Answer::Reconcile(_)
             | Answer::Bundle(_)
             | Answer::Bundles(_)
             | Answer::Devices(_)
+            | Answer::Keys(_)
+            | Answer::KeyTests(_)
             | Answer::Estimate(_)
             | Answer::Call(_)
             | Answer::Reservation(_)
             | Answer::Price(_)
+            | Answer::Shadow(_)
             | Answer::Done,
         ) => json(&()),
         Err(error) => refused(&error),
@@ -243,6 +348,15 @@ fn stranger(reason: &str) -> ApiError {
 fn refused(error: &ApiError) -> Response<Bytes> {
     let mut response = body(error.to_json());
     *response.status_mut() = status_of(error);
+    response
+}
+
+/// Where it was refused nothing was written.
+fn changed(view: &SettingsSetView) -> Response<Bytes> {
+    let mut response = json(view);
+    if !view.refused.is_empty() {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
     response
 }
 

@@ -355,7 +355,7 @@ mod tests {
                 calendar: domain::time::Calendar::UTC,
             };
             let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("a ledger").0);
-            let terms = Terms { catalog: Default::default(), rules: Arc::default() };
+            let terms = Terms { catalog: Default::default(), rules: Default::default() };
             let inlet = Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms };
             let receiver = Receiver::bind(([127, 0, 0, 1], 0).into(), inlet).await.expect("a port");
             let url = format!("http://{}", receiver.address());

@@ -13,7 +13,7 @@ pub(crate) struct Range {
 
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub(crate) enum NotARange {
-    #[error("{text} is neither a day (2026-11-24) nor a month (2026-11) nor a moment (2026-11-24T18:00:00Z)")]
+    #[error("\"{text}\" is neither a day (2026-11-24) nor a month (2026-11) nor a moment (2026-11-24T18:00:00Z)")]
     NoTime { text: String },
     #[error("--from is not before the end of --to: {from} to {to}")]
     Backwards { from: Timestamp, to: Timestamp },
@@ -28,11 +28,7 @@ pub(crate) fn range(
 ) -> Result<Range, NotARange> {
     let today = calendar.day(now);
     let from = from.map_or_else(|| Ok(calendar.start_of(today)), |from| start(from, calendar))?;
-    let to = match to.map_or(Ok(Point::Day(today)), point)? {
-        Point::Day(day) => calendar.start_of(day.succ_opt().unwrap_or(day)),
-        Point::Month(first) => calendar.end_of_month(calendar.start_of(first)),
-        Point::Moment(moment) => moment,
-    };
+    let to = to.map_or_else(|| Ok(end_of(Point::Day(today), calendar)), |to| end(to, calendar))?;
     if from >= to { Err(NotARange::Backwards { from, to }) } else { Ok(Range { from, to }) }
 }
 
@@ -42,6 +38,19 @@ pub(crate) fn start(text: &str, calendar: Calendar) -> Result<Timestamp, NotARan
         Point::Day(day) | Point::Month(day) => calendar.start_of(day),
         Point::Moment(moment) => moment,
     })
+}
+
+/// The moment, or the end of a day or month.
+pub(crate) fn end(text: &str, calendar: Calendar) -> Result<Timestamp, NotARange> {
+    point(text).map(|point| end_of(point, calendar))
+}
+
+fn end_of(point: Point, calendar: Calendar) -> Timestamp {
+    match point {
+        Point::Day(day) => calendar.start_of(day.succ_opt().unwrap_or(day)),
+        Point::Month(first) => calendar.end_of_month(calendar.start_of(first)),
+        Point::Moment(moment) => moment,
+    }
 }
 
 enum Point {
@@ -94,7 +103,7 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_said() {
-        assert!(said(Some("yesterday"), None).starts_with("yesterday is neither a day"));
+        assert!(said(Some("yesterday"), None).starts_with("\"yesterday\" is neither a day"));
         assert!(said(None, Some("2026-11-01")).starts_with("--from is not before the end of --to"));
     }
 }

@@ -184,7 +184,8 @@ impl App {
         with_told: bool,
         now: Timestamp,
     ) -> Result<Compared, ApiError> {
-        let proxy = &self.settings().gateway.proxy;
+        let settings = self.settings();
+        let proxy = &settings.gateway.proxy;
         let admin =
             Admin::of(&account.base, &account.admin_key, self.keychain(), proxy).await.map_err(ApiError::machine)?;
         let mut notes = vec![];

@@ -2,6 +2,7 @@
 //!
 //! Sections whose work is done elsewhere are checked here all the same, so that a slip never goes unnoticed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -9,27 +10,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use domain::alert::Rule;
 use domain::attribution::AttributeRule;
 use domain::cache::Terms;
 use domain::config::{BackgroundGuard, Budget, ChannelKind, Pacing};
 use domain::money::Usd;
-use domain::routing::BreakerRules;
+use domain::routing::{BreakerRules, Capabilities};
 use domain::tier::Scheme;
-use domain::time::Calendar;
+use domain::time::{Calendar, QuietHours};
 use gateway::{ProxyUse, RetryRules, Timeouts, Whose};
 
-use crate::folder;
+use crate::api::ApiError;
+use crate::desktop;
 
+mod editing;
+mod fields;
 mod grammar;
 mod kinds;
+mod path;
+mod presets;
 mod reader;
+mod shown;
 
+pub use editing::{RefusedView, SettingChange, SettingsSetView, change};
 pub use kinds::duration as parse_duration;
 pub use kinds::is_name;
 pub use kinds::listen as parse_listen;
 pub use kinds::resets as parse_resets;
+pub use presets::{PresetView, presets};
 pub use reader::Wrong;
+pub use shown::{SettingFieldView, SettingWrongView, SettingsSectionView, SettingsView};
 
 #[derive(Clone, PartialEq, Debug)]
 pub struct Settings {
@@ -59,8 +70,8 @@ pub struct Settings {
     pub cache: Option<Terms>,
     /// Whether `/metrics` answers.
     pub metrics: bool,
-    /// Sections that are legal and change nothing in this version.
-    pub without_effect: Vec<&'static str>,
+    /// In which amounts are shown beside dollars.
+    pub currency: Option<Currency>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -86,9 +97,20 @@ pub struct Upstream {
     pub key: Option<KeyRef>,
     /// Which models it serves, with `*` for any run of characters. Empty: all.
     pub models: Vec<Arc<str>>,
+    /// What it can't do: calls that use any of it go elsewhere.
+    pub lacks: Capabilities,
     /// For what only administrators may ask: the limits as they are.
     pub admin_key: Option<KeyRef>,
     pub pacing: Pacing,
+}
+
+/// Another currency, and what a dollar was worth in it from a day on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Currency {
+    /// `EUR`
+    pub code: Arc<str>,
+    /// A plain decimal number each.
+    pub rates: BTreeMap<NaiveDate, Arc<str>>,
 }
 
 /// Where calls go whose first upstream fails them.
@@ -117,6 +139,17 @@ pub struct EmergencySettings {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AlertSettings {
     pub rules: Vec<Rule>,
+    pub digest: DigestSettings,
+    /// A session that runs away is paused until a person lets it go on.
+    pub pauses_runaways: bool,
+}
+
+/// Where weekly and monthly reports go beside the inbox.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DigestSettings {
+    /// By name.
+    pub channels: Vec<Arc<str>>,
+    pub quiet: Option<QuietHours>,
 }
 
 /// A way by which alerts reach people.
@@ -315,6 +348,67 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+impl Settings {
+    /// These with what a running gateway takes of others at once. A rule tells nobody by a channel that isn't there yet.
+    pub(crate) fn with_what_is_live_of(&self, fresh: &Settings) -> Settings {
+        let mut alerts = fresh.alerts.clone();
+        let is_there =
+            |name: &Arc<str>| **name == *desktop::CHANNEL || self.channels.iter().any(|channel| channel.name == *name);
+        alerts.rules.iter_mut().for_each(|rule| rule.channels.retain(is_there));
+        alerts.digest.channels.retain(is_there);
+        let (budgets, emergency) = (fresh.budgets.clone(), fresh.emergency.clone());
+        let (attributes, currency) = (fresh.attributes.clone(), fresh.currency.clone());
+        Settings { alerts, budgets, emergency, attributes, currency, ..self.clone() }
+    }
+
+    /// These, but for what the books were opened with: that stays until they are opened again.
+    pub(crate) fn in_books_of(self, opened: &Settings) -> Settings {
+        let gateway = GatewaySettings { calendar: opened.gateway.calendar, ..self.gateway };
+        Settings { gateway, durability: opened.durability, metrics: opened.metrics, ..self }
+    }
+
+    /// The sections of others that a running gateway doesn't take before it starts again.
+    pub(crate) fn waiting_of(&self, fresh: &Settings) -> Vec<&'static str> {
+        let Settings {
+            gateway,
+            timeouts,
+            upstreams,
+            budgets: _,
+            background,
+            retry,
+            breaker,
+            fallbacks,
+            emergency: _,
+            alerts: _,
+            channels,
+            status_page,
+            durability,
+            retention,
+            attributes: _,
+            otlp,
+            cache,
+            metrics,
+            currency: _,
+        } = self;
+        let sections = [
+            ("gateway", *gateway != fresh.gateway),
+            ("timeouts", *timeouts != fresh.timeouts),
+            ("upstream", *upstreams != fresh.upstreams),
+            ("background", *background != fresh.background),
+            ("retry", *retry != fresh.retry),
+            ("breaker", *breaker != fresh.breaker),
+            ("fallback", *fallbacks != fresh.fallbacks),
+            ("channel", *channels != fresh.channels),
+            ("status_page", *status_page != fresh.status_page),
+            ("ledger", (durability, retention) != (&fresh.durability, &fresh.retention)),
+            ("otlp", *otlp != fresh.otlp),
+            ("cache", *cache != fresh.cache),
+            ("metrics", *metrics != fresh.metrics),
+        ];
+        sections.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+    }
+}
+
 /// The settings of a file; the defaults where there is none.
 pub fn load(file: &Path, schemes: &[Arc<Scheme>]) -> Result<Settings, SettingsError> {
     let text = match std::fs::read_to_string(file) {
@@ -324,6 +418,26 @@ pub fn load(file: &Path, schemes: &[Arc<Scheme>]) -> Result<Settings, SettingsEr
     };
     refuse_writable_by_others(file)?;
     parse(&text, schemes).map_err(|wrongs| SettingsError { file: file.to_owned(), wrongs })
+}
+
+/// An empty file where there is none.
+///
+/// # Errors
+/// It can't be made.
+pub fn make(file: &Path) -> Result<(), ApiError> {
+    match file.exists() {
+        true => Ok(()),
+        false => editing::write(file, "", ""),
+    }
+}
+
+/// The file as forms, with what is wrong with it.
+///
+/// # Errors
+/// It can't be read.
+pub fn show(file: &Path, schemes: &[Arc<Scheme>]) -> Result<SettingsView, ApiError> {
+    let text = editing::text_of(file)?;
+    Ok(shown::shown(file, &text, &parse(&text, schemes).err().unwrap_or_default()))
 }
 
 #[cfg(unix)]
@@ -352,25 +466,17 @@ pub fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec<Wrong>
 pub const OWN_UPSTREAM: &str = "anthropic";
 
 /// Adds the user's own upstream to a settings file and keeps all that is in it.
-pub(crate) fn add_upstream(file: &Path) -> Result<(), SettingsError> {
-    let failed = |reason: &dyn fmt::Display| SettingsError::whole_file(file, format!("can't be changed: {reason}"));
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed(&error)),
+pub(crate) fn add_upstream(file: &Path, schemes: &[Arc<Scheme>]) -> Result<(), ApiError> {
+    let set = |key: &str, value: String| SettingChange {
+        path: format!("upstream[name={OWN_UPSTREAM}].{key}"),
+        value: Some(value),
     };
-    let mut page: toml_edit::DocumentMut = text.parse().map_err(|error| failed(&error))?;
-    let upstreams = page.entry("upstream").or_insert(toml_edit::Item::ArrayOfTables(toml_edit::ArrayOfTables::new()));
-    let list = upstreams.as_array_of_tables_mut().ok_or_else(|| failed(&"upstream is no [[upstream]]"))?;
-    let mut upstream = toml_edit::Table::new();
-    upstream["name"] = toml_edit::value(OWN_UPSTREAM);
-    upstream["kind"] = toml_edit::value(UpstreamKind::Anthropic.name());
-    upstream["key"] = toml_edit::value(format!("keychain:{OWN_UPSTREAM}"));
-    list.push(upstream);
-    if let Some(dir) = file.parent() {
-        std::fs::create_dir_all(dir).map_err(|error| failed(&error))?;
+    let kind = UpstreamKind::Anthropic.name().to_owned();
+    let changes = [set("kind", kind), set("key", format!("keychain:{OWN_UPSTREAM}"))];
+    match change(file, &changes, None, schemes)?.refused.first() {
+        Some(refused) => Err(ApiError::machine(format!("{} can't be changed: {}", file.display(), refused.reason))),
+        None => Ok(()),
     }
-    folder::replace(file, page.to_string().as_bytes()).map_err(|error| failed(&error))
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::{
-    BreakerView, ClassQueue, EstimateError, Level, Outlook, Outside, QuotaKey, QuotaLevel, Reservation, Unit,
-    WaitingCall,
+    BreakerView, ClassQueue, EstimateError, Level, Outlook, Outside, PausedScope, QuotaKey, QuotaLevel, Reservation,
+    Unit, WaitingCall,
 };
 use domain::call::{Class, Entry};
 use domain::catalog::Catalog;
@@ -21,8 +21,8 @@ use crate::range::Range;
 use crate::view;
 use crate::view::{
     AmountView, AttemptView, CacheView, CallView, ClassQueueView, ClientView, EstimateView, KeptView, LimitView,
-    LiveCallView, ObservedView, OutlookView, OutsideView, ReservationView, SpendView, StatusView, UsageRowView,
-    UsageView, WaitingView, WhyView, WindowView,
+    LiveCallView, ObservedView, OutlookView, OutsideView, PausedView, ReservationView, SpendView, StatusView,
+    UsageRowView, UsageView, WaitingView, WhyView, WindowView,
 };
 
 pub(crate) fn call(entry: &Entry) -> CallView {
@@ -108,7 +108,7 @@ pub(crate) fn usage(range: Range, zone: &str, rows: &[UsageRow], total: &Totals)
         from: range.from.to_string(),
         to: range.to.to_string(),
         timezone: zone.to_owned(),
-        rows: rows.iter().map(|row| sums(&row.key, &row.totals)).collect(),
+        rows: rows.iter().map(usage_row).collect(),
         total: sums("total", total),
         subscription: None,
         reconciled_to: None,
@@ -125,6 +125,10 @@ pub(crate) fn subscription(seen: Option<Vec<Observation>>, now: Timestamp) -> Op
         window: seen.window,
     };
     Some(seen?.into_iter().map(observed).collect())
+}
+
+pub(crate) fn usage_row(row: &UsageRow) -> UsageRowView {
+    sums(&row.key, &row.totals)
 }
 
 fn sums(key: &str, totals: &Totals) -> UsageRowView {
@@ -169,6 +173,7 @@ pub(crate) fn client(client: &Client) -> ClientView {
         weekly_usd: money(client.weekly),
         monthly_usd: money(client.monthly),
         max_share: client.max_share,
+        last_call_at: None,
     }
 }
 
@@ -194,6 +199,7 @@ pub(crate) fn gateway(status: &mut StatusView, gateway: &Gateway, upstreams: &[S
     status.estimates = errors.iter().map(|(account, error)| estimate(upstreams.get(account.index()), error)).collect();
     status.breakers = gateway.breakers().iter().map(|group| breaker(group, upstreams, now)).collect();
     status.reservations = gateway.reservations().iter().map(|held| reservation(held, upstreams)).collect();
+    status.paused = gateway.paused_scopes().iter().map(paused_scope).collect();
     status.queue.critical = class(&gateway.queue(Class::Critical));
     status.queue.normal = class(&gateway.queue(Class::Normal));
     status.queue.background = class(&gateway.queue(Class::Background));
@@ -314,6 +320,10 @@ pub(crate) fn reservation(held: &Reservation, upstreams: &[String]) -> Reservati
     }
 }
 
+fn paused_scope(paused: &PausedScope) -> PausedView {
+    PausedView { scope: paused.scope.to_string(), since: paused.since.to_string(), waiting: paused.waiting as u64 }
+}
+
 pub(crate) fn waiting(call: &WaitingCall, upstreams: &[String]) -> WaitingView {
     WaitingView {
         call_id: call.call.to_string(),
@@ -322,6 +332,7 @@ pub(crate) fn waiting(call: &WaitingCall, upstreams: &[String]) -> WaitingView {
         class: call.class.name().to_owned(),
         model: call.model.to_string(),
         upstream: upstreams.get(call.account.index()).cloned().unwrap_or_default(),
+        input_tokens: call.input,
         waited_ms: millis(call.waited),
         eta_ms: call.eta.map(millis),
     }

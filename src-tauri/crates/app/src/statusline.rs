@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use domain::time::{Calendar, Timestamp};
 use ledger::{Ledger, Observation};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::folder;
+use crate::forecasts::SUBSCRIPTION_WINDOWS;
 
 const FILE: &str = "observations.jsonl";
 
@@ -25,8 +27,23 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// A longer status is none.
 pub const STATUS_BYTES_MAX: u64 = 1 << 20;
 
-/// Names of windows are short.
+/// Names of windows and sessions are short.
 const NAME_BYTES_MAX: usize = 64;
+
+/// More than any subscription has.
+const WINDOWS_MAX: usize = 8;
+
+/// No window lasts longer than a month, and none is told to end much later than it lasts.
+const RESET_MAX: Duration = Duration::from_secs(32 * 86_400);
+const ROUNDED: Duration = Duration::from_secs(3_600);
+
+/// A little over the whole has been seen (1.02); more is no share.
+const PERCENT_MAX: f64 = 110.0;
+
+/// Of the line's parts: a name that others chose, a window's name, and what a session may cost.
+const MODEL_CHARS_MAX: usize = 40;
+const WINDOW_CHARS_MAX: usize = 24;
+const COST_USD_MAX: f64 = 1e6;
 
 /// A line of the file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -39,6 +56,7 @@ struct Seen {
 }
 
 /// What Claude Code writes to a status line's stdin.
+#[derive(Default)]
 pub struct Status(Value);
 
 impl Status {
@@ -46,44 +64,46 @@ impl Status {
         serde_json::from_slice(text).map(Status)
     }
 
-    /// How full the windows are, and until when.
+    /// How full the windows are, and until when. What can't be so is passed over, and neither shown nor kept.
     fn seen(&self, now: Timestamp) -> Vec<Seen> {
         let windows = self.0["rate_limits"].as_object();
         let session = self.text("/session_id").unwrap_or_default();
-        let seen = windows.into_iter().flatten().filter_map(|(window, state)| {
+        let seen = windows.into_iter().flatten().filter(|(window, _)| is_name(window)).filter_map(|(window, state)| {
+            let told = Some(&state["resets_at"]).filter(|told| !told.is_null());
             Some(Seen {
                 at: now.as_millis(),
-                window: short(window).to_owned(),
+                window: window.to_owned(),
                 used: hundredths(state["used_percentage"].as_f64()?)?,
-                resets_at: seconds(&state["resets_at"]),
+                resets_at: told.map_or(Some(None), |told| reset(told, window, now).map(Some))?,
                 session: short(session).to_owned(),
             })
         });
-        seen.collect()
+        seen.take(WINDOWS_MAX).collect()
     }
 
     fn text(&self, pointer: &str) -> Option<&str> {
         self.0.pointer(pointer)?.as_str().filter(|text| !text.is_empty())
     }
 
-    fn number(&self, pointer: &str) -> Option<f64> {
-        self.0.pointer(pointer)?.as_f64().filter(|number| number.is_finite() && *number >= 0.0)
+    fn number(&self, pointer: &str, most: f64) -> Option<f64> {
+        self.0.pointer(pointer)?.as_f64().filter(|number| (0.0..=most).contains(number))
     }
 
     /// Model, what the session cost by Claude Code's own count, and the windows with their resets; those of which it says
     /// nothing now as they were last seen.
     pub fn line(&self, dir: &Path, now: Timestamp, calendar: Option<Calendar>) -> String {
         let model = self.text("/model/display_name").or_else(|| self.text("/model/id"));
-        let cost = self.number("/cost/total_cost_usd").map(|usd| format!("${usd:.2}"));
-        let context = self.number("/context_window/used_percentage").map(|used| format!("context {used:.0} %"));
+        let model = model.map(|name| cut(name, MODEL_CHARS_MAX));
+        let cost = self.number("/cost/total_cost_usd", COST_USD_MAX).map(|usd| format!("${usd:.2}"));
+        let context = self.number("/context_window/used_percentage", 100.0).map(|used| format!("context {used:.0} %"));
         let seen = self.seen(now);
         let earlier = last_seen(dir).into_iter().filter(|last| seen.iter().all(|seen| seen.window != last.window));
         // What has begun anew since then is not known any more.
         let earlier = earlier.filter(|last| last.resets_at.is_some_and(|at| at > now.as_millis()));
-        let earlier = earlier.map(|last| format!("{} ({})", window(&last, now, calendar), ago(&last, now)));
+        let earlier =
+            earlier.take(WINDOWS_MAX).map(|last| format!("{} ({})", window(&last, now, calendar), ago(&last, now)));
         let windows = seen.iter().map(|seen| window(seen, now, calendar)).chain(earlier);
-        let parts: Vec<String> =
-            model.map(str::to_owned).into_iter().chain(cost).chain(context).chain(windows).collect();
+        let parts: Vec<String> = model.into_iter().chain(cost).chain(context).chain(windows).collect();
         if parts.is_empty() { "Claude Code says nothing of its state".to_owned() } else { parts.join(" · ") }
     }
 
@@ -156,21 +176,38 @@ fn short(text: &str) -> &str {
     &text[..text.floor_char_boundary(NAME_BYTES_MAX)]
 }
 
-/// A share is at most a few times the whole; anything else is no share.
-fn hundredths(percent: f64) -> Option<u32> {
-    (0.0..=10_000.0).contains(&percent).then(|| (percent * 100.0).round() as u32)
+fn cut(text: &str, chars_max: usize) -> String {
+    match text.char_indices().nth(chars_max) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(chars_max - 1).chain(['…']).collect(),
+    }
 }
 
-fn seconds(value: &Value) -> Option<i64> {
-    const YEAR_9999: i64 = 253_402_300_799;
-    value.as_i64().filter(|seconds| (0..=YEAR_9999).contains(seconds)).map(|seconds| seconds * 1_000)
+/// A stroke would make it another upstream's window.
+fn is_name(window: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    (1..=NAME_BYTES_MAX).contains(&window.len()) && window.bytes().all(is_plain)
+}
+
+fn hundredths(percent: f64) -> Option<u32> {
+    (0.0..=PERCENT_MAX).contains(&percent).then(|| (percent * 100.0).round() as u32)
+}
+
+/// In milliseconds, where a window of that name can end then: one that has ended says nothing of now.
+fn reset(told: &Value, window: &str, now: Timestamp) -> Option<i64> {
+    let at = Timestamp::from_millis(told.as_i64()?.checked_mul(1_000)?);
+    let longest = SUBSCRIPTION_WINDOWS
+        .iter()
+        .find(|(name, _)| *name == window)
+        .map_or(RESET_MAX, |(_, length)| *length + ROUNDED);
+    (at > now && at.since(now) <= longest).then_some(at.as_millis())
 }
 
 fn window(seen: &Seen, now: Timestamp, calendar: Option<Calendar>) -> String {
     let name = match seen.window.as_str() {
         "five_hour" => "5 h",
         "seven_day" => "week",
-        other => other,
+        other => &cut(other, WINDOW_CHARS_MAX),
     };
     let resets = seen.resets_at.zip(calendar).map(|(at, calendar)| resets(Timestamp::from_millis(at), now, calendar));
     format!("{name} {} %{}", (seen.used + 50) / 100, resets.unwrap_or_default())
@@ -229,6 +266,9 @@ mod tests {
         "cost":{"total_cost_usd":1.2345},"context_window":{"used_percentage":38.2},
         "rate_limits":{"five_hour":{"used_percentage":23.456,"resets_at":1790000000},"seven_day":{"used_percentage":41}}}"#;
 
+    /// 10,000 s before the five hours end.
+    const SEEN: i64 = 1_789_990_000_000;
+
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
     }
@@ -252,26 +292,68 @@ mod tests {
             let status = Status::parse(status.as_bytes()).expect("JSON");
             assert_eq!(status.line(dir.path(), at(0), Some(Calendar::UTC)), "Claude Code says nothing of its state");
         }
-        let odd = br#"{"rate_limits":{"a":{"used_percentage":-1},"b":{"used_percentage":1e300},"c":{"used_percentage":5,"resets_at":1e30}}}"#;
-        let odd = Status::parse(odd).expect("JSON").seen(at(0));
-        assert_eq!(
-            odd.iter().map(|seen| (&*seen.window, seen.used, seen.resets_at)).collect::<Vec<_>>(),
-            [("c", 500, None)]
+    }
+
+    #[test]
+    fn what_cannot_be_so_is_neither_shown_nor_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let now = at(1_789_990_000_000);
+        for state in [
+            r#""five_hour":{"used_percentage":-1}"#,
+            r#""five_hour":{"used_percentage":250,"resets_at":1790000000}"#,
+            r#""five_hour":{"used_percentage":1e300}"#,
+            r#""five_hour":{"used_percentage":5,"resets_at":1e30}"#,
+            r#""five_hour":{"used_percentage":5,"resets_at":9223372036854775807}"#,
+            r#""five_hour":{"used_percentage":5,"resets_at":-1790000000}"#,
+            r#""five_hour":{"used_percentage":5,"resets_at":1790020000}"#,
+            r#""five_hour":{"used_percentage":5,"resets_at":1789989999}"#,
+            r#""seven_day":{"used_percentage":5,"resets_at":1790700000}"#,
+            r#""month":{"used_percentage":5,"resets_at":1795000000}"#,
+            r#""anthropic/week":{"used_percentage":5}"#,
+            r#""":{"used_percentage":5}"#,
+        ] {
+            let text = format!(r#"{{"model":{{"id":"m"}},"rate_limits":{{{state}}}}}"#);
+            let status = Status::parse(text.as_bytes()).expect("JSON");
+            assert_eq!(status.line(dir.path(), now, Some(Calendar::UTC)), "m", "{state}");
+            status.keep(dir.path(), now).expect("nothing to keep");
+            assert!(!dir.path().join(FILE).exists(), "{state}");
+        }
+        let fits = br#"{"rate_limits":{"five_hour":{"used_percentage":102,"resets_at":1790008000},"month":{"used_percentage":0}}}"#;
+        let seen = Status::parse(fits).expect("JSON").seen(now);
+        let seen: Vec<_> = seen.iter().map(|seen| (&*seen.window, seen.used, seen.resets_at)).collect();
+        assert_eq!(seen, [("five_hour", 10_200, Some(1_790_008_000_000)), ("month", 0, None)]);
+    }
+
+    #[test]
+    fn the_line_has_an_end_whatever_it_is_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let windows: Vec<String> =
+            (0..500).map(|n| format!(r#""{}{n:03}":{{"used_percentage":5}}"#, "w".repeat(60))).collect();
+        let text = format!(
+            r#"{{"model":{{"display_name":"{}"}},"cost":{{"total_cost_usd":1e300}},"context_window":{{"used_percentage":-5}},"rate_limits":{{{}}}}}"#,
+            "é".repeat(100_000),
+            windows.join(",")
         );
+        let status = Status::parse(text.as_bytes()).expect("JSON");
+        let now = at(1_789_990_000_000);
+        let line = status.line(dir.path(), now, Some(Calendar::UTC));
+        assert!(line.starts_with("ééé") && line.contains("w… 5 %") && line.chars().count() < 400, "{line}");
+        status.keep(dir.path(), now).expect("kept");
+        assert_eq!(kept(dir.path()).len(), WINDOWS_MAX);
     }
 
     #[test]
     fn a_window_is_kept_when_it_changes_and_not_at_every_keystroke() {
         let dir = tempfile::tempdir().expect("a folder");
         let status = Status::parse(STATUS).expect("a status");
-        status.keep(dir.path(), at(1)).expect("kept");
-        status.keep(dir.path(), at(2)).expect("kept");
+        status.keep(dir.path(), at(SEEN + 1)).expect("kept");
+        status.keep(dir.path(), at(SEEN + 2)).expect("kept");
         let later = STATUS.to_vec();
         let later = String::from_utf8(later).expect("text").replace("23.456", "23.5");
-        Status::parse(later.as_bytes()).expect("a status").keep(dir.path(), at(3)).expect("kept");
+        Status::parse(later.as_bytes()).expect("a status").keep(dir.path(), at(SEEN + 3)).expect("kept");
         let kept: Vec<_> = kept(dir.path()).into_iter().map(|seen| (seen.at, seen.window, seen.used)).collect();
         let five = |at, used| (at, "five_hour".to_owned(), used);
-        assert_eq!(kept, [five(1, 2_346), (1, "seven_day".to_owned(), 4_100), five(3, 2_350)]);
+        assert_eq!(kept, [five(SEEN + 1, 2_346), (SEEN + 1, "seven_day".to_owned(), 4_100), five(SEEN + 3, 2_350)]);
     }
 
     #[tokio::test]
@@ -304,14 +386,14 @@ mod tests {
             calendar: Calendar::UTC,
         };
         let (ledger, _) = Ledger::open(dir.path(), options).await.expect("a ledger");
-        Status::parse(STATUS).expect("a status").keep(dir.path(), at(1)).expect("kept");
+        Status::parse(STATUS).expect("a status").keep(dir.path(), at(SEEN + 1)).expect("kept");
         gather(dir.path(), &ledger).await.expect("gathered");
-        Status::parse(STATUS).expect("a status").keep(dir.path(), at(2)).expect("kept");
+        Status::parse(STATUS).expect("a status").keep(dir.path(), at(SEEN + 2)).expect("kept");
         gather(dir.path(), &ledger).await.expect("gathered");
         gather(dir.path(), &ledger).await.expect("nothing is left");
-        let seen = ledger.observations(at(0)).await.expect("observations");
+        let seen = ledger.observations(None, at(0)).await.expect("observations");
         let seen: Vec<_> = seen.iter().map(|seen| (seen.at, &*seen.window, seen.used)).collect();
         let both = |at| [(at, "five_hour", 2_346), (at, "seven_day", 4_100)];
-        assert_eq!(seen, [both(at(1)), both(at(2))].concat());
+        assert_eq!(seen, [both(at(SEEN + 1)), both(at(SEEN + 2))].concat());
     }
 }

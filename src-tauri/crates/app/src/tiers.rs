@@ -1,11 +1,14 @@
 //! Tiers: credit that was bought, where each account is heading, and what the published tables say, old beside new.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::Unit;
+use domain::catalog::Catalog;
 use domain::money::Usd;
-use domain::tier::course::{Account, Course, Purchase, Reload};
+use domain::tier::course::{Account, Course, place};
 use domain::tier::{Scheme, Tier};
 use domain::time::{Calendar, Timestamp};
 use ledger::Spender;
@@ -14,8 +17,14 @@ use ts_rs::TS;
 
 use crate::api::ApiError;
 use crate::counting::{self, Counted};
-use crate::settings::Upstream;
-use crate::{App, data, folder, range};
+use crate::peaks::HalfView;
+use crate::settings::{Settings, Upstream};
+use crate::shadow::Ground;
+use crate::{App, data};
+
+mod bought;
+
+use bought::{Bought, Kept};
 
 /// `tidegate tier list --json`.
 #[derive(Clone, Debug, Serialize, Deserialize, TS)]
@@ -52,11 +61,20 @@ pub struct AccountTierView {
     pub next_tier: Option<String>,
     pub next_missing_usd: Option<String>,
     pub next_at: Option<String>,
+    /// In the queue in the last seven days, of all calls together, replayed; null where there is no higher tier.
+    pub waited_week_ms: Option<u64>,
+    /// The same as it would have been at the next tier.
+    pub waited_week_next_ms: Option<u64>,
+    /// The limits of a minute, the one whose half is used first in front; nothing without a running gateway.
+    pub halves: Vec<HalfView>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct PurchaseView {
+    /// As `tidegate tier purchase remove` takes it.
+    pub id: String,
+    pub upstream: String,
     pub at: String,
     pub usd: String,
 }
@@ -82,120 +100,123 @@ pub struct TierView {
     pub output_tokens: Option<u64>,
 }
 
-/// `DIR/purchases.json`: by upstream.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Kept {
-    upstreams: BTreeMap<String, Bought>,
+/// By upstream, the latest.
+pub(crate) type Saved = BTreeMap<String, (SavedBy, Waits)>;
+
+/// All that those waits depend on.
+#[derive(Clone)]
+pub(crate) struct SavedBy {
+    /// Since 1970; with it the week moves on.
+    hour: i64,
+    /// Of the tier, in its scheme.
+    place: usize,
+    ground: Ground,
+    prices: Arc<Catalog>,
+    /// How much had been written down.
+    written: u64,
 }
 
-/// Moments in milliseconds since 1970, amounts in nano-dollars.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Bought {
-    purchases: Vec<(i64, i64)>,
-    /// Below, and how much.
-    reload: Option<(i64, i64)>,
+impl SavedBy {
+    fn still_holds(&self, now: &SavedBy) -> bool {
+        (self.hour, self.place, self.written) == (now.hour, now.place, now.written)
+            && self.ground == now.ground
+            && Arc::ptr_eq(&self.prices, &now.prices)
+    }
 }
 
-const FILE: &str = "purchases.json";
-const PURCHASES_MAX: usize = 10_000;
+/// In milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Waits {
+    now: u64,
+    next: u64,
+}
+
+/// What the tier of each upstream lets a month cost.
+#[derive(Default)]
+pub(crate) struct Caps {
+    dir: PathBuf,
+    /// As the settings have it.
+    told: Vec<(String, Arc<Scheme>, usize)>,
+}
+
+impl Caps {
+    pub(crate) fn of(dir: &Path, settings: &Settings) -> Caps {
+        let told = |upstream: &Upstream| {
+            let (scheme, place) = upstream.pacing.presumed.clone()?;
+            Some((upstream.name.to_string(), scheme, place))
+        };
+        Caps { dir: dir.to_owned(), told: settings.upstreams.iter().filter_map(told).collect() }
+    }
+
+    /// By upstream, as the purchases show it by now.
+    pub(crate) fn now(&self) -> Vec<(String, Usd)> {
+        // Who can't read what was bought goes by the settings; `tier list` says what is wrong with the file.
+        let kept = Kept::read(&self.dir).unwrap_or_default();
+        let cap = |(name, scheme, told): &(String, Arc<Scheme>, usize)| {
+            let place = place(scheme, Some(*told), kept.of(name).sum())?;
+            Some((name.clone(), scheme.tiers.get(place)?.monthly_cap?))
+        };
+        self.told.iter().filter_map(cap).collect()
+    }
+}
+
+const HOUR_MS: i64 = 3_600_000;
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const DAY: Duration = Duration::from_secs(86_400);
 /// Which row of a table is shown.
 const SHOWN_MODEL: &str = "claude-sonnet-4-5";
 
 impl App {
-    /// Writes down credit that was bought: on `date`, a day or a moment, or now. Where several upstreams have a scheme, of which.
-    ///
-    /// # Errors
-    /// No amount, a moment that has not come, no such upstream, a file that can't be written.
-    pub(crate) fn add_purchase(&self, usd: &str, date: Option<&str>, upstream: Option<&str>) -> Result<(), ApiError> {
-        let amount = amount(usd)?;
-        if amount <= Usd::ZERO {
-            return Err(ApiError::asker("a purchase is more than $0: say what was paid without tax, such as 40"));
-        }
-        let now = self.now();
-        let at = date.map_or(Ok(now), |date| range::start(date, self.calendar).map_err(ApiError::asker))?;
-        if at > now {
-            return Err(ApiError::asker(format!("{at} has not come yet: add the purchase when it was made")));
-        }
-        self.change_purchases(upstream, |bought| {
-            if bought.purchases.len() >= PURCHASES_MAX {
-                return Err(ApiError::machine(format!("{PURCHASES_MAX} purchases are written down: no more are kept")));
-            }
-            bought.purchases.push((at.as_millis(), amount.as_nanos()));
-            bought.purchases.sort_unstable();
-            Ok(())
-        })
-    }
-
-    /// What the upstream buys by itself; `None`: nothing.
-    ///
-    /// # Errors
-    /// As for a purchase.
-    pub(crate) fn set_reload(&self, reload: Option<(&str, &str)>, upstream: Option<&str>) -> Result<(), ApiError> {
-        let reload = match reload {
-            None => None,
-            Some((below, each)) => {
-                let (below, each) = (amount(below)?, amount(each)?);
-                if each <= Usd::ZERO || below < Usd::ZERO {
-                    return Err(ApiError::asker("a reload is more than $0, at a balance of $0 or more"));
-                }
-                Some((below.as_nanos(), each.as_nanos()))
-            }
-        };
-        self.change_purchases(upstream, |bought| {
-            bought.reload = reload;
-            Ok(())
-        })
-    }
-
-    fn change_purchases(
-        &self,
-        upstream: Option<&str>,
-        change: impl FnOnce(&mut Bought) -> Result<(), ApiError>,
-    ) -> Result<(), ApiError> {
-        let name = self.account_named(upstream)?;
-        let _alone = self.purchases.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut kept = self.bought()?;
-        change(kept.upstreams.entry(name).or_default())?;
-        folder::write_json(&self.dir().join(FILE), &kept).map_err(ApiError::machine)
-    }
-
-    fn bought(&self) -> Result<Kept, ApiError> {
-        folder::read_json(&self.dir().join(FILE)).map_err(ApiError::machine)
-    }
-
-    fn account_named(&self, name: Option<&str>) -> Result<String, ApiError> {
-        let with_scheme = self.settings().upstreams.iter().filter(|upstream| upstream.pacing.presumed.is_some());
-        let names: Vec<&str> = with_scheme.map(|upstream| &*upstream.name).collect();
-        match (name, &names[..]) {
-            (Some(name), names) if names.contains(&name) => Ok(name.to_owned()),
-            (None, [only]) => Ok((*only).to_owned()),
-            (_, []) => Err(ApiError::asker("no upstream has a tier: set its scheme and tier in the settings first")),
-            (Some(name), names) => Err(ApiError::asker(format!(
-                "no upstream with a tier is named {name:?}; there are {}",
-                names.join(", ")
-            ))),
-            (None, names) => {
-                Err(ApiError::asker(format!("say for which upstream with --upstream: {}", names.join(", "))))
-            }
-        }
-    }
-
     pub(crate) async fn tiers(&self) -> Result<TiersView, ApiError> {
         let kept = self.bought()?;
         let now = self.now();
         let mut accounts = vec![];
         for upstream in &self.settings().upstreams {
             let Some((scheme, tier)) = &upstream.pacing.presumed else { continue };
-            let bought = kept.upstreams.get(&*upstream.name).cloned().unwrap_or_default();
+            let bought = kept.of(&upstream.name);
             let tier = scheme.tiers.get(*tier).map(|tier| &*tier.name);
-            accounts.push(self.account(upstream, scheme, tier, &bought, now).await.map_err(ApiError::machine)?);
+            let mut account = self.account(upstream, scheme, tier, &bought, now).await.map_err(ApiError::machine)?;
+            account.halves = self.halves(&upstream.name);
+            if let Some(waits) = self.waits(upstream, &bought).await? {
+                (account.waited_week_ms, account.waited_week_next_ms) = (Some(waits.now), Some(waits.next));
+            }
+            accounts.push(account);
         }
         let schemes = data::schemes().map_err(ApiError::machine)?;
         Ok(TiersView { accounts, schemes: schemes.iter().map(|scheme| scheme_view(scheme)).collect() })
+    }
+
+    /// What the last week's calls waited, and what they would have at the next tier.
+    async fn waits(&self, upstream: &Upstream, bought: &Bought) -> Result<Option<Waits>, ApiError> {
+        let Some((scheme, told)) = upstream.pacing.presumed.clone() else { return Ok(None) };
+        let place = place(&scheme, Some(told), bought.sum()).unwrap_or(told);
+        if scheme.tiers.get(place + 1).is_none_or(|next| next.rows.is_empty()) {
+            return Ok(None);
+        }
+        let mut saved = self.saved.lock().await;
+        let ground = self.ground(upstream);
+        // Before the calls are read, and before their end: what comes in between is asked for again.
+        let written = self.ledger.written();
+        let now = self.now();
+        let by = SavedBy {
+            hour: now.as_millis() / HOUR_MS,
+            place,
+            ground: ground.clone(),
+            prices: self.prices.in_force().get(),
+            written,
+        };
+        if let Some((_, waits)) = saved.get(&*upstream.name).filter(|(before, _)| before.still_holds(&by)) {
+            return Ok(Some(*waits));
+        }
+        let calls = self.past_calls(&upstream.name, now.before(WEEK), now).await.map_err(ApiError::machine)?;
+        let waits = tokio::task::spawn_blocking(move || {
+            let mut next = ground.clone();
+            next.set_place(scheme, place + 1);
+            Waits { now: millis(ground.replay(&calls).waited), next: millis(next.replay(&calls).waited) }
+        });
+        let waits = waits.await.map_err(ApiError::machine)?;
+        saved.insert(upstream.name.to_string(), (by, waits));
+        Ok(Some(waits))
     }
 
     async fn account(
@@ -206,9 +227,7 @@ impl App {
         bought: &Bought,
         now: Timestamp,
     ) -> Result<AccountTierView, ledger::Error> {
-        let purchase =
-            |(at, nanos): &(i64, i64)| Purchase { at: Timestamp::from_millis(*at), amount: Usd::from_nanos(*nanos) };
-        let purchases: Vec<Purchase> = bought.purchases.iter().map(purchase).collect();
+        let purchases = bought.purchases();
         let spent_since = |from: Timestamp| self.spent_of(&upstream.name, from, now);
         let spent = match purchases.first() {
             Some(first) => spent_since(first.at).await?,
@@ -221,18 +240,17 @@ impl App {
         let week = spent_since(now.before(WEEK)).await?;
         let a_day = i128::from(week.as_nanos()) * i128::try_from(DAY.as_millis()).unwrap_or(1)
             / i128::try_from(days).unwrap_or(i128::MAX).max(1);
-        let reload =
-            bought.reload.map(|(below, each)| Reload { below: Usd::from_nanos(below), amount: Usd::from_nanos(each) });
         let account = Account {
             scheme,
             tier,
             purchases: &purchases,
-            reload,
+            reload: bought.reload(),
             spent,
             spent_this_month: month,
             a_day: Usd::from_nanos(i64::try_from(a_day).unwrap_or(i64::MAX)),
         };
-        Ok(account_view(&upstream.name, &account, &account.course(now)))
+        let view = account_view(&upstream.name, &account, &account.course(now));
+        Ok(AccountTierView { purchases: bought.views(&upstream.name), ..view })
     }
 
     async fn spent_of(&self, upstream: &str, from: Timestamp, to: Timestamp) -> Result<Usd, ledger::Error> {
@@ -245,20 +263,18 @@ impl App {
     }
 }
 
-fn amount(text: &str) -> Result<Usd, ApiError> {
-    let text = text.strip_prefix('$').unwrap_or(text);
-    text.parse().map_err(|error| ApiError::asker(format!("{text} is {error}")))
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn account_view(upstream: &str, account: &Account<'_>, course: &Course) -> AccountTierView {
     let tier_name = |place: usize| account.scheme.tiers.get(place).map(|tier| tier.name.to_string());
     let moment = |at: Option<Timestamp>| at.map(|at| at.to_string());
-    let bought = |purchase: &Purchase| PurchaseView { at: purchase.at.to_string(), usd: purchase.amount.to_string() };
     AccountTierView {
         upstream: upstream.to_owned(),
         scheme: account.scheme.name.to_string(),
         tier: course.tier.and_then(tier_name).unwrap_or_default(),
-        purchases: account.purchases.iter().map(bought).collect(),
+        purchases: vec![],
         bought_usd: course.bought.to_string(),
         balance_usd: course.balance.map(|usd| usd.to_string()),
         reload_below_usd: account.reload.map(|reload| reload.below.to_string()),
@@ -272,6 +288,9 @@ fn account_view(upstream: &str, account: &Account<'_>, course: &Course) -> Accou
         next_tier: course.next.and_then(|next| tier_name(next.tier)),
         next_missing_usd: course.next.map(|next| next.missing.to_string()),
         next_at: moment(course.next.and_then(|next| next.at)),
+        waited_week_ms: None,
+        waited_week_next_ms: None,
+        halves: vec![],
     }
 }
 

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::renewal::SettingsStateView;
+
 /// `tidegate status --json`, and the Overview.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
@@ -11,9 +13,13 @@ pub struct StatusView {
     /// RFC 3339, UTC: when this was read.
     pub at: String,
     pub gateway: GatewayView,
+    /// How the settings file stands to what is in force.
+    pub settings: SettingsStateView,
     pub limits: Vec<LimitView>,
     pub windows: Vec<WindowView>,
     pub queue: QueueView,
+    /// Whose calls wait until a person lets them go on.
+    pub paused: Vec<PausedView>,
     pub spend: SpendView,
     pub forecasts: Vec<ForecastView>,
     pub breakers: Vec<BreakerView>,
@@ -145,9 +151,20 @@ pub struct WaitingView {
     pub class: String,
     pub model: String,
     pub upstream: String,
+    /// An estimate.
+    pub input_tokens: u64,
     pub waited_ms: u64,
     /// Null where nobody knows.
     pub eta_ms: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct PausedView {
+    /// `session:ID`, `client:NAME`.
+    pub scope: String,
+    pub since: String,
+    pub waiting: u64,
 }
 
 /// What a request body will come to: `tidegate estimate`.
@@ -204,33 +221,57 @@ pub struct SpendView {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct ForecastView {
-    /// Of an upstream: `week`, …; of a budget: `day`, `week`, `month`; `spend day` and `spend month` of all.
+    /// Of an upstream: `week`, …, and `tier` for its month; of a budget: `day`, `week`, `month`; of a subscription:
+    /// `five_hour`, `seven_day`; `spend day`, `spend week` and `spend month` of all.
     pub window: String,
     pub upstream: Option<String>,
-    /// Of a budget: `client:ci`, `machine`.
+    /// Of a budget: `client:ci`, `machine`; `subscription`.
     pub scope: Option<String>,
-    /// `usd` or `tokens`.
+    /// `usd`, `tokens` or `percent`.
     pub unit: String,
+    pub since: String,
     pub used: AmountView,
     /// Null where only the total is asked for.
     pub limit: Option<AmountView>,
+    /// Since when, where it came or changed while the window ran; what was used before counts too.
+    pub limit_since: Option<String>,
     pub resets_at: String,
-    /// Before the reset, from 0 to 1; null without a limit.
+    /// Before the reset, from 0 to 1; null without a limit, and while it is not informative.
     pub p_runs_out: Option<f64>,
-    /// RFC 3339; null where it lasts until the reset.
+    /// RFC 3339; null where it lasts until the reset, and while it is not informative.
     pub runs_out: SpreadView<Option<String>>,
-    /// Null without a limit.
-    pub left_at_reset: Option<SpreadView<AmountView>>,
-    /// What the whole window comes to, if nothing stops it.
-    pub total: SpreadView<AmountView>,
-    /// Whether there is enough to go by.
+    /// Null without a limit; its parts are while it is not informative.
+    pub left_at_reset: Option<SpreadView<Option<AmountView>>>,
+    /// What the whole window comes to, if nothing stops it; null while it is not informative.
+    pub total: SpreadView<Option<AmountView>>,
+    /// Whether there is enough to go by; `basis` says why not.
     pub informative: bool,
     /// What it goes by.
     pub basis: String,
     /// One clause for people: `runs out Thu afternoon to Fri morning (Europe/Berlin)`.
     pub text: String,
+    /// What one percent comes to; null for other units, and before it is learned.
+    pub exchange: Option<ExchangeView>,
     /// How earlier forecasts of it came out; null before the first.
     pub score: Option<ScoreView>,
+}
+
+/// Dollars for one percent: the median, and between which two half of what was seen lies.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ExchangeView {
+    pub usd_per_percent: String,
+    pub from_usd: String,
+    pub to_usd: String,
+    pub percent_seen: f64,
+}
+
+/// `tidegate forecast --if … --json`: a forecast, and what it would be.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct WhatIfView {
+    pub before: ForecastView,
+    pub after: ForecastView,
 }
 
 /// The ends of the 80 % band, and its middle.
@@ -369,9 +410,13 @@ pub struct AlertView {
     /// It waits for the end of quiet hours or of a snooze.
     #[serde(default)]
     pub held: bool,
-    /// What may be done about it: `pause_session:ID`.
+    /// What may be done about it: `pause_session:ID`, `resume_session:ID`.
     #[serde(default)]
     pub action: Option<String>,
+    /// Channels that have yet to take it, or its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(skip)]
+    pub waiting: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
@@ -423,7 +468,7 @@ pub struct SuccessView {
     pub rate_limit_errors_seen: u64,
     /// Calls that ended well at another upstream than their first, or with the configured text.
     pub fallbacks_served: u64,
-    /// 0 as long as nothing forecasts the change of a tier.
+    /// Warnings of a tier's month that came before the upstream was seen to have other limits.
     pub alerts_before_tier_change: u64,
     /// From the first failed attempt of an outage to the end of the next call that its upstream completed.
     pub longest_recovery_s: u64,
@@ -688,6 +733,8 @@ pub struct ClientView {
     pub weekly_usd: Option<String>,
     pub monthly_usd: Option<String>,
     pub max_share: Option<u8>,
+    /// When its latest call that ended began; only in the list of clients.
+    pub last_call_at: Option<String>,
 }
 
 /// `tidegate verify --json`.

@@ -152,7 +152,7 @@ mod tests {
             calendar: domain::time::Calendar::UTC,
         };
         let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("a ledger").0);
-        let terms = Terms { catalog: Default::default(), rules: Arc::default() };
+        let terms = Terms { catalog: Default::default(), rules: Default::default() };
         let inlet = Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms };
         Watched { folders: vec![logs.path().to_owned()] }.write(dir.path()).expect("written");
         let sources = Sources::start(inlet);

@@ -8,7 +8,13 @@ use app::{Host, HostOptions};
 
 fn options(dir: &Path) -> HostOptions {
     std::fs::write(dir.join("settings.toml"), "[gateway]\nlisten = \"127.0.0.1:0\"\n").expect("written");
-    HostOptions { data_dir: dir.join("data"), settings: dir.join("settings.toml"), api: false, demo: false }
+    HostOptions {
+        data_dir: dir.join("data"),
+        settings: dir.join("settings.toml"),
+        api: false,
+        demo: false,
+        window: false,
+    }
 }
 
 /// The status once it holds what is waited for.

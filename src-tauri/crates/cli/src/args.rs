@@ -55,6 +55,14 @@ Examples:
   tidegate reconcile                         the last seven whole days
   tidegate reconcile --from 2026-11-01 --to 2026-11-30 --json";
 
+const SETTINGS_HELP: &str = "\
+Examples:
+  tidegate settings show
+  tidegate settings set alerts.token_warning 0.75
+  tidegate settings set 'budget[scope=client:ci].daily_usd' 20
+  tidegate settings unset 'budget[scope=client:ci]'
+  tidegate settings set 'upstream[name=anthropic].windows[name=week].limit_usd' 300";
+
 const STATUSLINE_HELP: &str = "\
 Claude Code runs it when its settings.json says
   {\"statusLine\": {\"type\": \"command\", \"command\": \"tidegate statusline\"}}
@@ -73,6 +81,14 @@ pub(crate) enum Command {
     /// The keys of upstreams, in the system's keychain
     #[command(subcommand)]
     Key(Key),
+    /// Let a program call through this gate, by two lines in its own settings
+    #[command(
+        after_help = "Examples:\n  tidegate connect claude-code --dry-run     what would change in its settings\n  tidegate connect claude-code"
+    )]
+    Connect(Connect),
+    /// Take that back: what stood there before stands there again
+    #[command(after_help = "Example:\n  tidegate disconnect claude-code")]
+    Disconnect(Disconnect),
     /// Limits, queue and spend right now
     Status(Shape),
     /// What was used and what it cost
@@ -80,11 +96,21 @@ pub(crate) enum Command {
         after_help = "Examples:\n  tidegate usage\n  tidegate usage --by model --from 2026-11-01\n  tidegate usage --by tag:feature --from 2026-11-01 --to 2026-11-07 --csv"
     )]
     Usage(Usage),
+    /// What a group of models used in each minute of a day, and which minutes were above its limits
+    #[command(
+        after_help = "Examples:\n  tidegate minutes                  today, of the models that were called most\n  tidegate minutes --group sonnet-4 --from 2026-11-27T08:00:00Z --to 2026-11-27T09:00:00Z"
+    )]
+    Minutes(Minutes),
     /// Why the bill is as high as it is: what it was paid for, and the dearest sessions
     #[command(
         after_help = "Examples:\n  tidegate explain                  this month so far\n  tidegate explain 2026-10\n  tidegate explain --from 2026-11-23 --to 2026-11-24 --json"
     )]
     Explain(Explain),
+    /// What a week or a month came to: used and expected, by whom, what was saved, what was told
+    #[command(
+        after_help = "Examples:\n  tidegate report                     this week so far\n  tidegate report week --last         the week before\n  tidegate report month --from 2026-10-01 --csv"
+    )]
+    Report(Report),
     /// The latest calls
     Calls(Calls),
     /// Where a call went, what it cost and by which price
@@ -118,19 +144,32 @@ pub(crate) enum Command {
     Tier(Tier),
     /// When windows, budgets and the month run out, and how good such forecasts are
     #[command(
-        after_help = "Examples:\n  tidegate forecast\n  tidegate forecast --json\n  tidegate forecast backtest usage.csv"
+        after_help = "Examples:\n  tidegate forecast\n  tidegate forecast --if \"pause background\" --if \"stop ci at 18:00\"\n  tidegate forecast --if \"move 30% of ci to claude-haiku-4-5\"\n  tidegate forecast --if \"batch nightly\" --if \"limit week to 300\"\n  tidegate forecast backtest usage.csv"
     )]
     Forecast(Forecast),
+    /// Last week's calls under another tier, limit, budget or priority, before you turn it on
+    #[command(after_help = SHADOW_HELP)]
+    Shadow(Shadow),
+    /// What calls could have cost less: short ones at a smaller model, background ones as batches
+    #[command(
+        after_help = "Examples:\n  tidegate savings                  this month so far\n  tidegate savings --from 2026-11-01 --to 2026-11-07 --to-model claude-haiku-4-5"
+    )]
+    Savings(Savings),
+    /// What upstreams changed: limits, tiers, windows that began anew early or late
+    #[command(after_help = "Examples:\n  tidegate changes\n  tidegate changes --from 2026-11-01 --json")]
+    Changes(Changes),
     /// What a request body will come to, and how long it would wait now
     #[command(
         after_help = "Examples:\n  tidegate estimate body.json\n  jq .request log.json | tidegate estimate - --client ci"
     )]
     Estimate(Estimate),
-    /// Hold the calls of a class back
-    #[command(after_help = "Examples:\n  tidegate pause               background calls wait\n  tidegate pause normal")]
-    Pause(Class),
-    /// Let the calls of a class through again
-    Resume(Class),
+    /// Hold the calls of a class or of a session back
+    #[command(
+        after_help = "Examples:\n  tidegate pause               background calls wait\n  tidegate pause normal\n  tidegate pause session:0a1b2c3d    one session's, by the id that alerts and `usage --by session` show\n  tidegate pause client:ci           one program's"
+    )]
+    Pause(Held),
+    /// Let the calls of a class or of a session through again
+    Resume(Held),
     /// The calls that wait; take one out or put it first
     #[command(
         after_help = "Examples:\n  tidegate queue\n  tidegate queue raise 01JDQ3V8M2    as much of an id as names one call"
@@ -142,6 +181,9 @@ pub(crate) enum Command {
     /// What was told of limits, money and trouble
     #[command(subcommand)]
     Alert(Alert),
+    /// The settings file: show it, change it and keep its comments
+    #[command(subcommand, after_help = SETTINGS_HELP)]
+    Settings(Settings),
     /// What the response cache holds and has saved; empty it
     #[command(
         after_help = "Examples:\n  tidegate cache\n  tidegate cache clear         forget every kept answer, in memory and on the disk"
@@ -167,6 +209,32 @@ pub(crate) struct Shape {
     /// One JSON document on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Connect {
+    #[arg(value_enum)]
+    pub(crate) program: Program,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Disconnect {
+    #[arg(value_enum)]
+    pub(crate) program: Program,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+/// Programs whose settings are known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Program {
+    /// Its settings.json in CLAUDE_CONFIG_DIR, else in ~/.claude
+    ClaudeCode,
 }
 
 #[derive(Debug, Args)]
@@ -268,11 +336,44 @@ pub(crate) enum Key {
     Set { name: String },
     /// The names of the keys and their last four characters
     List(Shape),
+    /// Try a key with a free call to the upstream that has it in the settings; exit code 1 unless it is taken
+    #[command(after_help = "Examples:\n  tidegate key test anthropic\n  tidegate key test env:MY_KEY")]
+    Test {
+        /// Its name in the keychain, or as the settings write it
+        name: String,
+        #[command(flatten)]
+        shape: Shape,
+    },
     /// Remove a key from the keychain
     Remove { name: String },
     /// Let one more host have a key
     #[command(after_help = "Example:\n  tidegate key allow anthropic https://gateway.example.com")]
     Allow { name: String, host: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Settings {
+    /// Every setting with its value or default, and what is wrong with the file
+    Show(Shape),
+    /// Set one; what the running gateway can take at once it takes
+    #[command(after_help = SETTINGS_HELP)]
+    Set {
+        /// Such as alerts.token_warning, or budget[scope=client:ci].daily_usd; what isn't there is made
+        path: String,
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
+    /// Begin with the settings for a way of working: solo, saas or batch
+    #[command(after_help = "Examples:\n  tidegate settings preset solo --dry-run\n  tidegate settings preset saas")]
+    Preset {
+        name: String,
+        /// Show what it changes, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take one out of the file, or one of several sections, so that its default holds
+    #[command(after_help = SETTINGS_HELP)]
+    Unset { path: String },
 }
 
 #[derive(Debug, Subcommand)]
@@ -295,11 +396,13 @@ pub(crate) enum Emergency {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Alert {
     /// What was told, the latest first
+    #[command(after_help = "Examples:\n  tidegate alert list\n  tidegate alert list --json")]
     List(Shape),
     /// Send one made-up alert by a channel of the settings, or show it on the desktop
     #[command(after_help = "Examples:\n  tidegate alert test desktop\n  tidegate alert test ops")]
     Test {
         /// As the settings name it; `desktop` is always there
+        #[arg(value_name = "CHANNEL")]
         channel: String,
     },
     /// Keep what the same rule says of the same thing from desktop and channels for a while; it is listed all the same
@@ -308,8 +411,9 @@ pub(crate) enum Alert {
     )]
     Snooze {
         /// Its id, or as much of the beginning as names one
+        #[arg(value_name = "ID")]
         id: String,
-        /// A day or a moment; else until the window that it is about begins anew
+        /// A day or a moment that comes; else until the window that it is about begins anew
         #[arg(long, value_name = "D")]
         until: Option<String>,
         #[command(flatten)]
@@ -337,9 +441,42 @@ pub(crate) struct Explain {
     #[arg(conflicts_with_all = ["from", "to"])]
     pub(crate) month: Option<String>,
     #[command(flatten)]
-    pub(crate) days: Days,
+    pub(crate) days: MonthDays,
     #[command(flatten)]
     pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// From Monday, or from the 1st
+    #[arg(value_enum, default_value_t = ReportPeriod::Week)]
+    pub(crate) period: ReportPeriod,
+    /// The one before this one
+    #[arg(long)]
+    pub(crate) last: bool,
+    /// The one that holds this day; this one without it
+    #[arg(long, value_name = "D", conflicts_with = "last")]
+    pub(crate) from: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+    /// Comma-separated values on stdout
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportPeriod {
+    Week,
+    Month,
+}
+
+impl ReportPeriod {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            ReportPeriod::Week => "week",
+            ReportPeriod::Month => "month",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -348,6 +485,28 @@ pub(crate) struct Days {
     #[arg(long, value_name = "D")]
     pub(crate) from: Option<String>,
     /// Last day or month, or a moment that is not included; today without it
+    #[arg(long, value_name = "D")]
+    pub(crate) to: Option<String>,
+}
+
+/// As `Days`, of a question that is about the month so far where none is named.
+#[derive(Debug, Args)]
+pub(crate) struct MonthDays {
+    /// First day, or a month or a moment; without both the 1st of this month
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    /// Last day or month, or a moment that is not included; today without it
+    #[arg(long, value_name = "D")]
+    pub(crate) to: Option<String>,
+}
+
+/// As `Days`, and of a bundle its months.
+#[derive(Debug, Args)]
+pub(crate) struct ExportDays {
+    /// First day, or a month or a moment; today without it, of a bundle last month
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    /// Last day or month, or a moment that is not included; today without it, of a bundle this month
     #[arg(long, value_name = "D")]
     pub(crate) to: Option<String>,
 }
@@ -369,6 +528,12 @@ pub(crate) struct Calls {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) last: u32,
+    /// Only from this day, month or moment on
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    /// Only to this day or month, or before this moment
+    #[arg(long, value_name = "D")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) shape: Shape,
 }
@@ -394,13 +559,16 @@ pub(crate) struct Export {
     #[arg(value_enum, default_value_t = Exported::Calls)]
     pub(crate) what: Exported,
     #[command(flatten)]
-    pub(crate) days: Days,
+    pub(crate) days: ExportDays,
     /// Only of this client
     #[arg(long, value_name = "C")]
     pub(crate) client: Option<String>,
     /// Only these columns, in this order
     #[arg(long, value_name = "A,B")]
     pub(crate) columns: Option<String>,
+    /// Of days and months: one line for all that agree in these, as person,project
+    #[arg(long, value_name = "A,B")]
+    pub(crate) by: Option<String>,
     /// Into this file instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -422,9 +590,20 @@ pub(crate) enum Exported {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Class {
-    #[arg(value_enum, default_value_t = ClassName::Background)]
-    pub(crate) class: ClassName,
+pub(crate) struct Held {
+    /// critical, normal or background; one session as session:ID, or one client as client:NAME
+    #[arg(value_name = "CLASS|session:ID|client:NAME", default_value = "background", value_parser = held)]
+    pub(crate) what: String,
+}
+
+fn held(text: &str) -> Result<String, String> {
+    let is_scope =
+        ["session:", "client:"].iter().any(|kind| text.strip_prefix(kind).is_some_and(|name| !name.is_empty()));
+    let is_class = ClassName::value_variants().iter().any(|class| class.name() == text);
+    let known = is_scope || is_class;
+    known
+        .then(|| text.to_owned())
+        .ok_or_else(|| "write critical, normal or background, session:ID or client:NAME".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -580,6 +759,7 @@ pub(crate) struct ImportClaudeCode {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tier {
     /// What is known of each account, and the published tables, old beside new
+    #[command(after_help = "Examples:\n  tidegate tier list\n  tidegate tier list --json")]
     List(Shape),
     /// Credit that was bought
     #[command(subcommand)]
@@ -588,8 +768,10 @@ pub(crate) enum Tier {
     #[command(after_help = "Examples:\n  tidegate tier reload 5 25\n  tidegate tier reload off")]
     Reload {
         /// At a balance below so many dollars, or `off`
+        #[arg(value_name = "BELOW|off")]
         below: String,
         /// So many dollars each time
+        #[arg(value_name = "USD")]
         usd: Option<String>,
         /// Where several have a tier
         #[arg(long, value_name = "NAME")]
@@ -601,14 +783,27 @@ pub(crate) enum Tier {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Purchase {
+    /// All that are written down
+    #[command(after_help = "Examples:\n  tidegate tier purchase list\n  tidegate tier purchase list --json")]
+    List(Shape),
+    /// Take one back that was written down by mistake
+    #[command(after_help = "Example:\n  tidegate tier purchase remove 3")]
+    Remove {
+        /// As `tidegate tier purchase list` shows it
+        #[arg(value_name = "ID")]
+        id: String,
+        #[command(flatten)]
+        shape: Shape,
+    },
     /// Write one down
     #[command(
         after_help = "Examples:\n  tidegate tier purchase add 40\n  tidegate tier purchase add 40 --date 2026-11-02"
     )]
     Add {
-        /// Dollars, without tax
+        /// Dollars, without tax; at most 1,000,000
+        #[arg(value_name = "USD", allow_hyphen_values = true)]
         usd: String,
-        /// When it was bought; without it now
+        /// The day or moment it was bought; now without it
         #[arg(long, value_name = "D")]
         date: Option<String>,
         /// Where several have a tier
@@ -624,6 +819,86 @@ pub(crate) enum Purchase {
 pub(crate) struct Forecast {
     #[command(subcommand)]
     pub(crate) of: Option<ForecastOf>,
+    /// What would it be if; again for each change, as the examples have it
+    #[arg(long = "if", value_name = "CHANGE")]
+    pub(crate) changes: Vec<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+const SHADOW_HELP: &str = "\
+Nothing is sent: the calls are let through once more by the same rules, in no time, as they are and as they would be.
+
+Examples:
+  tidegate shadow --tier 2
+  tidegate shadow --requests 1000 --input-tokens 450000
+  tidegate shadow --budget \"client:ci day 20\" --priority nightly=background --from 2026-11-01";
+
+#[derive(Debug, Args)]
+pub(crate) struct Shadow {
+    /// First day, or a month or a moment; without both the last seven days
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    /// Last day or month, or a moment that is not included; today without it
+    #[arg(long, value_name = "D")]
+    pub(crate) to: Option<String>,
+    /// Whose calls, where there are several upstreams
+    #[arg(long, value_name = "NAME")]
+    pub(crate) upstream: Option<String>,
+    /// A tier of its scheme
+    #[arg(long, value_name = "TIER")]
+    pub(crate) tier: Option<String>,
+    /// So many in a minute, of each group of models
+    #[arg(long, value_name = "N")]
+    pub(crate) requests: Option<u64>,
+    /// So many in a minute, of each group of models
+    #[arg(long, value_name = "N")]
+    pub(crate) input_tokens: Option<u64>,
+    /// So many in a minute, of each group of models
+    #[arg(long, value_name = "N")]
+    pub(crate) output_tokens: Option<u64>,
+    /// A scope, day, week or month, and dollars; again for each
+    #[arg(long = "budget", value_name = "BUDGET")]
+    pub(crate) budgets: Vec<String>,
+    /// A client and its class; again for each
+    #[arg(long = "priority", value_name = "CLIENT=CLASS")]
+    pub(crate) priorities: Vec<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Savings {
+    #[command(flatten)]
+    pub(crate) days: MonthDays,
+    /// To which model short calls would go; claude-haiku-4-5 without it
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) to_model: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Minutes {
+    #[command(flatten)]
+    pub(crate) days: Days,
+    /// As `tidegate status` names it; else the one that was called most
+    #[arg(long, value_name = "G")]
+    pub(crate) group: Option<String>,
+    #[arg(long, value_name = "U")]
+    pub(crate) upstream: Option<String>,
+    #[command(flatten)]
+    pub(crate) shape: Shape,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Changes {
+    /// First day, or a month or a moment; without both the last 90 days
+    #[arg(long, value_name = "D")]
+    pub(crate) from: Option<String>,
+    /// Last day or month, or a moment that is not included; today without it
+    #[arg(long, value_name = "D")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     pub(crate) shape: Shape,
 }
@@ -674,12 +949,17 @@ pub(crate) enum BacktestLimit {
     Amount(f64),
 }
 
+/// As of the amounts in the file.
+const LIMIT_MAX: f64 = 1e15;
+
 fn limit(text: &str) -> Result<BacktestLimit, String> {
     if text == "auto" {
         return Ok(BacktestLimit::Auto);
     }
-    let amount = text.parse::<f64>().ok().filter(|amount| amount.is_finite() && *amount > 0.0);
-    amount.map(BacktestLimit::Amount).ok_or_else(|| "write an amount above 0 such as 250, or auto".to_owned())
+    let amount = text.parse::<f64>().ok().filter(|amount| *amount > 0.0 && *amount <= LIMIT_MAX);
+    amount
+        .map(BacktestLimit::Amount)
+        .ok_or_else(|| "write an amount above 0, at most 1e15, such as 250, or auto".to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -74,7 +74,9 @@ fn usage_csv(usage: &UsageView) -> String {
 }
 
 pub(crate) async fn calls(place: &Place, question: Calls) -> anyhow::Result<ExitCode> {
-    let Answer::Calls(calls) = place.ask(Command::Calls { last: question.last }).await? else {
+    let Answer::Calls(calls) =
+        place.ask(Command::Calls { last: question.last, from: question.from, to: question.to }).await?
+    else {
         return Err(unexpected());
     };
     if question.shape.json {
@@ -284,6 +286,7 @@ pub(crate) async fn export(place: &Place, question: Export) -> anyhow::Result<Ex
         to: question.days.to,
         client: question.client,
         columns: question.columns,
+        by: question.by,
     };
     let written = place.ask(Command::Export { question: wanted, file: draft.clone() }).await;
     let done = written.and_then(|_| hand_over(&draft, question.out.as_deref()));

@@ -4,13 +4,14 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use app::api::Command;
+use app::api::{Answer, Command};
 use app::folder::{self, Entered};
 use app::keychain::{KeyView, Keychain, Secret};
+use app::keys::{KeyTestView, KeyVerdict};
 
-use crate::args::Key;
-use crate::table::{maybe, table, words};
-use crate::{Place, print, print_json, tell};
+use crate::args::{Key, Shape};
+use crate::table::{lines, maybe, table, words};
+use crate::{Place, print, print_json, tell, unexpected};
 
 pub(crate) async fn run(place: &Place, key: Key) -> anyhow::Result<ExitCode> {
     let keychain = Keychain::of_system(&place.data_dir);
@@ -24,6 +25,7 @@ pub(crate) async fn run(place: &Place, key: Key) -> anyhow::Result<ExitCode> {
             change(place, async { keychain.remove(&named(&name)?).await.map_err(Into::into) }).await?;
         }
         Key::Allow { name, host } => change(place, async { Ok(keychain.allow(&named(&name)?, &host)?) }).await?,
+        Key::Test { name, shape } => return test(place, name, &shape).await,
         Key::List(shape) if shape.json => print_json(&keychain.list().await?)?,
         Key::List(_) => list(&keychain.list().await?)?,
     }
@@ -45,6 +47,18 @@ fn from_stdin() -> anyhow::Result<Secret> {
     let mut text = String::new();
     std::io::stdin().take(KEY_LEN_MAX).read_to_string(&mut text).context("the key can't be read from stdin")?;
     Ok(Secret::new(text))
+}
+
+async fn test(place: &Place, name: String, shape: &Shape) -> anyhow::Result<ExitCode> {
+    let Answer::KeyTests(tests) = place.ask(Command::KeyTest { name }).await? else { return Err(unexpected()) };
+    if shape.json {
+        print_json(&tests)?;
+    } else {
+        let line = |test: &KeyTestView| format!("{}: {}\n", lines(&test.upstream), lines(&test.said));
+        print(&tests.iter().map(line).collect::<String>())?;
+    }
+    let taken = tests.iter().all(|test| test.verdict == KeyVerdict::Taken);
+    Ok(if taken { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The folder is ours while we change what belongs to it, or the app that has it is told.

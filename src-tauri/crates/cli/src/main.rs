@@ -11,7 +11,7 @@ use app::api::{Answer, ApiError, Fault};
 use app::control::Desk;
 use app::log::Loudness;
 use app::settings::Settings;
-use app::{HostError, data, log, places, process, settings};
+use app::{HostError, data, log, places, process};
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
 
@@ -21,17 +21,23 @@ mod books;
 mod bundle;
 mod cache;
 mod clients;
+mod connect;
 mod doctor;
 mod emergency;
 mod explain;
 mod forecast;
 mod import;
 mod keys;
+mod minutes;
 mod prices;
 mod queue;
 mod reconcile;
+mod report;
 mod reserve;
+mod savings;
 mod serve;
+mod settings;
+mod shadow;
 mod simulate;
 mod status;
 mod statusline;
@@ -89,9 +95,13 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Serve(options) => serve::serve(&place, options).await,
             Command::Client(client) => clients::run(&place, client).await,
             Command::Key(key) => keys::run(&place, key).await,
+            Command::Connect(connect) => connect::connect(&place, connect).await,
+            Command::Disconnect(disconnect) => connect::disconnect(&place, disconnect).await,
             Command::Status(shape) => status::status(&place, &shape).await,
             Command::Usage(question) => books::usage(&place, question).await,
+            Command::Minutes(question) => minutes::run(&place, question).await,
             Command::Explain(question) => explain::explain(&place, question).await,
+            Command::Report(question) => report::report(&place, question).await,
             Command::Calls(question) => books::calls(&place, question).await,
             Command::Why(question) => books::why(&place, question).await,
             Command::Export(question) => books::export(&place, question).await,
@@ -103,6 +113,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Backup(question) => books::backup(&place, &question.file).await,
             Command::Tier(act) => tiers::run(&place, act).await,
             Command::Forecast(forecast) => forecast::run(&place, &forecast).await,
+            Command::Savings(question) => savings::run(&place, question).await,
+            Command::Shadow(shadow) => shadow::run(&place, shadow).await,
+            Command::Changes(changes) => shadow::changes(&place, &changes).await,
             Command::Estimate(question) => queue::estimate(&place, question).await,
             Command::Pause(class) => queue::pause(&place, class).await,
             Command::Resume(class) => queue::resume(&place, class).await,
@@ -111,6 +124,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Alert(act) => alerts::run(&place, act).await,
             Command::Cache(cache) => cache::run(&place, cache).await,
             Command::Reserve(reserve) => reserve::reserve(&place, reserve).await,
+            Command::Settings(act) => settings::run(&place, act).await,
             Command::Statusline => statusline::statusline(&place),
             Command::Simulate(options) => simulate::simulate(options).await,
             Command::Doctor(shape) => doctor::doctor(&place, &shape).await,
@@ -146,7 +160,7 @@ impl Place {
     }
 
     pub(crate) fn load_settings(&self) -> Result<Settings, HostError> {
-        Ok(settings::load(&self.settings, &data::schemes()?)?)
+        Ok(app::settings::load(&self.settings, &data::schemes()?)?)
     }
 
     pub(crate) async fn desk(&self) -> anyhow::Result<Desk> {

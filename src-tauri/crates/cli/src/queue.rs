@@ -8,19 +8,23 @@ use anyhow::Context;
 use app::api::{Answer, Command};
 use app::view::{OutlookView, WaitingView};
 
-use crate::args::{Class, ClassName, Estimate, OneCall, Queue, QueueAct};
+use crate::args::{ClassName, Estimate, Held, OneCall, Queue, QueueAct};
 use crate::table::{clean, count, dollars, maybe, number, table, time, words};
 use crate::{Place, print, print_json, tell, unexpected};
 
-pub(crate) async fn pause(place: &Place, class: Class) -> anyhow::Result<ExitCode> {
-    place.ask(Command::Pause { class: class.class.name().to_owned() }).await?;
-    tell(&format!("{} calls are held back until `tidegate resume {0}`.\n", class.class.name()));
+pub(crate) async fn pause(place: &Place, Held { what }: Held) -> anyhow::Result<ExitCode> {
+    place.ask(Command::Pause { class: what.clone() }).await?;
+    let whose = match what.split_once(':') {
+        Some((kind, name)) => format!("calls of {kind} {}", clean(name)),
+        None => format!("{what} calls"),
+    };
+    tell(&format!("{whose} are held back until `tidegate resume {}`.\n", clean(&what)));
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn resume(place: &Place, class: Class) -> anyhow::Result<ExitCode> {
-    place.ask(Command::Resume { class: class.class.name().to_owned() }).await?;
-    if class.class == ClassName::Background
+pub(crate) async fn resume(place: &Place, Held { what }: Held) -> anyhow::Result<ExitCode> {
+    place.ask(Command::Resume { class: what.clone() }).await?;
+    if what == ClassName::Background.name()
         && let Answer::Emergency(emergency) = place.ask(Command::EmergencyStatus).await?
         && emergency.active
     {

@@ -17,6 +17,7 @@ pub(crate) async fn serve(place: &Place, options: Serve) -> anyhow::Result<ExitC
         settings: place.settings.clone(),
         api: options.api,
         demo: options.demo,
+        window: false,
     })
     .await?;
     let address = host.listen(options.listen).await?;

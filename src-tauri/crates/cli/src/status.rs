@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use app::api::{Answer, Command};
 use app::view::{
     AlertView, AmountView, BreakerView, CacheView, ClassQueueView, EstimateView, IncidentView, LimitView, ObservedView,
-    OutsideView, ReservationView, StatusView, UpstreamPageView, WindowView,
+    OutsideView, PausedView, ReservationView, StatusView, UpstreamPageView, WindowView,
 };
 
 use crate::args::Shape;
-use crate::table::{Cell, clean, count, dollars, number, percent, table, time, words};
-use crate::{Place, emergency, print, print_json, unexpected};
+use crate::table::{Cell, clean, count, dollars, name, number, percent, table, time, words};
+use crate::{Place, emergency, print, print_json, settings, unexpected};
 
 pub(crate) async fn status(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {
     let Answer::Status(status) = place.ask(Command::Status).await? else { return Err(unexpected()) };
@@ -31,6 +31,7 @@ fn shown_status(status: &StatusView) -> String {
     if let Some(trouble) = &gateway.trouble {
         text += &format!("! {}\n", clean(trouble));
     }
+    text += &settings::state(status);
     if let Some(since) = &status.emergency.since {
         text += &emergency::shown_active(&status.emergency, since);
     }
@@ -46,6 +47,7 @@ fn shown_status(status: &StatusView) -> String {
     }
     text += &shown_cache(&status.cache);
     text += &shown_queue(status);
+    text += &shown_paused(&status.paused);
     text += &shown_breakers(&status.breakers);
     text += &shown_page(status.upstream_page.as_ref());
     text += &shown_alerts(&status.alerts);
@@ -83,6 +85,11 @@ fn shown_queue(status: &StatusView) -> String {
     };
     let heads = ["queue", "waiting", "running", "oldest", "last leaves in", ""];
     format!("\n{}", table(&heads, &classes.iter().map(row).collect::<Vec<_>>()))
+}
+
+fn shown_paused(paused: &[PausedView]) -> String {
+    let row = |paused: &PausedView| vec![name(&paused.scope), number(count(paused.waiting)), words(&paused.since)];
+    section(&["paused", "waiting", "since"], paused.iter().map(row).collect())
 }
 
 fn shown_breakers(breakers: &[BreakerView]) -> String {

@@ -90,13 +90,17 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// `$1,234.56`, small money `$0.0021`; `unknown` where it is.
+/// `$1,234.56`, small money `$0.0021`, the least of it to the nano-dollar; `unknown` where it is.
 pub(crate) fn dollars(usd: Option<&str>) -> String {
     let Some(nanos) = usd.and_then(nanos) else { return "unknown".to_owned() };
     let (sign, nanos) = if nanos < 0 { ("-", nanos.unsigned_abs()) } else { ("", nanos.unsigned_abs()) };
     if nanos >= 1_000_000_000 {
         let cents = (nanos + 5_000_000) / 10_000_000;
         return format!("{sign}${}.{:02}", count(cents / 100), cents % 100);
+    }
+    // What rounds to nothing is not nothing.
+    if (1..500).contains(&nanos) {
+        return format!("{sign}$0.{}", format!("{nanos:09}").trim_end_matches('0'));
     }
     let micros = format!("{:06}", (nanos + 500) / 1_000);
     format!("{sign}$0.{:0<2}", micros.trim_end_matches('0'))
@@ -149,6 +153,9 @@ mod tests {
             (Some("1234.567890000"), "$1,234.57"),
             (Some("0.002100000"), "$0.0021"),
             (Some("0.000000000"), "$0.00"),
+            (Some("0.000000001"), "$0.000000001"),
+            (Some("0.000000400"), "$0.0000004"),
+            (Some("0.000000600"), "$0.000001"),
             (Some("-0.500000000"), "-$0.50"),
             (None, "unknown"),
         ] {

@@ -2,27 +2,42 @@
 
 use std::process::ExitCode;
 
-use app::api::{Answer, Command};
-use app::tiers::{AccountTierView, SchemeView, TiersView};
+use app::api::{Answer, ApiError, Command};
+use app::tiers::{AccountTierView, PurchaseView, SchemeView, TiersView};
 
-use crate::args::{Purchase, Tier};
-use crate::table::{count, dollars, lines, number, table, words};
-use crate::{Place, print, print_json, unexpected};
+use crate::args::{Purchase, Shape, Tier};
+use crate::table::{clean, count, dollars, lines, name, number, percent, table, time, words};
+use crate::{Place, print, print_json, tell, unexpected};
 
 pub(crate) async fn run(place: &Place, act: Tier) -> anyhow::Result<ExitCode> {
     let shape = match act {
         Tier::List(shape) => shape,
         Tier::Purchase(Purchase::Add { usd, date, upstream, shape }) => {
-            place.ask(Command::TierPurchase { usd, date, upstream }).await?;
+            let added = one(place.ask(Command::TierPurchase { usd, date, upstream }).await?)?;
+            say(&format!(
+                "{} of {} is written down; `tidegate tier purchase remove {}` takes it back",
+                dollars(Some(&added.usd)),
+                added.upstream,
+                added.id
+            ));
             shape
         }
+        Tier::Purchase(Purchase::Remove { id, shape }) => {
+            let removed = one(place.ask(Command::TierPurchaseRemove { id }).await?)?;
+            let PurchaseView { upstream, at, usd, .. } = &removed;
+            let plain = usd.trim_end_matches('0').trim_end_matches('.');
+            say(&format!(
+                "{} of {upstream}, bought {at}, is taken back; `tidegate tier purchase add {plain} --date {at} --upstream {upstream}` writes it down again",
+                dollars(Some(usd))
+            ));
+            shape
+        }
+        Tier::Purchase(Purchase::List(shape)) => return list(place, &shape).await,
         Tier::Reload { below, usd, upstream, shape } => {
             let reload = match (&*below, usd) {
                 ("off", None) => None,
                 (_, Some(usd)) => Some((below, usd)),
-                (_, None) => {
-                    anyhow::bail!("say how much is bought each time, such as `tidegate tier reload 5 25`, or `off`")
-                }
+                (_, None) => return Err(unsaid()),
             };
             place.ask(Command::TierReload { reload, upstream }).await?;
             shape
@@ -35,6 +50,33 @@ pub(crate) async fn run(place: &Place, act: Tier) -> anyhow::Result<ExitCode> {
         print(&shown(&tiers))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn unsaid() -> anyhow::Error {
+    ApiError::asker("say how much is bought each time, such as `tidegate tier reload 5 25`, or `off`").into()
+}
+
+fn say(text: &str) {
+    tell(&(clean(text) + "\n"));
+}
+
+async fn list(place: &Place, shape: &Shape) -> anyhow::Result<ExitCode> {
+    let Answer::Purchases(all) = place.ask(Command::TierPurchaseList).await? else { return Err(unexpected()) };
+    let row =
+        |one: &PurchaseView| vec![words(&one.id), words(&one.at), name(&one.upstream), number(dollars(Some(&one.usd)))];
+    if shape.json {
+        print_json(&all)?;
+    } else if all.is_empty() {
+        print("no purchase is written down: `tidegate tier purchase add 40` does so\n")?;
+    } else {
+        print(&table(&["id", "bought", "upstream", ""], &all.iter().map(row).collect::<Vec<_>>()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn one(answer: Answer) -> anyhow::Result<PurchaseView> {
+    let Answer::Purchases(all) = answer else { return Err(unexpected()) };
+    all.into_iter().next().ok_or_else(unexpected)
 }
 
 fn shown(tiers: &TiersView) -> String {
@@ -62,8 +104,10 @@ fn account(account: &AccountTierView) -> String {
     text += &format!("\n  {} a day; {} this month", usd(&account.a_day_usd), usd(&account.month_usd));
     if let Some(cap) = &account.monthly_cap_usd {
         let on = |at: &Option<String>| if at.is_some() { format!("on {}", day(at)) } else { day(at) };
-        let (near, hit) = (on(&account.cap_near_at), on(&account.cap_hit_at));
-        text += &format!(" of {}: 80 % {near}, all of it {hit}", usd(cap));
+        text += &match (&account.cap_near_at, &account.cap_hit_at) {
+            (None, None) => format!(" of {}: not even 80 % of it within a year", usd(cap)),
+            (near, hit) => format!(" of {}: 80 % {}, all of it {}", usd(cap), on(near), on(hit)),
+        };
     }
     if account.balance_usd.is_some() {
         text += &format!("\n  credit has to be bought again: {}", day(&account.purchase_at));
@@ -77,6 +121,27 @@ fn account(account: &AccountTierView) -> String {
             text += &format!("\n  tier {tier} comes with {} more{at}", usd(missing));
         }
         _ => text += "\n  no rule is published for the next tier",
+    }
+    match (account.waited_week_ms, account.waited_week_next_ms) {
+        (Some(0), Some(_)) => text += "\n  no call has waited in the last week",
+        (Some(now), Some(next)) => {
+            text += &format!(
+                "\n  calls waited {} in the last week; at the next tier it would have been {}",
+                time(now),
+                time(next)
+            );
+        }
+        _ => {}
+    }
+    for half in account.halves.iter().filter(|half| half.half_on.is_some()) {
+        let (on, from) = (half.half_on.as_deref().unwrap_or(""), half.ask_from.as_deref().unwrap_or(""));
+        text += &format!(
+            "\n  {} {}: {} at most of {} a minute; half of it on {on}, an increase may be asked for from {from} on",
+            half.group,
+            half.resource.replace('_', " "),
+            percent(half.peak),
+            count(half.limit)
+        );
     }
     lines(&text) + "\n"
 }

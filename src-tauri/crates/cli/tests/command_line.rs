@@ -33,6 +33,7 @@ impl Home {
         command.args(line.split_whitespace());
         // No keychain, no home of the developer's.
         command.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent").env("HOME", self.0.path());
+        command.env_remove("CLAUDE_CONFIG_DIR");
         command
     }
 
@@ -79,17 +80,27 @@ impl Server {
 
     /// Status and body of one request.
     fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
+        self.try_request(method, path, headers, body).expect("an answer")
+    }
+
+    fn try_request(&self, method: &str, path: &str, headers: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(&self.address)?;
         let length = body.len();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n",
             self.address
         );
-        stream.write_all((head + body).as_bytes()).expect("sent");
+        stream.write_all((head + body).as_bytes())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, answer.split_once("\r\n\r\n").expect("a body").1.to_owned())
+        stream.read_to_string(&mut answer)?;
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+        status.zip(body).ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// It takes no more calls: it ends.
+    fn is_draining(&self) -> bool {
+        self.try_request("GET", "/readyz", "", "").map_or(true, |(status, _)| status != 200)
     }
 
     fn message(&self, token: &str) -> (u16, String) {
@@ -275,7 +286,7 @@ fn outcome_of_a_call_in_the_end(signals: usize, max_tokens: u32) -> (Option<u16>
     while home.json("status --json")["queue"]["normal"]["running"] != 1 {}
     for _ in 0..signals {
         server.signal();
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        while !server.is_draining() {}
     }
     assert_eq!(server.child.wait().expect("it ends").code(), Some(0));
     (call.join().expect("joined"), home.json("calls --json")[0]["outcome"].clone())
@@ -359,6 +370,95 @@ fn without_a_keychain_the_sentence_says_what_else_there_is() {
     let token = home.run("client add web").out.trim().to_owned();
     let (status, body) = server.message(&token);
     assert!(status == 503 && body.contains("tidegate_keychain") && body.contains("env:VAR"), "{status} {body}");
+}
+
+#[test]
+fn a_key_is_tried_with_a_free_call_and_the_exit_code_says_whether_it_is_taken() {
+    for (status, code, says) in [(200, 0, "mine: the key works at"), (401, 1, "mine: the key is not known at")] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            let mut request = [0; 4_096];
+            let read = stream.read(&mut request).expect("a request");
+            write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").expect("written");
+            String::from_utf8_lossy(&request[..read]).into_owned()
+        });
+        let home = Home(tempfile::tempdir().expect("a folder"));
+        let key = home.path("key");
+        fs::write(&key, "sk-ant-canary-0123456789").expect("written");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("changed");
+        let settings = format!(
+            "[[upstream]]\nname = \"mine\"\nkind = \"anthropic\"\nkey = \"file:{}\"\nbase_url = \"http://{address}\"\n",
+            key.display()
+        );
+        fs::write(home.path("settings.toml"), settings).expect("written");
+        let said = home.run(&format!("key test file:{}", key.display()));
+        assert_eq!(said.code, code, "{said:?}");
+        assert!(said.out.starts_with(says) && !said.out.contains("canary"), "{said:?}");
+        assert!(served.join().expect("served").starts_with("GET /v1/models?limit=1 "));
+    }
+    let said = Home::with(SIMULATED).run("key test nobody");
+    assert_eq!((said.code, said.out.as_str()), (1, ""));
+    assert!(said.err.contains("no upstream of the settings has the key nobody"), "{said:?}");
+}
+
+#[test]
+fn claude_code_is_led_through_the_gate_and_out_again() {
+    let home = Home::with(SIMULATED);
+    let file = home.path(".claude/settings.json");
+    let said = home.run("connect claude-code");
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("there is no folder"), "{said:?}");
+
+    fs::create_dir(home.path(".claude")).expect("a folder");
+    let before = "{\n  \"model\": \"opus\"\n}\n";
+    fs::write(&file, before).expect("written");
+    let server = Server::start(home.command("serve"));
+    let shown = home.run("connect claude-code --dry-run");
+    assert!(shown.out.contains("+   \"ANTHROPIC_AUTH_TOKEN\": \"tg-•••\"\n"), "{shown:?}");
+    assert_eq!(fs::read_to_string(&file).expect("read"), before, "nothing is done yet");
+
+    let said = home.run("connect claude-code");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.starts_with("Claude Code calls through this gate, as claude-code.\n"), "{said:?}");
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(&file).expect("read")).expect("JSON");
+    assert_eq!(written["env"]["ANTHROPIC_BASE_URL"], format!("http://{}", server.address));
+    let token = written["env"]["ANTHROPIC_AUTH_TOKEN"].as_str().expect("a token");
+    assert!(!said.out.contains(token) && !said.err.contains(token));
+    let body = r#"{"model":"claude-haiku-4-5","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let headers =
+        format!("authorization: Bearer {token}\r\nanthropic-version: 2023-06-01\r\ncontent-type: application/json\r\n");
+    assert_eq!(server.request("POST", "/v1/messages", &headers, body).0, 200);
+
+    let said = home.run("disconnect claude-code");
+    assert_eq!((said.code, fs::read_to_string(&file).expect("read").as_str()), (0, before), "{said:?}");
+    assert_eq!(server.request("POST", "/v1/messages", &headers, body).0, 401, "its token ends");
+    assert_eq!(home.run("disconnect claude-code").code, 1);
+}
+
+#[test]
+fn minutes_are_told_with_their_limits() {
+    let home = Home::with(SIMULATED);
+    let none = home.run("minutes");
+    assert_eq!((none.code, none.out.as_str()), (0, ""));
+    assert!(none.err.starts_with("No such call started from "), "{none:?}");
+    let token = home.run("client add ci").out.trim().to_owned();
+    let server = Server::start(home.command("serve --api"));
+    let body = r#"{"model":"claude-haiku-4-5","max_tokens":5,"messages":[{"role":"user","content":"Hi"}]}"#;
+    let headers = format!("x-api-key: {token}\r\nanthropic-version: 2023-06-01\r\ncontent-type: application/json\r\n");
+    assert_eq!(server.request("POST", "/v1/messages", &headers, body).0, 200);
+    let told = home.json("minutes --json");
+    assert_eq!((&told["of"]["group"], told["minutes"][0]["requests"].as_u64()), (&"haiku-4.5".into(), Some(1)));
+    assert!(home.run("minutes --group haiku-4.5").out.starts_with("haiku-4.5 of sim, a minute: "));
+    let api = fs::read_to_string(home.path("data/api-token")).expect("a token");
+    let authorized = format!("authorization: Bearer {}\r\n", api.trim());
+    let (status, over_http) = server.request("GET", "/tidegate/minutes?group=haiku-4.5", &authorized, "");
+    assert_eq!(status, 200);
+    let over_http: serde_json::Value = serde_json::from_str(&over_http).expect("JSON");
+    assert_eq!(over_http["minutes"], told["minutes"]);
+    let (status, said) = server.request("GET", "/tidegate/minutes?from=2026-11-01&to=2026-11-03", &authorized, "");
+    assert_eq!(status, 400, "{said}");
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const SETTINGS: &str = "[gateway]\nlisten = \"127.0.0.1:0\"\ntimezone = \"UTC\"\n\n[[attribute]]\nwhen = \"cwd:/home/*/shop\"\nproject = \"the-shop\"\n";
@@ -188,7 +188,7 @@ fn a_call_through_the_gateway_and_its_line_in_claude_code_s_log_count_once() {
     let body: Value =
         serde_json::from_str(&whole[whole.find('{').expect("JSON")..=whole.rfind('}').expect("JSON")]).expect("JSON");
     let now = home.json("calls --last 1 --json")[0]["started_at"].take();
-    let line = serde_json::json!({
+    let line = json!({
         "type": "assistant", "uuid": "u", "requestId": request, "sessionId": "s-1", "cwd": "/home/u/shop", "isSidechain": false,
         "timestamp": now, "version": "2.1.331",
         "message": {"id": body["id"], "role": "assistant", "model": body["model"], "content": body["content"], "usage": body["usage"]}
@@ -207,7 +207,7 @@ fn a_call_through_the_gateway_and_its_line_in_claude_code_s_log_count_once() {
         .map(|source| (source["source"].as_str().expect("text"), source["counts"].as_bool().expect("yes or no")))
         .collect();
     assert_eq!(sources, [("gateway", true), ("log", false)], "{why}");
-    assert_eq!(why["sources"][1]["differs"], serde_json::json!([]), "both say the same: {why}");
+    assert_eq!(why["sources"][1]["differs"], json!([]), "both say the same: {why}");
     assert_eq!(home.json("usage --by tag:tool --json")["rows"][0]["key"], "claude");
     drop(server);
     assert_eq!(home.json("usage --json")["total"]["calls"], 1);
@@ -270,8 +270,19 @@ fn what_the_status_line_said_is_shown_with_its_age_and_nothing_is_guessed() {
     home.json("import claude-code --json");
     let usage = String::from_utf8(home.run("usage").stdout).expect("text");
     assert!(usage.contains("subscription: limit unknown"), "{usage}");
-    let status = r#"{"rate_limits":{"five_hour":{"used_percentage":23.5,"resets_at":4000000000},"seven_day":{"used_percentage":41,"resets_at":1700000000}}}"#;
-    assert!(home.statusline(status).status.success());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let (in_an_hour, in_a_day) = (now + 3_600, now + 86_400);
+    let status = json!({"rate_limits": {
+        "five_hour": {"used_percentage": 23.5, "resets_at": in_an_hour},
+        "seven_day": {"used_percentage": 41, "resets_at": in_a_day},
+    }});
+    assert!(home.statusline(&status.to_string()).status.success());
+    // A day later, as far as the week goes.
+    let file = home.path("data/observations.jsonl");
+    let kept = fs::read_to_string(&file).expect("observations");
+    let later = kept.replace(&format!("{in_a_day}000"), &format!("{}000", now - 60));
+    assert_ne!(later, kept);
+    fs::write(&file, later).expect("written");
     let seen = home.json("status --json")["subscription"].take();
     let told: Vec<_> =
         seen.as_array().expect("a list").iter().map(|seen| (&seen["window"], &seen["used_percent"])).collect();

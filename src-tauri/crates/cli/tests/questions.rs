@@ -152,3 +152,16 @@ fn a_bill_is_explained_down_to_its_dearest_sessions() {
     assert!(text.contains("\nsession s-1 of claude-code, project shop, from 2026-10-24T21:59:00.000Z: $"), "{text}");
     assert_eq!(home.said("explain 2020-01"), "");
 }
+
+#[test]
+fn months_are_exported_by_the_names_that_are_asked_for_and_calls_shown_of_the_days() {
+    let home = Home::with_logs();
+    let sums =
+        home.said("export monthly --from 2026-10 --to 2026-10 --by person,project --columns date,person,project,calls");
+    assert_eq!(sums, "date,person,project,calls\r\n2026-10,\"'=ada\",shop,4\r\n");
+    for (days, calls) in
+        [("", 4), ("--from 2026-10-25 --to 2026-10-25", 2), ("--to 2026-10-24", 1), ("--from 2026-10-26", 1)]
+    {
+        assert_eq!(home.json(&format!("calls {days} --json")).as_array().map(Vec::len), Some(calls), "{days}");
+    }
+}

@@ -3,6 +3,7 @@
 //! One decision over everything a call draws on: minutes, calls at once, windows and budgets. It gets all of it or
 //! none. The state machine takes the time as an argument; whoever owns it wakes it at `next_wake`.
 
+mod aside;
 mod cached;
 mod crisis;
 mod decayed;
@@ -41,7 +42,7 @@ pub use self::quota::{QuotaKey, QuotaLevel, Unit, window_tokens};
 pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};
 pub use self::refusal::{Binding, LimitSource, QuotaSpent, Refusal};
 pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
-pub use self::view::{BreakerView, ClassQueue, FreeProbe, Level, Outlook, Outside, WaitingCall};
+pub use self::view::{BreakerView, ClassQueue, FreeProbe, Level, Outlook, Outside, PausedScope, WaitingCall};
 
 use self::cached::Conversations;
 use self::crisis::Crisis;
@@ -58,7 +59,7 @@ use crate::config::{Budget, Pacing, Rules};
 use crate::money::Usd;
 use crate::routing::{Breaker, BreakerRules};
 use crate::tier::{MinuteLimits, OutputCounting};
-use crate::time::{Instant, Now};
+use crate::time::{Instant, Now, Timestamp};
 use crate::usage::{Tokens, Usage};
 
 /// One credential at one upstream. The default is the first that is added.
@@ -171,6 +172,8 @@ pub struct Admission {
     leftovers: VecDeque<Leftover>,
     running: [usize; 3],
     paused: [bool; 3],
+    /// Since when.
+    paused_scopes: BTreeMap<Arc<str>, Timestamp>,
     crisis: Option<Crisis>,
 }
 
@@ -208,6 +211,7 @@ impl Admission {
             leftovers: VecDeque::new(),
             running: [0; 3],
             paused: [false; 3],
+            paused_scopes: BTreeMap::new(),
             crisis: None,
         }
     }
@@ -240,10 +244,19 @@ impl Admission {
         self.unpark_all();
     }
 
+    /// From so much of a week's window on only critical calls spend it. In thousandths.
+    pub fn set_week_reserve(&mut self, permille: u32) {
+        self.quotas.set_week_reserve(permille);
+        self.unpark_all();
+    }
+
     /// Goes at once, waits, or learns why not and until when.
     pub fn offer(&mut self, demand: Demand, now: Now) -> Result<Verdict, Refusal> {
         self.refresh(now);
         let (waiter, terms) = self.waiter(demand, now);
+        if self.is_paused(&waiter) {
+            return self.stand_aside(waiter, now);
+        }
         if let Some(refusal) = self.spent_beyond(&waiter, now).or_else(|| self.broken_beyond(&waiter, now)) {
             return Err(refusal);
         }
@@ -596,8 +609,8 @@ impl Admission {
             None => Row::Of(demand.class),
         };
         let quotas = self.quotas.of(&demand);
-        let (asked, seat, raised) = (Asked::of(demand), Seat::default(), false);
-        let mut waiter = Waiter { asked, lane, row, seat, raised, quotas, input: 0, output: 0 };
+        let (asked, seat, raised, aside) = (Asked::of(demand), Seat::default(), false, false);
+        let mut waiter = Waiter { asked, lane, row, seat, raised, aside, quotas, input: 0, output: 0 };
         let terms = self.terms(&waiter, now.instant);
         (waiter.input, waiter.output) = (terms.need.input, terms.answer.likely);
         (waiter, terms)

@@ -1,6 +1,6 @@
 //! Whose call it is, by rules: where it was made, on which branch, by which program, in which session.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::catalog;
 
@@ -11,6 +11,26 @@ pub struct AttributeRule {
     /// `*` stands for any run of characters.
     pub pattern: Arc<str>,
     pub labels: Labels,
+}
+
+/// The rules in force: who holds this sees a change at once.
+#[derive(Clone, Debug, Default)]
+pub struct InForce(Arc<RwLock<Arc<[AttributeRule]>>>);
+
+impl InForce {
+    pub fn get(&self) -> Arc<[AttributeRule]> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set(&self, rules: Arc<[AttributeRule]>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+}
+
+impl From<Arc<[AttributeRule]>> for InForce {
+    fn from(rules: Arc<[AttributeRule]>) -> InForce {
+        InForce(Arc::new(RwLock::new(rules)))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -25,6 +25,16 @@ pub struct Client {
     pub max_share: Option<u8>,
 }
 
+impl Client {
+    /// None of them is hard.
+    pub fn budgets(&self) -> impl Iterator<Item = Budget> {
+        let periods = [(Period::Day, self.daily), (Period::Week, self.weekly), (Period::Month, self.monthly)];
+        periods.into_iter().filter_map(|(period, limit)| {
+            Some(Budget { scope: Scope::Client(self.name.clone()), period, limit: limit?, hard: false })
+        })
+    }
+}
+
 /// Limits written in the settings: a ceiling, shared by the models that match.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WrittenLimits {
@@ -192,7 +202,7 @@ impl ChannelKind {
 }
 
 /// What admission goes by, whatever the account.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Rules {
     /// At most so many calls wait.
     pub queue_max: usize,

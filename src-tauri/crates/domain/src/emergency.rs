@@ -128,6 +128,11 @@ impl Emergency {
         Emergency { rules, state: State::Calm, triggers: [Trigger::Quiet; 3] }
     }
 
+    /// From now on; what goes on stays until these let it go.
+    pub fn set_rules(&mut self, rules: EmergencyRules) {
+        self.rules = rules;
+    }
+
     pub fn recall(rules: EmergencyRules, memory: &EmergencyMemory) -> Emergency {
         let mut emergency = Emergency::new(rules);
         for (cause, dismissed) in &memory.causes {

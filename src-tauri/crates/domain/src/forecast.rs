@@ -8,6 +8,7 @@ mod calibration;
 mod civil;
 mod exchange;
 mod habit;
+mod pace;
 mod paths;
 mod score;
 mod spread;
@@ -21,6 +22,7 @@ pub use calibration::{COVERAGE, Calibration};
 use civil::{Clock, HOUR_MS, Slot, hour_of_week, slots};
 pub use exchange::{Exchange, Reading};
 use habit::Habit;
+use pace::Pace;
 use paths::{Days, Path, Scaled};
 pub use score::{Card, Kept, QUANTILES, Scored};
 pub use spread::Spread;
@@ -48,7 +50,7 @@ pub struct Window {
     pub limit: Option<f64>,
 }
 
-/// A series that will use so many times as much from a time on: 0 where it pauses.
+/// A series that will use so many times as much from a time on: 0 where it pauses. Several of a series add up what each changes.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Scaling {
     pub series: usize,
@@ -115,7 +117,8 @@ pub fn forecast(question: &Question<'_>) -> Forecast {
     let habit = Habit::of(question.history, clock, question.now.as_millis().div_euclid(HOUR_MS));
     let slots = slots(clock, question.now, window.resets_at);
     let is_cold = habit.known_hours < KNOWN_HOURS_MIN;
-    let mut paths = if is_cold { line(&question) } else { futures(&question, &habit, &slots) };
+    let mut paths =
+        if is_cold { mixed([(1.0, line(&question, &habit, &slots))]) } else { futures(&question, &habit, &slots) };
     admit_ignorance(&question, &mut paths);
     let basis = if is_cold { cold_basis(&habit) } else { basis(&habit) };
     read(&question, &paths, !is_cold, basis)
@@ -155,11 +158,15 @@ fn has_run_out(question: &Question<'_>) -> Forecast {
     }
 }
 
-/// What futures are weighed by, here and in `habit` and `paths`: found by trying on the odd ones of 31 usage series. The even
-/// ones were looked at for `IDLE_START`, `WINDOWS_OF_TRUST` and where the band begins. The score hardly feels any of them.
+/// What futures are weighed by, here and in `habit`, `pace` and `paths`: found by trying on the odd ones of 31 usage series,
+/// and kept where the even ones and windows of other weekdays agreed. The score hardly feels any of them.
 ///
-/// Of all weight, what past stretches have that are played as a whole; the rest is of days drawn one by one.
-const STRETCHES: f64 = 0.75;
+/// Of all weight, what each kind of futures has. Each errs in its own way, and all together less than any of them. Which of
+/// them did best on a series so far tells too little of its next window: weights learned from that made the score worse.
+const EVEN: f64 = 0.4;
+const STRAIGHT: f64 = 0.1;
+const STRETCHES: f64 = 0.375;
+const DRAWN: f64 = 0.125;
 /// Weeks' worth of missing demand that even who was just busy is held to have missed; see `stays_idle`.
 const IDLE_START: f64 = 0.01;
 /// The rule of succession: nothing is held for more certain than so many past windows would show.
@@ -167,27 +174,38 @@ const WINDOWS_OF_TRUST: f64 = 7.0;
 
 /// Paths whose weights add up to 1.
 fn futures(question: &Question<'_>, habit: &Habit, slots: &[Slot]) -> Vec<Path> {
+    let scalings = scalings(question, habit);
+    let left = left(question);
+    let days = Days::new(habit, slots, &scalings);
+    let idle = Path { runs_out: None, used: 0.0, weight: 1.0 };
+    let stays = stays_idle(habit, slots);
+    mixed([
+        (EVEN, Pace::of_habit(habit, slots, &scalings).futures(left)),
+        (STRAIGHT, line(question, habit, slots)),
+        (STRETCHES * (1.0 - stays), days.stretches(left)),
+        (DRAWN * (1.0 - stays), days.drawn(left, question.paths, &mut fastrand::Rng::with_seed(question.seed))),
+        ((STRETCHES + DRAWN) * stays, vec![idle]),
+    ])
+}
+
+/// Each part of its share of all weight; what a part without paths had falls to the others.
+fn mixed<const PARTS: usize>(parts: [(f64, Vec<Path>); PARTS]) -> Vec<Path> {
+    let all: f64 = parts.iter().filter(|(_, paths)| !paths.is_empty()).map(|(share, _)| share).sum();
+    let weighed = |(share, paths): (f64, Vec<Path>)| {
+        let sum: f64 = paths.iter().map(|path| path.weight).sum();
+        paths.into_iter().map(move |path| Path { weight: path.weight / sum * share / all, ..path })
+    };
+    parts.into_iter().flat_map(weighed).collect()
+}
+
+fn scalings(question: &Question<'_>, habit: &Habit) -> Vec<Scaled> {
     let scaled = |scaling: &Scaling| Scaled {
         series: scaling.series,
         from: hours(question.now, scaling.from),
-        factor: if scaling.factor.is_finite() { scaling.factor.clamp(0.0, FACTOR_MAX) } else { 1.0 },
+        factor: if scaling.factor.is_finite() { scaling.factor.clamp(-FACTOR_MAX, FACTOR_MAX) } else { 1.0 },
     };
     let known = question.scalings.iter().filter(|scaling| scaling.series < habit.series.len());
-    let scalings: Vec<Scaled> = known.map(scaled).collect();
-    let days = Days::new(habit, slots, &scalings);
-    let left = left(question);
-    let stays = stays_idle(habit, slots);
-    let whole = days.stretches(left);
-    let drawn = days.drawn(left, question.paths, &mut fastrand::Rng::with_seed(question.seed));
-    let share = if drawn.is_empty() { 1.0 } else { STRETCHES };
-    let share = if whole.is_empty() { 0.0 } else { share };
-    let idle = Path { runs_out: None, used: 0.0, weight: 1.0 };
-    let mut paths = vec![];
-    for (part, share) in [(whole, share * (1.0 - stays)), (drawn, (1.0 - share) * (1.0 - stays)), (vec![idle], stays)] {
-        let sum: f64 = part.iter().map(|path| path.weight).sum();
-        paths.extend(part.into_iter().map(|path| Path { weight: path.weight / sum * share, ..path }));
-    }
-    paths
+    known.map(scaled).collect()
 }
 
 /// More than a what-if can mean.
@@ -200,30 +218,18 @@ fn left(question: &Question<'_>) -> f64 {
 /// How likely nothing is used until the reset: who has been away for long stays away for as long (Lindy's law), counted in
 /// demand that was expected and did not come, so that nights and weekends are no absence.
 fn stays_idle(habit: &Habit, slots: &[Slot]) -> f64 {
-    let week: f64 = habit.profile.iter().sum();
     let ahead: f64 = slots.iter().map(|slot| slot.length * habit.profile[hour_of_week(slot.number)]).sum();
     let so_far = IDLE_START + habit.idle;
-    so_far / (so_far + ahead / week.max(f64::MIN_POSITIVE))
+    so_far / (so_far + ahead / habit.week())
 }
 
-/// Without habits: as fast as so far, up to `LINE_SPREAD` times slower or faster in two of three cases.
-fn line(question: &Question<'_>) -> Vec<Path> {
-    let window = question.window;
-    let so_far = hours(window.since, question.now);
-    let rate = if so_far > 0.0 { window.used / so_far } else { 0.0 };
-    let ahead = hours(question.now, window.resets_at).max(0.0);
-    let path = |step: usize| {
-        let share = (step as f64 + 0.5) / LINE_STEPS as f64;
-        // The logistic distribution is close to the normal one and has a quantile one can write down.
-        let rate = rate * ((share / (1.0 - share)).ln() * LINE_SPREAD.ln() / 1.7).exp();
-        let lasts = left(question) / rate.max(f64::MIN_POSITIVE);
-        Path { runs_out: (lasts < ahead).then_some(lasts), used: rate * ahead, weight: 1.0 / LINE_STEPS as f64 }
-    };
-    (0..LINE_STEPS).map(path).collect()
+/// As fast as so far, whatever the hour; of a window that began before anybody looked, since somebody does.
+fn line(question: &Question<'_>, habit: &Habit, slots: &[Slot]) -> Vec<Path> {
+    let first_seen = Timestamp::from_millis(question.history.first_hour.saturating_mul(HOUR_MS));
+    let so_far = hours(question.window.since.max(first_seen), question.now);
+    let rate = if so_far > 0.0 { question.window.used / so_far } else { 0.0 };
+    Pace::straight(habit, slots, &scalings(question, habit), rate).futures(left(question))
 }
-
-const LINE_STEPS: usize = 100;
-const LINE_SPREAD: f64 = 3.0;
 
 /// A share for what no path shows: as likely as not to run out, at any time.
 fn admit_ignorance(question: &Question<'_>, paths: &mut Vec<Path>) {
@@ -283,7 +289,10 @@ fn basis(habit: &Habit) -> String {
 }
 
 fn cold_basis(habit: &Habit) -> String {
-    format!("a straight line: {} hours of history are too few for more", habit.known_hours)
+    format!(
+        "{} hours of history, and it takes a week of them ({KNOWN_HOURS_MIN}) to know its habits",
+        habit.known_hours
+    )
 }
 
 fn hours(from: Timestamp, to: Timestamp) -> f64 {

@@ -16,6 +16,7 @@ pub mod money;
 pub mod price;
 pub mod reconcile;
 pub mod replay;
+pub mod report;
 pub mod routing;
 pub mod success;
 pub mod tier;

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admission::{AccountId, Admission, Caching, Demand, Refusal, Shape, Spent, Ticket, Verdict, WaiterId};
+use crate::admission::{
+    AccountId, Admission, Caching, Demand, LearnedLimit, Memory, Refusal, Shape, Spent, Ticket, Verdict, WaiterId,
+};
 use crate::call::{CallId, Class, Entry, Outcome};
 use crate::catalog::Catalog;
 use crate::config::{Budget, Pacing, Rules};
@@ -38,6 +40,8 @@ pub struct PastCall {
 pub struct Terms<'a> {
     pub rules: &'a Rules,
     pub pacing: Pacing,
+    /// What the upstream told of its limits, whatever account it was told of.
+    pub learned: &'a [LearnedLimit],
     pub budgets: &'a [Budget],
     pub max_wait: Duration,
     /// Of clients whose priority or weight is another than they had.
@@ -103,7 +107,10 @@ impl PastCall {
 pub fn replay(calls: &[PastCall], terms: &Terms<'_>) -> Replayed {
     let Some(first) = calls.first() else { return Replayed::default() };
     let mut admission = Admission::new(terms.rules);
-    let account = admission.add_account("upstream".into(), terms.pacing.clone());
+    let name: Arc<str> = "upstream".into();
+    let account = admission.add_account(name.clone(), terms.pacing.clone());
+    let told = |limit: &LearnedLimit| LearnedLimit { account: name.clone(), ..limit.clone() };
+    let memory = Memory { limits: terms.learned.iter().map(told).collect(), ..Memory::default() };
     let mut run = Run {
         calls,
         terms,
@@ -116,6 +123,7 @@ pub fn replay(calls: &[PastCall], terms: &Terms<'_>) -> Replayed {
         found: Replayed::default(),
     };
     let now = run.now(first.at);
+    run.admission.recall(memory, now);
     run.admission.set_budgets(terms.budgets, now);
     for (n, call) in calls.iter().enumerate() {
         run.agenda.push(Reverse((call.at, Event::Comes(n))));
@@ -207,6 +215,7 @@ impl Run<'_> {
             tenant: call.tenant.clone(),
             person: call.person.clone(),
             project: call.project.clone(),
+            session: None,
             // What is read from the cache costs no quota: the body is taken to be the rest.
             shape: Shape::of_words(tokens.prompt().saturating_sub(tokens.cache_read).saturating_mul(BYTES_OF_TOKEN)),
             max_tokens: call.max_tokens,
@@ -304,7 +313,17 @@ mod tests {
     fn under(calls: &[PastCall], pacing: Pacing, budgets: &[Budget], changed: &[(&str, Standing)]) -> Replayed {
         let changed = changed.iter().map(|(name, standing)| ((*name).into(), *standing)).collect();
         let rules = Rules::default();
-        replay(calls, &Terms { rules: &rules, pacing, budgets, max_wait: Duration::from_secs(600), changed: &changed })
+        replay(
+            calls,
+            &Terms {
+                rules: &rules,
+                pacing,
+                learned: &[],
+                budgets,
+                max_wait: Duration::from_secs(600),
+                changed: &changed,
+            },
+        )
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! They are kept up call by call: nobody sums a month to show them.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,8 @@ pub struct Successes {
     by_hour: BTreeMap<i64, Hour>,
     /// Upstreams that fail, since when.
     outages: BTreeMap<Arc<str>, Timestamp>,
+    /// By upstream: when its limits were seen to be others, the latest last.
+    changes: BTreeMap<Arc<str>, Vec<Timestamp>>,
 }
 
 /// The calls that began in one hour.
@@ -84,23 +87,60 @@ pub struct SuccessMemory {
     pub hours: Vec<(i64, Hour)>,
     /// Upstreams that fail, since when.
     pub outages: Vec<(Arc<str>, Timestamp)>,
+    /// Upstreams whose limits were seen to be others, and when.
+    pub changes: Vec<(Arc<str>, Timestamp)>,
 }
 
 const HOUR_MS: i64 = 3_600_000;
 const DAYS: i64 = 30;
 /// Upstreams that are forgotten soonest where there are more: names in a ledger are not under our control.
 const OUTAGES_MAX: usize = 64;
+/// One change is seen at one limit after another.
+const ONE_CHANGE: Duration = Duration::from_secs(3_600);
+/// A warning says nothing of what comes so much later.
+const WARNS_OF: Duration = Duration::from_secs(30 * 86_400);
+const CHANGES_MAX: usize = 32;
 
 impl Successes {
     pub fn recall(memory: SuccessMemory) -> Successes {
         let outages = memory.outages.into_iter().take(OUTAGES_MAX).collect();
-        Successes { by_hour: memory.hours.into_iter().collect(), outages }
+        let (by_hour, changes) = (memory.hours.into_iter().collect(), BTreeMap::new());
+        let mut known = Successes { by_hour, outages, changes };
+        memory.changes.iter().for_each(|(upstream, at)| known.count_change(upstream, *at));
+        known
     }
 
     pub fn remember(&self) -> SuccessMemory {
         let hours = self.by_hour.iter().map(|(hour, counted)| (*hour, *counted)).collect();
         let outages = self.outages.iter().map(|(upstream, since)| (upstream.clone(), *since)).collect();
-        SuccessMemory { hours, outages }
+        let of = |(upstream, all): (&Arc<str>, &Vec<Timestamp>)| {
+            all.iter().map(|at| (upstream.clone(), *at)).collect::<Vec<_>>()
+        };
+        SuccessMemory { hours, outages, changes: self.changes.iter().flat_map(of).collect() }
+    }
+
+    /// An upstream's limits, which its tier sets, are others than before.
+    pub fn count_change(&mut self, upstream: &str, at: Timestamp) {
+        if self.changes.len() >= OUTAGES_MAX && !self.changes.contains_key(upstream) {
+            return;
+        }
+        let all = self.changes.entry(upstream.into()).or_default();
+        if all.last().is_none_or(|last| at >= last.after(ONE_CHANGE)) {
+            all.push(at);
+        }
+        let beyond = all.len().saturating_sub(CHANGES_MAX);
+        all.drain(..beyond);
+    }
+
+    /// How many of the warnings, each of an upstream, came before a change of its limits between the two moments, and after
+    /// the change before that.
+    pub fn warnings_before_changes(&self, warnings: &[(Arc<str>, Timestamp)], from: Timestamp, to: Timestamp) -> u64 {
+        let is_of = |upstream: &Arc<str>, at: Timestamp| {
+            let changes = self.changes.get(upstream)?;
+            let next = changes.iter().find(|change| **change > at)?;
+            (*next <= at.after(WARNS_OF) && (from..to).contains(next)).then_some(())
+        };
+        warnings.iter().filter_map(|(upstream, at)| is_of(upstream, *at)).count() as u64
     }
 
     pub fn count(&mut self, fate: &Fate) {
@@ -131,15 +171,35 @@ impl Successes {
     /// Those of the last 30 days.
     pub fn figures(&self, now: Timestamp) -> Success {
         let (from, this) = (hour(now) - DAYS * 24 + 1, hour(now));
+        let first = self.by_hour.range(from..=this).next().map(|(hour, _)| *hour);
+        let days = first.map_or(0, |first| u64::try_from((this - first).max(0) / 24 + 1).unwrap_or(0));
+        Success { days, ..self.sum(from..) }
+    }
+
+    /// Those of the calls that began in the hours from `from` on and before `to`.
+    pub fn between(&self, from: Timestamp, to: Timestamp) -> Success {
+        if from >= to {
+            return Success::default();
+        }
+        // Some days have 23 hours, some 25.
+        let days = (to.since(from).as_secs() + 12 * 3_600) / (24 * 3_600);
+        let hours = hour(from)..hour(to).saturating_add(i64::from(to.as_millis().rem_euclid(HOUR_MS) > 0));
+        Success { days: days.max(1), ..self.sum(hours) }
+    }
+
+    fn sum(&self, hours: impl RangeBounds<i64>) -> Success {
         let mut success = Success::default();
-        for hour in self.by_hour.range(from..).map(|(_, hour)| hour) {
+        for hour in self.by_hour.range(hours).map(|(_, hour)| hour) {
             success.rate_limit_errors_seen = success.rate_limit_errors_seen.saturating_add(hour.rate_limit_errors);
             success.fallbacks_served = success.fallbacks_served.saturating_add(hour.fallbacks);
             success.longest_recovery = success.longest_recovery.max(hour.longest_recovery);
         }
-        let first = self.by_hour.range(from..=this).next().map(|(hour, _)| *hour);
-        success.days = first.map_or(0, |first| u64::try_from((this - first).max(0) / 24 + 1).unwrap_or(0));
         success
+    }
+
+    /// Whether the hours from then on are all still counted.
+    pub fn covers(from: Timestamp, now: Timestamp) -> bool {
+        hour(from) > hour(now) - DAYS * 24
     }
 
     /// Those of the last 24 hours.
@@ -299,6 +359,51 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_counts_where_a_change_of_the_same_upstreams_limits_followed() {
+        let day = 86_400;
+        let mut successes = Successes::default();
+        // Seen at three limits within the hour.
+        for seconds in [10 * day, 10 * day + 60, 10 * day + 3_599, 20 * day] {
+            successes.count_change("a", at(seconds));
+        }
+        successes.count_change("b", at(2 * day));
+        let warnings = |all: &[(&str, i64)]| -> Vec<(Arc<str>, Timestamp)> {
+            all.iter().map(|(upstream, seconds)| ((*upstream).into(), at(*seconds))).collect()
+        };
+        for (all, counted) in [
+            (&[("a", 5 * day)][..], 1),
+            (&[("a", 5 * day), ("a", 6 * day), ("a", 15 * day)], 3),
+            (&[("a", 20 * day), ("b", 3 * day), ("c", 0)], 0),
+            // Too long before.
+            (&[("a", -21 * day)], 0),
+        ] {
+            assert_eq!(successes.warnings_before_changes(&warnings(all), at(0), at(30 * day)), counted, "{all:?}");
+            let again = Successes::recall(successes.remember());
+            assert_eq!(again.warnings_before_changes(&warnings(all), at(0), at(30 * day)), counted, "{all:?}");
+        }
+        let early = warnings(&[("a", 5 * day), ("a", 15 * day)]);
+        assert_eq!(successes.warnings_before_changes(&early, at(11 * day), at(30 * day)), 1);
+        for hour in 0..99 {
+            successes.count_change("a", at((21 * day) + hour * 7_200));
+        }
+        assert_eq!(successes.remember().changes.len(), CHANGES_MAX + 1);
+    }
+
+    #[test]
+    fn a_span_has_the_calls_that_began_in_its_hours() {
+        let hour = 3_600;
+        let all = [0, hour - 1, hour, 5 * hour].map(|seconds| fate(seconds, Outcome::Failed, "429 a"));
+        let successes = counted(&all);
+        for (from, to, days, seen) in
+            [(0, hour, 1, 2), (hour, 6 * hour, 1, 2), (hour, hour, 0, 0), (0, 25 * hour, 1, 4)]
+        {
+            let figures = successes.between(at(from), at(to));
+            assert_eq!((figures.days, figures.rate_limit_errors_seen), (days, seen), "{from} to {to}");
+        }
+        assert!(Successes::covers(at(0), at(30 * 24 * hour - 1)) && !Successes::covers(at(0), at(30 * 24 * hour)));
+    }
+
+    #[test]
     fn counts_beyond_all_measure_stay_the_most_there_is() {
         let most = CutOffs { max_tokens: u64::MAX, cut: u64::MAX, silent: u64::MAX, error_after_start: u64::MAX };
         let absurd = Hour {
@@ -309,7 +414,7 @@ mod tests {
         };
         let hours = [i64::MIN, -1, hour(at(0)) - 1, hour(at(0)), i64::MAX].map(|number| (number, absurd)).to_vec();
         let outages = vec![("a".into(), Timestamp::from_millis(i64::MIN)), ("b".into(), at(0))];
-        let mut successes = Successes::recall(SuccessMemory { hours, outages });
+        let mut successes = Successes::recall(SuccessMemory { hours, outages, changes: vec![] });
         let told = |error: &str| Fate { error: Some(error.into()), ..fate(0, Outcome::Completed, "429 b, 200 a") };
         successes.count(&told("max_tokens"));
         successes.count(&fate(0, Outcome::Failed, "429 a"));

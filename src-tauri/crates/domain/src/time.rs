@@ -204,6 +204,17 @@ impl Calendar {
         Timestamp(found.map_or(0, |moment| moment.timestamp_millis()))
     }
 
+    /// The same time of the day, so many days, weeks or months before; of a shorter month the last day.
+    pub fn turns_before(self, at: Timestamp, period: crate::config::Period, turns: u32) -> Timestamp {
+        let local = at.utc().with_timezone(&self.zone).naive_local();
+        let day = match period {
+            crate::config::Period::Day => later(local.date(), -i64::from(turns)),
+            crate::config::Period::Week => later(local.date(), -7 * i64::from(turns)),
+            crate::config::Period::Month => local.date().checked_sub_months(Months::new(turns)).unwrap_or(local.date()),
+        };
+        self.moment(day, local.time())
+    }
+
     /// When its days, weeks or months begin.
     pub const fn cycle(self, period: crate::config::Period) -> Cycle {
         let every = match period {
@@ -233,6 +244,11 @@ impl Calendar {
     pub fn end_of_day(self, at: Timestamp) -> Timestamp {
         let day = self.day(at);
         self.start_of(day.checked_add_days(Days::new(1)).unwrap_or(day))
+    }
+
+    pub fn end_of_week(self, at: Timestamp) -> Timestamp {
+        let day = self.day(self.start_of_week(at));
+        self.start_of(day.checked_add_days(Days::new(7)).unwrap_or(day))
     }
 
     pub fn end_of_month(self, at: Timestamp) -> Timestamp {
@@ -418,6 +434,25 @@ mod tests {
         let friday_noon = at("2026-11-27T20:00:00Z");
         assert_eq!(late.start(friday_noon).to_string(), "2026-11-21T07:00:00.000Z");
         assert_eq!(late.end(friday_noon).to_string(), "2026-11-28T07:00:00.000Z");
+    }
+
+    #[test]
+    fn the_same_time_of_earlier_weeks_and_months_is_that_of_the_clock_on_the_wall() {
+        use crate::config::Period::{Day, Month, Week};
+        let berlin = Calendar::in_zone(Tz::Europe__Berlin);
+        let monday_noon = at("2026-03-30T10:00:00Z");
+        for (period, turns, expected) in [
+            (Day, 1, "2026-03-29T10:00:00.000Z"),
+            // Summer time began in between.
+            (Week, 1, "2026-03-23T11:00:00.000Z"),
+            (Week, 0, "2026-03-30T10:00:00.000Z"),
+            (Month, 1, "2026-02-28T11:00:00.000Z"),
+            (Month, 13, "2025-02-28T11:00:00.000Z"),
+        ] {
+            assert_eq!(berlin.turns_before(monday_noon, period, turns).to_string(), expected, "{period:?} {turns}");
+        }
+        let week = berlin.start_of_week(at("2026-03-29T10:00:00Z"));
+        assert_eq!(berlin.end_of_week(week).since(week).as_secs() / 3_600, 167);
     }
 
     #[test]

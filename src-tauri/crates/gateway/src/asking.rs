@@ -148,7 +148,11 @@ impl Pipeline {
         sent: &Sent,
     ) -> Result<Begun, Error> {
         self.retries.call();
-        let Route { upstreams, text } = self.route(&client.name, entry.call().class, &entry.call().model);
+        let uses = entry.prompt().uses;
+        let Route { upstreams, text } = self.route(&client.name, entry.call().class, &entry.call().model, uses);
+        if upstreams.is_empty() && text.is_none() && !self.upstreams.is_empty() {
+            return Err(Error::Incapable { uses });
+        }
         let mut best = None;
         let mut left: Option<Left> = None;
         for (place, upstream) in upstreams.iter().enumerate() {
@@ -225,11 +229,18 @@ impl Pipeline {
                 }
             }
             let failed = match self.attempt(entry, upstream, &headers, sent).await {
-                Ok(Ok(begun)) => return Asked::Answered(begun),
+                Ok(Ok(begun)) => {
+                    self.watch.takes_key(&upstream.name);
+                    return Asked::Answered(begun);
+                }
                 Ok(Err(failed)) => failed,
                 Err(closed) => return Asked::refused(closed),
             };
             self.spent.note(upstream.account, failed.failure, self.now());
+            let status = entry.attempts().last().and_then(|attempt| attempt.status);
+            if let (Failure::Authentication, Some(status)) = (failed.failure, status) {
+                self.watch.refuses_key(&upstream.name, status);
+            }
             let is_undecided = entry.is_probe() && failed.failure.course().breaks;
             let Some(delay) = self.next_try(&mut tries, &failed, demand) else {
                 if is_undecided {

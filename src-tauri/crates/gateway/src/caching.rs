@@ -80,7 +80,7 @@ impl Pipeline {
             return None;
         }
         let Call { who, class, model, .. } = entry.call();
-        let upstream = *self.route(&who.client, *class, model).upstreams.first()?;
+        let upstream = *self.route(&who.client, *class, model, entry.prompt().uses).upstreams.first()?;
         let key = key((!terms.shared).then_some(&*who.client), upstream, &asks);
         if wish == Wish::Refresh {
             entry.misses(Some(self.caching.flights.overtake(key, entry.call().class)));

@@ -3,11 +3,11 @@
 use std::sync::PoisonError;
 
 use domain::admission::{
-    AccountId, BreakerView, ClassQueue, EstimateError, Level, Memory, Outlook, Outside, Past, QuotaKey, QuotaLevel,
-    Reservation, ReservationId, TaughtLimits, WaitingCall,
+    AccountId, BreakerView, ClassQueue, EstimateError, Level, Memory, Outlook, Outside, Past, PausedScope, QuotaKey,
+    QuotaLevel, Reservation, ReservationId, TaughtLimits, WaitingCall,
 };
 use domain::call::{CallId, Class};
-use domain::config::{Budget, Client, Period, Scope};
+use domain::config::{Budget, Client};
 use domain::time::Timestamp;
 use thiserror::Error as ThisError;
 
@@ -97,6 +97,20 @@ impl Gateway {
         self.pipeline().door.change(|admission, _| admission.resume(class));
     }
 
+    /// Calls of `session:ID` or `client:NAME` wait from now on, until `resume_scope`.
+    pub fn pause_scope(&self, scope: &str) {
+        self.pipeline().door.change(|admission, now| admission.pause_scope(scope, now.timestamp));
+    }
+
+    /// `false` where it wasn't paused.
+    pub fn resume_scope(&self, scope: &str) -> bool {
+        self.pipeline().door.change(|admission, _| admission.resume_scope(scope))
+    }
+
+    pub fn paused_scopes(&self) -> Vec<PausedScope> {
+        self.pipeline().door.ask(|admission, _| admission.paused_scopes())
+    }
+
     /// Since when there is an emergency: background calls wait, normal ones go at half the pace, and answers may be given
     /// again for as long as the settings allow then. `None` restores everything.
     pub fn set_emergency(&self, since: Option<Timestamp>) {
@@ -125,6 +139,11 @@ impl Gateway {
     pub fn set_budgets(&self, budgets: Vec<Budget>) {
         self.pipeline().words.set_budgets(budgets);
         self.pipeline().renew_budgets();
+    }
+
+    /// From so much of a week's window on only critical calls spend it. In thousandths.
+    pub fn set_week_reserve(&self, permille: u32) {
+        self.pipeline().door.change(|admission, _| admission.set_week_reserve(permille));
     }
 
     /// Sets what was spent of a window or budget since its period began, as the ledger tells it.
@@ -159,16 +178,9 @@ impl Pipeline {
     /// The budgets of the settings and of all clients are in force from now on.
     pub(crate) fn renew_budgets(&self) {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut budgets: Vec<Budget> = clients.values().flat_map(|client| own_budgets(client)).collect();
+        let mut budgets: Vec<Budget> = clients.values().flat_map(|client| client.budgets()).collect();
         // The last of two for the same says whether it is hard: a client's own never is.
         budgets.extend(self.words.budgets());
         self.door.change(|admission, now| admission.set_budgets(&budgets, now));
     }
-}
-
-fn own_budgets(client: &Client) -> impl Iterator<Item = Budget> {
-    let periods = [(Period::Day, client.daily), (Period::Week, client.weekly), (Period::Month, client.monthly)];
-    periods.into_iter().filter_map(|(period, limit)| {
-        Some(Budget { scope: Scope::Client(client.name.clone()), period, limit: limit?, hard: false })
-    })
 }

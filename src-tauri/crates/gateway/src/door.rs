@@ -335,6 +335,7 @@ mod tests {
             tenant: None,
             person: None,
             project: None,
+            session: None,
             shape: Shape::default(),
             max_tokens: None,
             caching: Caching::None,

@@ -24,7 +24,7 @@ impl Pipeline {
         upstream: &Upstream,
         request: &HeaderMap,
     ) -> Demand {
-        let (call, Prompt { shape, fast, caching }) = (entry.call(), entry.prompt());
+        let (call, Prompt { shape, fast, caching, .. }) = (entry.call(), entry.prompt());
         Demand {
             call: call.id,
             account: upstream.account,
@@ -37,6 +37,7 @@ impl Pipeline {
             tenant: call.who.tenant.clone(),
             person: call.who.person.clone(),
             project: call.who.project.clone(),
+            session: call.who.session.clone(),
             shape,
             max_tokens: call.max_tokens,
             caching,

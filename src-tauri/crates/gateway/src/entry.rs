@@ -9,7 +9,7 @@ use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening,
 use domain::catalog::Charge;
 use domain::config::Client;
 use domain::money::Usd;
-use domain::routing::Fared;
+use domain::routing::{Capabilities, Fared};
 use domain::time::{Instant, Now};
 use domain::usage::Usage;
 use http::{HeaderMap, StatusCode};
@@ -81,6 +81,8 @@ pub(crate) struct Prompt {
     pub(crate) shape: Shape,
     pub(crate) fast: bool,
     pub(crate) caching: Caching,
+    /// What it asks of an upstream beside text.
+    pub(crate) uses: Capabilities,
 }
 
 impl Prompt {
@@ -90,7 +92,7 @@ impl Prompt {
             (true, false) => Caching::FiveMinutes,
             (false, false) => Caching::None,
         };
-        Prompt { shape: peek.findings.shape, fast: peek.fast, caching }
+        Prompt { shape: peek.findings.shape, fast: peek.fast, caching, uses: peek.findings.uses }
     }
 }
 
@@ -112,7 +114,7 @@ impl OpenEntry {
             id: CallId::new(now.timestamp, pipeline.chance()),
             started_at: now.timestamp,
             class: headers::class(headers, client.class),
-            who: headers::attribution(headers, client, &pipeline.attributes),
+            who: headers::attribution(headers, client, &pipeline.attributes.get()),
             model: "".into(),
             max_tokens: None,
             stream: false,
@@ -204,7 +206,7 @@ impl OpenEntry {
     pub(crate) fn duplicate(&mut self, from: Option<&Arc<str>>, status: StatusCode, headers: &HeaderMap) -> Duplicate {
         let Some(lead) = self.lead.take() else { return Duplicate::default() };
         let Call { who, class, model, .. } = &self.call;
-        let route = self.pipeline.route(&who.client, *class, model);
+        let route = self.pipeline.route(&who.client, *class, model, self.prompt.uses);
         // Another upstream's answer is not what was asked for.
         let is_own = route.upstreams.first().map(|first| &first.name) == from;
         Duplicate::of(&self.pipeline.caching, is_own.then_some(status), lead, headers)

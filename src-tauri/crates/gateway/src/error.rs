@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use domain::routing::Capabilities;
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use thiserror::Error as ThisError;
@@ -38,6 +39,12 @@ pub(crate) enum Error {
     BreakerOpen { upstream: Arc<str>, sentence: String, wait: Duration },
     #[error("{sentence}")]
     Emergency { sentence: String },
+    #[error(
+        "no upstream of this call takes all that it uses ({uses}): name one in a [[fallback]] of the settings, or correct its lacks"
+    )]
+    Incapable { uses: Capabilities },
+    #[error("{scope} is paused: its calls go on when a person says `tidegate resume {scope}`")]
+    ScopePaused { scope: Arc<str> },
     #[error("the call was taken out of the queue by hand; send it again if it is still wanted")]
     Dropped,
     #[error("the same call was sent again and has taken this one's place in the queue")]
@@ -79,11 +86,14 @@ impl Error {
             Error::Host | Error::Origin => StatusCode::FORBIDDEN,
             Error::NotFound | Error::NoReservation => StatusCode::NOT_FOUND,
             Error::SentAgain | Error::TooMuchToReserve { .. } => StatusCode::CONFLICT,
-            Error::Paced { .. } | Error::Budget { .. } | Error::Dropped => StatusCode::TOO_MANY_REQUESTS,
+            Error::Paced { .. } | Error::Budget { .. } | Error::ScopePaused { .. } | Error::Dropped => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Error::Draining
             | Error::Ledger { .. }
             | Error::Key { .. }
             | Error::NoUpstream
+            | Error::Incapable { .. }
             | Error::Unreachable { .. }
             | Error::Emergency { .. }
             | Error::Connections => StatusCode::SERVICE_UNAVAILABLE,
@@ -102,7 +112,7 @@ impl Error {
             Error::Host | Error::Origin => "permission_error",
             Error::NotFound | Error::NoReservation => "not_found_error",
             Error::SentAgain | Error::TooMuchToReserve { .. } => "conflict_error",
-            Error::Paced { .. } | Error::Dropped => "rate_limit_error",
+            Error::Paced { .. } | Error::ScopePaused { .. } | Error::Dropped => "rate_limit_error",
             Error::Budget { .. } => "billing_error",
             Error::Silent { .. } => "timeout_error",
             Error::BreakerOpen { .. } => "overloaded_error",
@@ -110,6 +120,7 @@ impl Error {
             | Error::Ledger { .. }
             | Error::Key { .. }
             | Error::NoUpstream
+            | Error::Incapable { .. }
             | Error::Unreachable { .. }
             | Error::Lost { .. }
             | Error::Emergency { .. }
@@ -130,6 +141,7 @@ impl Error {
             Error::Origin => "tidegate_origin",
             Error::NotFound => "tidegate_not_found",
             Error::Paced { code, .. } => code,
+            Error::ScopePaused { .. } => "tidegate_held",
             Error::Budget { .. } => "tidegate_budget_reached",
             Error::BreakerOpen { .. } => "tidegate_breaker_open",
             Error::Emergency { .. } => "tidegate_emergency",
@@ -140,7 +152,7 @@ impl Error {
             Error::Draining => "tidegate_draining",
             Error::Ledger { .. } => "tidegate_ledger",
             Error::Key { .. } => "tidegate_keychain",
-            Error::NoUpstream | Error::Unreachable { .. } => "tidegate_no_upstream",
+            Error::NoUpstream | Error::Incapable { .. } | Error::Unreachable { .. } => "tidegate_no_upstream",
             Error::Lost { .. } => "tidegate_upstream_lost",
             Error::Silent { .. } => "tidegate_upstream_silent",
             Error::Connections => "tidegate_connections",
@@ -163,6 +175,8 @@ impl Error {
             | Error::Host
             | Error::Origin
             | Error::NotFound
+            | Error::ScopePaused { .. }
+            | Error::Incapable { .. }
             | Error::Dropped
             | Error::TooMuchToReserve { .. }
             | Error::NoReservation
@@ -188,8 +202,14 @@ impl Error {
     }
 
     fn never_retry(&self) -> bool {
-        matches!(self, Error::Token { .. } | Error::Dropped | Error::TooMuchToReserve { .. })
-            || self.retry_after().is_some_and(|wait| wait > RETRY_WAIT_MAX)
+        matches!(
+            self,
+            Error::Token { .. }
+                | Error::ScopePaused { .. }
+                | Error::Incapable { .. }
+                | Error::Dropped
+                | Error::TooMuchToReserve { .. }
+        ) || self.retry_after().is_some_and(|wait| wait > RETRY_WAIT_MAX)
     }
 
     /// What the SDKs understand. `id` names it in their exceptions.
@@ -327,6 +347,14 @@ mod tests {
                 false,
             ),
             (
+                paced(Refusal::ScopePaused { scope: "session:s-1".into() }),
+                429,
+                "rate_limit_error",
+                "tidegate_held",
+                None,
+                true,
+            ),
+            (
                 Error::Budget { sentence: reason(), wait: Some(RETRY_WAIT_MAX * 60) },
                 429,
                 "billing_error",
@@ -345,6 +373,7 @@ mod tests {
                 false,
             ),
             (paced(Refusal::Dropped), 429, "rate_limit_error", "tidegate_dropped", None, true),
+            (Error::Incapable { uses: Capabilities::NONE }, 503, "api_error", "tidegate_no_upstream", None, true),
             (Error::SentAgain, 409, "conflict_error", "tidegate_sent_again", Some("1"), false),
             (
                 Error::TooMuchToReserve { sentence: reason(), shortest: None },

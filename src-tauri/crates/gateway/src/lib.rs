@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::attribution::AttributeRule;
+use domain::attribution;
 use domain::cache;
 use domain::call::{Call, CallId, Entry, Opening};
 use domain::catalog::InForce;
 use domain::config::{Budget, Pacing, Rules};
 use domain::money::Usd;
+use domain::routing::Capabilities;
 use domain::time::{Now, Timestamp};
 use domain::usage::Usage;
 use http::{Request, Response};
@@ -96,7 +97,7 @@ pub struct Config {
     pub budgets: Vec<Budget>,
     pub catalog: InForce,
     /// Whose calls are whose, by the programs and sessions they come from.
-    pub attributes: Arc<[AttributeRule]>,
+    pub attributes: attribution::InForce,
     /// `None`: no answer is given twice.
     pub cache: Option<cache::Terms>,
 }
@@ -129,6 +130,8 @@ pub struct Upstream {
     pub key: Option<String>,
     /// Which models it serves, with `*` for any run of characters. Empty: all.
     pub models: Vec<Arc<str>>,
+    /// What it can't do: a call that uses any of it never goes there.
+    pub lacks: Capabilities,
     pub pacing: Pacing,
 }
 
@@ -214,6 +217,12 @@ pub trait AnswerStore: Send + Sync + 'static {
 pub trait Watch: Send + Sync + 'static {
     /// A call goes from one upstream to another, or to the configured text, for the reason that `why` names.
     fn falls_back(&self, _from: &str, _to: &str, _why: &str) {}
+
+    /// An upstream answers 401 or 403: the key, or what it may do, is wrong.
+    fn refuses_key(&self, _upstream: &str, _status: u16) {}
+
+    /// An upstream answers a call: its key is as it should be.
+    fn takes_key(&self, _upstream: &str) {}
 
     /// A call is refused for the reason that `code` names; `upstream`: whose breaker is open.
     fn turns_away(&self, _upstream: Option<&str>, _code: &str) {}

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::attribution::AttributeRule;
+use domain::attribution;
 use domain::call::Outcome;
 use domain::catalog::InForce;
 use domain::config::Client;
@@ -44,7 +44,7 @@ pub(crate) struct Pipeline {
     pub(crate) caching: Caching,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) catalog: InForce,
-    pub(crate) attributes: Arc<[AttributeRule]>,
+    pub(crate) attributes: attribution::InForce,
     pub(crate) door: Arc<Door>,
     pub(crate) bodies: Bodies,
     pub(crate) live: Live,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::call::Class;
 use domain::catalog::matches;
+use domain::routing::Capabilities;
 
 use crate::pipeline::Pipeline;
 use crate::upstream::Upstream;
@@ -30,8 +31,9 @@ pub(crate) struct Route<'a> {
 }
 
 impl Pipeline {
-    /// A client's own line stands before that of its class. An upstream that doesn't serve the model is left out.
-    pub(crate) fn route(&self, client: &str, class: Class, model: &str) -> Route<'_> {
+    /// A client's own line stands before that of its class. An upstream that doesn't serve the model is left out, and so is
+    /// one that lacks what the call uses.
+    pub(crate) fn route(&self, client: &str, class: Class, model: &str, uses: Capabilities) -> Route<'_> {
         let of_client = |fallback: &&Fallback| matches!(&fallback.whose, Whose::Client(name) if **name == *client);
         let of_class = |fallback: &&Fallback| fallback.whose == Whose::Class(class);
         let line = self.fallbacks.iter().find(of_client).or_else(|| self.fallbacks.iter().find(of_class));
@@ -41,6 +43,7 @@ impl Pipeline {
         if upstreams.is_empty() {
             upstreams = first();
         }
+        upstreams.retain(|upstream| upstream.lacks.and(uses).is_empty());
         if upstreams.len() > 1 && upstreams.iter().any(|upstream| upstream.serves(model)) {
             upstreams.retain(|upstream| upstream.serves(model));
         }

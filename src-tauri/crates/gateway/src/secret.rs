@@ -14,9 +14,9 @@ impl Secret {
         &self.0
     }
 
-    /// The last four characters, to tell keys apart on a screen.
-    pub fn last_four(&self) -> String {
+    /// The last four characters, to tell keys apart on a screen; of a short key they would be too much.
+    pub fn last_four(&self) -> Option<String> {
         let chars: Vec<char> = self.0.chars().collect();
-        if chars.len() < 12 { "…".to_owned() } else { chars[chars.len() - 4..].iter().collect() }
+        (chars.len() >= 12).then(|| chars[chars.len() - 4..].iter().collect())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::admission::AccountId;
+use domain::routing::Capabilities;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, Uri};
 use reqwest::{Body, Url};
@@ -33,6 +34,8 @@ pub(crate) struct Upstream {
     pub(crate) origin: String,
     /// Which models it serves, with `*` for any run of characters. Empty: all.
     pub(crate) models: Vec<Arc<str>>,
+    /// A call that uses any of it never goes there.
+    pub(crate) lacks: Capabilities,
     base: String,
     client: Client,
     first_byte: Duration,
@@ -102,6 +105,7 @@ impl Upstream {
             key: settings.key.clone(),
             origin: url.origin().ascii_serialization(),
             models: settings.models.clone(),
+            lacks: settings.lacks,
             base,
             client: Client::new(&at, timeouts.connect, if loopback { &ProxyUse::None } else { proxy })?,
             first_byte: timeouts.first_byte,
@@ -296,8 +300,14 @@ mod tests {
                 windows: vec![],
             };
             let account = door.add_account("upstream".into(), pacing.clone());
-            let settings =
-                crate::Upstream { name: "a".into(), base_url: base_url.into(), key: None, models: vec![], pacing };
+            let settings = crate::Upstream {
+                name: "a".into(),
+                base_url: base_url.into(),
+                key: None,
+                models: vec![],
+                lacks: Capabilities::NONE,
+                pacing,
+            };
             Upstream::new(&settings, account, &Timeouts::default(), &ProxyUse::None)
         };
         for (good, base, origin) in [

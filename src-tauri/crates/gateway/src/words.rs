@@ -74,6 +74,7 @@ impl Words {
                 sentence: format!("{class} calls are paused; resume them with `tidegate resume {class}`"),
                 wait: None,
             },
+            Refusal::ScopePaused { scope } => Error::ScopePaused { scope: scope.clone() },
             Refusal::Emergency { class, since } => Error::Emergency {
                 sentence: format!(
                     "there is an emergency since {}: {class} calls wait until it is over; it ends when its cause has \
@@ -292,7 +293,14 @@ mod tests {
             windows: vec![window],
         };
         let account = Admission::new(&rules).add_account("first".into(), pacing.clone());
-        let upstream = Upstream { name: "first".into(), base_url: String::new(), key: None, models: vec![], pacing };
+        let upstream = Upstream {
+            name: "first".into(),
+            base_url: String::new(),
+            key: None,
+            models: vec![],
+            lacks: domain::routing::Capabilities::NONE,
+            pacing,
+        };
         let words = Words::of(&rules, &[upstream]);
         words.set_budgets(vec![Budget {
             scope: Scope::Client("ci".into()),

@@ -1,4 +1,4 @@
-//! Sums of days and months as CSV, a line for each client, person, project, upstream and model.
+//! Sums of days and months as CSV, a line for each client, person, project, upstream and model, or for fewer of these.
 
 use std::io::Write;
 
@@ -67,6 +67,9 @@ type Column = (&'static str, for<'a> fn(&'a Line<'a>) -> Cell<'a>);
 /// Which device of a team handed a line over.
 const DEVICE: &str = "device";
 
+/// What tells lines of one date apart.
+const KEYS: [&str; 6] = ["client", "person", "project", "upstream", "model", DEVICE];
+
 #[rustfmt::skip]
 const COLUMNS: [Column; 16] = [
     ("date", |line| Cell::Text(line.date)),
@@ -88,19 +91,40 @@ const COLUMNS: [Column; 16] = [
     (DEVICE, |line| Cell::Text(&line.sum.device)),
 ];
 
-/// Which columns an export of sums has, in their order.
+/// Which columns an export of sums has, in their order, and by what it sums.
 #[derive(Clone, Debug)]
-pub struct SumColumns(Vec<Column>);
+pub struct SumColumns {
+    columns: Vec<Column>,
+    by: Vec<&'static str>,
+}
 
 impl SumColumns {
     /// Those that everybody wants: the device has to be named.
     pub fn all() -> SumColumns {
-        SumColumns(COLUMNS.iter().filter(|(name, _)| *name != DEVICE).copied().collect())
+        let columns = COLUMNS.iter().filter(|(name, _)| *name != DEVICE).copied().collect();
+        SumColumns { columns, by: KEYS.to_vec() }
     }
 
-    /// From `date,client,cost_usd`.
-    pub fn named(names: &str) -> Result<SumColumns, UnknownColumn> {
-        columns_named(names, &COLUMNS).map(SumColumns)
+    /// `columns` as `date,person,cost_usd`, all without them. With `by` as `person,project` the lines that agree in these are
+    /// one, and there is no column of what no longer tells them apart.
+    pub fn named(columns: Option<&str>, by: Option<&str>) -> Result<SumColumns, UnknownColumn> {
+        let keys: Vec<Column> = COLUMNS.into_iter().filter(|(name, _)| KEYS.contains(name)).collect();
+        let all = SumColumns::all();
+        let by: Option<Vec<&str>> =
+            by.map(|by| Ok(columns_named(by, &keys)?.into_iter().map(|(name, _)| name).collect())).transpose()?;
+        let Some(by) = by else {
+            let columns = columns.map_or(Ok(all.columns), |names| columns_named(names, &COLUMNS))?;
+            return Ok(SumColumns { columns, ..all });
+        };
+        let left = COLUMNS.into_iter().filter(|(name, _)| by.contains(name) || !KEYS.contains(name));
+        let left: Vec<Column> = left.collect();
+        let columns = columns.map_or_else(|| Ok(left.clone()), |names| columns_named(names, &left))?;
+        Ok(SumColumns { columns, by })
+    }
+
+    /// In their order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.columns.iter().map(|(name, _)| *name).collect()
     }
 }
 
@@ -115,7 +139,7 @@ impl Ledger {
         out: &mut W,
     ) -> Result<(), Error> {
         self.flush().await?;
-        let mut text = header(&columns.0);
+        let mut text = header(&columns.columns);
         let mut from = filter.from.unwrap_or_default();
         let to = filter.to.unwrap_or(Timestamp::from_millis(i64::MAX));
         while let Some(start) = self.next_summed(from, to, calendar).await? {
@@ -124,9 +148,9 @@ impl Ledger {
             let mut sums = self.sums_between(start, end, client).await?;
             sums.extend(self.sums_handed_over(start, end, calendar, client).await?);
             let date = span.name(start, calendar);
-            for sum in &sums {
+            for sum in &summed_by(&columns.by, sums) {
                 let line = Line { date: &date, zone: calendar.zone_name(), sum };
-                push_line(&mut text, columns.0.iter().map(|(_, cell)| cell(&line)));
+                push_line(&mut text, columns.columns.iter().map(|(_, cell)| cell(&line)));
             }
             out.write_all(text.as_bytes()).map_err(|error| Error::unwritable("the export", &error))?;
             text.clear();
@@ -134,6 +158,13 @@ impl Ledger {
         }
         out.write_all(text.as_bytes()).map_err(|error| Error::unwritable("the export", &error))?;
         out.flush().map_err(|error| Error::unwritable("the export", &error))
+    }
+
+    /// How many calls there were, from the sums: of those that were deleted too.
+    pub async fn calls_about(&self, filter: &Filter) -> Result<u64, Error> {
+        let (from, to) = (filter.from.unwrap_or_default(), filter.to.unwrap_or(Timestamp::from_millis(i64::MAX)));
+        let sums = self.sums_between(from, to, filter.client.as_deref()).await?;
+        Ok(sums.iter().map(|sum| u64::try_from(sum.calls).unwrap_or(0)).sum())
     }
 
     /// Where the next moment is of which there are sums, own or handed over.
@@ -230,6 +261,23 @@ async fn sums_of_moments(
     )
     .fetch_all(conn)
     .await
+}
+
+/// Those that agree in `by` as one, in the order of their names.
+fn summed_by(by: &[&str], mut sums: Vec<Sum>) -> Vec<Sum> {
+    if by.len() == KEYS.len() {
+        return sums;
+    }
+    for sum in &mut sums {
+        let Sum { client, person, project, upstream, model, device, .. } = sum;
+        for (key, name) in KEYS.into_iter().zip([client, person, project, upstream, model, device]) {
+            if !by.contains(&key) {
+                name.clear();
+            }
+        }
+    }
+    sums.sort_by(|one, other| one.names().cmp(&other.names()));
+    joined(sums)
 }
 
 impl Sum {

@@ -122,6 +122,11 @@ impl Columns {
         Columns(COLUMNS.to_vec())
     }
 
+    /// In their order.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
+
     /// From `call_id,cost_usd`.
     pub fn named(names: &str) -> Result<Columns, UnknownColumn> {
         columns_named(names, &COLUMNS).map(Columns)

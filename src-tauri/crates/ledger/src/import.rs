@@ -4,9 +4,8 @@
 //! The best source stands: gateway, then telemetry, then logs. An entry that learns more is superseded by a new one.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use domain::attribution::AttributeRule;
+use domain::attribution;
 use domain::catalog::InForce;
 use domain::time::Timestamp;
 use sqlx::SqliteConnection;
@@ -16,6 +15,7 @@ use crate::db::{CHECKPOINT_PAGES, Db};
 use crate::{Error, Ledger};
 
 pub(crate) mod entering;
+mod finding;
 mod limit;
 mod line;
 mod observing;
@@ -25,6 +25,7 @@ mod told;
 mod tree;
 
 pub use entering::Entered;
+pub use finding::{LogsFound, logs_found};
 pub use observing::Observation;
 use told::AllTold;
 pub(crate) use told::Facts;
@@ -34,7 +35,7 @@ pub use told::{Event, Told};
 #[derive(Clone)]
 pub struct Terms {
     pub catalog: InForce,
-    pub rules: Arc<[AttributeRule]>,
+    pub rules: attribution::InForce,
 }
 
 /// How far an import is.

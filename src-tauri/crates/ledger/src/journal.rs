@@ -99,6 +99,8 @@ struct Book {
     closed: Option<Error>,
     /// Why the pages are not trusted.
     failed: Option<Error>,
+    /// How often they have failed.
+    failures: u64,
     /// Why no new call is opened, while those which run may still be settled.
     closed_to_openings: Option<Error>,
     ending: bool,
@@ -146,6 +148,7 @@ impl Journal {
             stranded: Vec::new(),
             closed: None,
             failed: None,
+            failures: 0,
             closed_to_openings: None,
             ending: false,
             line: String::new(),
@@ -242,11 +245,21 @@ impl Journal {
         }
     }
 
-    /// Why the pages are not trusted, and through which record SQLite has everything.
-    pub(crate) fn failed(&self) -> Option<(Error, u64)> {
+    /// Through which record SQLite has everything, where somebody needs to know that it is safe there: the pages are not
+    /// trusted, or whoever is stranded waits for it.
+    pub(crate) fn wanted_safe(&self) -> Option<u64> {
         let book = self.book();
         let through = book.unfolded.first().map_or(book.next_seq, |record| record.seq) - 1;
-        Some((book.failed.clone()?, through))
+        book.wants_safety().then_some(through)
+    }
+
+    pub(crate) fn wants_safety(&self) -> bool {
+        self.book().wants_safety()
+    }
+
+    /// Why the pages are not trusted.
+    pub(crate) fn failed(&self) -> Option<Error> {
+        self.book().failed.clone()
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -259,17 +272,21 @@ impl Journal {
     }
 
     /// Takes the pages into use again where everything on them is safe and the disk takes something new.
-    /// What failed is never synced again: the kernel may have dropped it and say yes.
+    /// What failed is never synced again: the kernel may have dropped it and say yes. A sync that was on its way fails
+    /// while this wipes: that is not mended by it.
     pub(crate) fn mend(&self) -> Result<(), Error> {
-        let disks = {
+        let (disks, failures) = {
             let book = self.book();
             if book.pages.iter().any(|page| page.last_seq > book.safe_seq) {
                 return Ok(());
             }
-            book.pages.each_ref().map(|page| page.disk.clone())
+            (book.pages.each_ref().map(|page| page.disk.clone()), book.failures)
         };
         disks.iter().try_for_each(|disk| wipe(&**disk))?;
         let mut book = self.book();
+        if book.failures > failures {
+            return Ok(());
+        }
         let page_bytes = book.page_bytes;
         for page in &mut book.pages {
             (page.used, page.records, page.reserved, page.unsynced) = (0, 0, page_bytes, false);
@@ -478,6 +495,11 @@ impl Book {
         let (_, waiting) = self.take_unsynced();
         self.stranded.extend(waiting.into_iter().map(|waiter| (through, waiter)));
         self.failed.get_or_insert(reason);
+        self.failures += 1;
+    }
+
+    fn wants_safety(&self) -> bool {
+        self.failed.is_some() || !self.stranded.is_empty()
     }
 
     fn strand(&mut self) -> oneshot::Receiver<Result<(), Error>> {

@@ -26,6 +26,7 @@ mod backup;
 mod bulk;
 mod bundle;
 mod call;
+mod cheaper;
 mod counting;
 mod daily;
 mod dashboard;
@@ -38,6 +39,7 @@ mod hourly;
 mod import;
 mod journal;
 mod like_calls;
+mod minutes;
 mod pricing;
 mod provenance;
 mod recovery;
@@ -52,15 +54,17 @@ mod writer;
 
 pub use answers::{Answers, KeptAnswer, Shelved};
 pub use bundle::{BundleMonth, BundleRow, KnownDevice, KnownMonth, Member, Merged, NotMerged};
+pub use cheaper::{Cheaper, CouldCostLess, PROMPT_WITHOUT_TOOLS_MAX, SHORT_ANSWER_MAX};
 pub use counting::{Sent, Spender, Used};
 pub use daily::{Span, SumColumns};
 pub use dashboard::DashboardRow;
 pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
 pub use export::{Columns, UnknownColumn, csv_cell};
 pub use fates::Fates;
-pub use hourly::HourUsed;
-pub use import::{Entered, Event, ImportReport, Observation, Progress, Skipped, Terms, Told};
+pub use hourly::{HourUsed, Mix, Way};
+pub use import::{Entered, Event, ImportReport, LogsFound, Observation, Progress, Skipped, Terms, Told, logs_found};
 pub use like_calls::LikeCalls;
+pub use minutes::MinuteUsed;
 pub use pricing::{Changed, PriceChange, Repriced, Repricing, Unfinished};
 pub use provenance::{Provenance, Telling};
 pub use retention::Deleted;
@@ -275,6 +279,11 @@ impl Ledger {
         let (done, folded) = oneshot::channel();
         self.flushes.send(done).await.map_err(|_| Error::Ended)?;
         folded.await.unwrap_or(Err(Error::Ended))
+    }
+
+    /// Another number after each thing that calls write down.
+    pub fn written(&self) -> u64 {
+        self.journal.last_seq()
     }
 
     /// Of the SQLite that is built in, for `doctor`.

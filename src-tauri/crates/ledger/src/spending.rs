@@ -209,6 +209,21 @@ impl Ledger {
         self.with_attempts(rows.map_err(|error| self.db.error(&error))?).await
     }
 
+    /// When the latest call of each client began, that has ended and is kept.
+    pub async fn latest_of_clients(&self) -> Result<BTreeMap<String, Timestamp>, Error> {
+        self.flush().await?;
+        // The sums tell in which quarter of an hour to look.
+        let rows = sqlx::query!(
+            r#"SELECT used.client AS "client!: String", (SELECT max(started_at) FROM entry
+                 WHERE started_at >= used.quarter * 900000 AND client = used.client) AS "latest: i64"
+             FROM (SELECT client, max(quarter) AS quarter FROM rollup GROUP BY client) AS used"#
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(|error| self.db.error(&error))?;
+        Ok(rows.into_iter().filter_map(|row| Some((row.client, Timestamp::from_millis(row.latest?)))).collect())
+    }
+
     pub async fn call(&self, id: CallId) -> Result<Option<Entry>, Error> {
         self.flush().await?;
         let id = id.to_string();

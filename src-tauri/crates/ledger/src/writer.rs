@@ -89,7 +89,7 @@ impl Writer {
                 () = time::sleep(FOLD_WITHIN) => {}
             }
         }
-        self.awake = self.journal.has_unfolded() || self.journal.has_failed();
+        self.awake = self.journal.has_unfolded() || self.journal.wants_safety();
         flushes.extend(iter::from_fn(|| self.flushes.try_recv().ok()));
         flushes
     }
@@ -130,11 +130,12 @@ impl Writer {
 
     async fn fold_and_mend(&mut self) -> Result<(), Error> {
         self.fold_all().await?;
-        let Some((reason, through)) = self.journal.failed() else { return Ok(()) };
+        let Some(through) = self.journal.wanted_safe() else { return Ok(()) };
         let db = self.db.clone();
         let conn = self.conn().await?;
         note_floor(conn, through).await.map_err(|error| db.error(&error))?;
         self.journal.is_safe(through);
+        let Some(reason) = self.journal.failed() else { return Ok(()) };
         if self.mending.as_ref().is_none_or(JoinHandle::is_finished) {
             tracing::warn!("no new call begins until the journal can be written again: {reason}");
             self.mending = Some(tokio::spawn(mend(self.journal.clone())));

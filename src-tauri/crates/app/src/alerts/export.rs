@@ -30,10 +30,15 @@ impl AlertColumns {
         AlertColumns(COLUMNS.to_vec())
     }
 
+    /// In their order.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.0.iter().map(|(name, _)| *name).collect()
+    }
+
     /// `rule,value`
     pub(crate) fn named(names: &str) -> Result<AlertColumns, String> {
         let column = |name: &str| COLUMNS.into_iter().find(|(known, _)| *known == name);
-        let unknown = |name: &str| format!("there is no column {name}: {}", COLUMNS.map(|(name, _)| name).join(","));
+        let unknown = |name: &str| format!("there is no column {name:?}: {}", COLUMNS.map(|(name, _)| name).join(","));
         let columns = names.split(',').map(str::trim).map(|name| column(name).ok_or_else(|| unknown(name)));
         Ok(AlertColumns(columns.collect::<Result<_, _>>()?))
     }

@@ -6,7 +6,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use domain::admission::{Level, QuotaKey, QuotaLevel, WaitingCall};
-use domain::alert::{Burn, ErrorRatio, Figure, Habits, Made, Reading, Runaways, Sign, Streak, Streaks, Turn, Turned};
+use domain::alert::{
+    Burn, ErrorRatio, Figure, Habits, Made, Reading, Rule, Runaways, Sign, Streak, Streaks, Turn, Turned,
+};
 use domain::call::{Attempt, Class, Entry, Outcome, Source};
 use domain::catalog;
 use domain::config::Period;
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Alerts, read};
 use crate::settings::Settings;
+use crate::tiers::Caps;
 use crate::{clock, folder, show};
 
 /// Looks as long as a gateway runs.
@@ -28,10 +31,7 @@ pub(crate) struct Lookout {
     ledger: Arc<Ledger>,
     calendar: Calendar,
     dir: PathBuf,
-    /// By upstream, what its tier allows in a month.
-    caps: Vec<(String, Usd)>,
-    /// Spending that some rule asks for.
-    spending: BTreeSet<(Period, &'static str)>,
+    caps: Caps,
     signs: Signs,
     kept: KeptSigns,
     burns: BTreeMap<Arc<str>, Burn>,
@@ -75,7 +75,8 @@ const CALLS_SINCE: Duration = Duration::from_secs(3_600);
 const CALLS_MAX: u32 = 2_000;
 /// A reader that holds the log this long holds the disk too.
 const LOG_BYTES_MAX: u64 = 256 << 20;
-const FREE_BYTES_MIN: u64 = 1 << 30;
+/// Rules say how many times less than this is free.
+const FREE_BYTES: i64 = 1_000_000_000;
 /// Files that grow with the ledger.
 const LOG: &str = "ledger.db-wal";
 
@@ -89,26 +90,14 @@ impl Lookout {
         settings: &Settings,
     ) -> Lookout {
         let kept: KeptSigns = read(&dir.join(FILE), "windows that were used up early are forgotten");
-        let rules = alerts.rules();
-        let spending = rules.iter().filter(|rule| rule.metric.sign == Sign::Spend);
-        let spending = spending.flat_map(|rule| {
-            let kind = rule.metric.scope.as_deref().map_or("machine", |scope| scope.split(':').next().unwrap_or(scope));
-            let spender = SPENDERS.into_iter().find(|(name, _)| *name == kind).map_or("machine", |(name, _)| name);
-            let part = rule.metric.part.as_deref();
-            PERIODS
-                .into_iter()
-                .filter(move |period| part.is_none_or(|part| part == period.name()))
-                .map(move |period| (period, spender))
-        });
         Lookout {
-            spending: spending.collect(),
             alerts: alerts.clone(),
             gateway: Arc::downgrade(gateway),
             upstreams: upstreams.to_vec(),
             ledger: ledger.clone(),
             calendar: settings.gateway.calendar,
             dir: dir.to_owned(),
-            caps: caps(settings),
+            caps: Caps::of(dir, settings),
             signs: kept.signs(),
             kept,
             burns: BTreeMap::new(),
@@ -212,12 +201,13 @@ impl Lookout {
     }
 
     async fn ask_what_was_spent(&mut self, now: Now) {
+        self.alerts.judge(Sign::Disk, &disk(free_bytes(&self.dir)), now);
         match self.told_by_the_ledger(now.timestamp).await {
             Ok(ToldByLedger { spent, tiers, subscription }) => {
                 self.alerts.judge(Sign::Spend, &spent, now);
                 self.alerts.judge(Sign::Tier, &tiers, now);
                 self.alerts.judge(Sign::Window, &subscription, now);
-                self.alerts.judge(Sign::Ledger, &self.trouble_of_the_disk(), now);
+                self.alerts.judge(Sign::Ledger, &self.trouble_of_the_log(), now);
             }
             Err(error) => {
                 tracing::warn!("what was spent is unknown: {error}");
@@ -234,14 +224,13 @@ impl Lookout {
     /// As in budgets, what logs and telemetry tell of is not counted.
     async fn spent(&self, now: Timestamp) -> Result<Vec<Reading>, ledger::Error> {
         let mut spent = vec![];
-        for (period, spender) in &self.spending {
-            let turn = turn(self.calendar.cycle(*period), now);
+        for (period, spender) in spending(&self.alerts.rules()) {
+            let turn = turn(self.calendar.cycle(period), now);
             let asked =
-                SPENDERS.into_iter().find(|(name, _)| name == spender).map_or(Spender::Client, |(_, asked)| asked);
+                SPENDERS.into_iter().find(|(name, _)| *name == spender).map_or(Spender::Client, |(_, asked)| asked);
             let mut by_name: BTreeMap<String, Usd> = BTreeMap::new();
             for used in self.ledger.used(asked, turn.since, now).await? {
-                let name =
-                    if *spender == "machine" { (*spender).to_owned() } else { format!("{spender}:{}", used.name) };
+                let name = if spender == "machine" { spender.to_owned() } else { format!("{spender}:{}", used.name) };
                 *by_name.entry(name).or_default() += used.known_cost;
             }
             let reading = |(scope, cost): (String, Usd)| Reading {
@@ -266,29 +255,25 @@ impl Lookout {
     }
 
     async fn tiers(&self, now: Timestamp) -> Result<Vec<Reading>, ledger::Error> {
-        if self.caps.is_empty() {
+        let caps = self.caps.now();
+        if caps.is_empty() {
             return Ok(vec![]);
         }
-        let turn = turn(self.calendar.cycle(Period::Month), now);
+        // The upstream's month is UTC's.
+        let turn = turn(Calendar::UTC.cycle(Period::Month), now);
         let used = self.ledger.used(Spender::Upstream, turn.since, now).await?;
         let tier = |(upstream, cap): &(String, Usd)| {
             let spent: Usd = used.iter().filter(|used| *used.name == **upstream).map(|used| used.known_cost).sum();
             let part = Figure::ratio(spent.as_nanos(), cap.as_nanos());
             Reading { turn: Some(turn), ..Reading::of(format!("upstream:{upstream}"), "", part) }
         };
-        Ok(self.caps.iter().map(tier).collect())
+        Ok(caps.iter().map(tier).collect())
     }
 
-    fn trouble_of_the_disk(&self) -> Vec<Reading> {
+    fn trouble_of_the_log(&self) -> Vec<Reading> {
         let log = std::fs::metadata(self.dir.join(LOG)).map_or(0, |file| file.len());
-        let mut trouble = vec![];
-        if log >= LOG_BYTES_MAX {
-            trouble.push(Reading::of("ledger", "log", Figure::ONE));
-        }
-        if free_bytes(&self.dir).is_some_and(|free| free < FREE_BYTES_MIN) {
-            trouble.push(Reading::of("ledger", "disk", Figure::ONE));
-        }
-        trouble
+        let trouble = (log >= LOG_BYTES_MAX).then(|| Reading::of("ledger", "log", Figure::ONE));
+        trouble.into_iter().collect()
     }
 
     async fn ask_how_calls_went(&mut self, now: Now) {
@@ -361,7 +346,16 @@ impl Lookout {
         let running = self.runaways.running(now.timestamp);
         let running: Vec<Reading> =
             running.map(|(session, calls)| Reading::of(format!("session:{session}"), "", calls)).collect();
-        self.alerts.judge(Sign::Runaway, &running, now);
+        let away = self.alerts.judge(Sign::Runaway, &running, now);
+        self.pause(&away);
+    }
+
+    /// Where the settings want it: sessions that have just been told of.
+    fn pause(&self, scopes: &[Arc<str>]) {
+        let Some(gateway) = self.gateway.upgrade().filter(|_| self.alerts.pauses_runaways()) else { return };
+        for session in scopes.iter().filter(|scope| scope.starts_with("session:")) {
+            gateway.pause_scope(session);
+        }
     }
 
     fn keep(&mut self) {
@@ -374,6 +368,19 @@ impl Lookout {
         }
         self.kept = kept;
     }
+}
+
+/// Spending that some rule asks for.
+fn spending(rules: &[Arc<Rule>]) -> BTreeSet<(Period, &'static str)> {
+    let rules = rules.iter().filter(|rule| rule.metric.sign == Sign::Spend);
+    let spending = rules.flat_map(|rule| {
+        let kind = rule.metric.scope.as_deref().map_or("machine", |scope| scope.split(':').next().unwrap_or(scope));
+        let spender = SPENDERS.into_iter().find(|(name, _)| *name == kind).map_or("machine", |(name, _)| name);
+        let part = rule.metric.part.as_deref();
+        let asked = PERIODS.into_iter().filter(move |period| part.is_none_or(|part| part == period.name()));
+        asked.map(move |period| (period, spender))
+    });
+    spending.collect()
 }
 
 const PERIODS: [Period; 3] = [Period::Day, Period::Week, Period::Month];
@@ -393,14 +400,6 @@ fn turn(cycle: Cycle, now: Timestamp) -> Turn {
     Turn { since: cycle.start(now), resets_at: cycle.end(now) }
 }
 
-fn caps(settings: &Settings) -> Vec<(String, Usd)> {
-    let cap = |upstream: &crate::settings::Upstream| {
-        let (scheme, tier) = upstream.pacing.presumed.as_ref()?;
-        Some((upstream.name.to_string(), scheme.tiers.get(*tier)?.monthly_cap?))
-    };
-    settings.upstreams.iter().filter_map(cap).collect()
-}
-
 /// The upstream is to blame: too much of us, too much of all, an error, or no answer.
 fn is_failure(attempt: &Attempt) -> bool {
     attempt.status.map_or(attempt.error.is_some(), |status| status >= 500)
@@ -410,6 +409,12 @@ fn is_failure(attempt: &Attempt) -> bool {
 fn prefix(entry: &Entry) -> u64 {
     let text = entry.call.who.client.bytes().chain([0]).chain(entry.call.model.bytes());
     text.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Nothing where nobody knows what is free.
+pub(super) fn disk(free: Option<u64>) -> Vec<Reading> {
+    let free = free.map(|free| i64::try_from(free).unwrap_or(i64::MAX).max(1));
+    free.map(|free| Reading::of("disk", "", Figure::ratio(FREE_BYTES, free))).into_iter().collect()
 }
 
 #[cfg(unix)]

@@ -132,6 +132,104 @@ fn channels_get_what_is_theirs_and_its_end() {
     assert_eq!(channels, ["ops", "desktop ops"]);
 }
 
+const OPS: &str = "[[channel]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"https://example.com/x?y=1\"\n";
+
+/// What is on its way to channels: `scope`, with a dash where it is over.
+fn sent(deliveries: &mut mpsc::Receiver<Delivery>) -> Vec<(String, AlertView)> {
+    let mut sent = vec![];
+    while let Ok(Delivery { alert, channels }) = deliveries.try_recv() {
+        assert_eq!(channels.iter().map(|name| &**name).collect::<Vec<_>>(), ["ops"]);
+        let over = if alert.resolved_at.is_some() { " -" } else { "" };
+        sent.push((format!("{}{over}", alert.scope), alert));
+    }
+    sent
+}
+
+fn scopes(sent: &[(String, AlertView)]) -> Vec<&str> {
+    sent.iter().map(|(scope, _)| scope.as_str()).collect()
+}
+
+#[test]
+fn what_no_channel_took_before_the_end_is_sent_at_the_next_start_and_once() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let alerts = open(dir.path(), OPS, 0);
+    // Nobody listens yet.
+    alerts.cross(crossing("early"), at(1));
+    let mut deliveries = alerts.deliveries();
+    assert_eq!(scopes(&sent(&mut deliveries)), ["early"]);
+    for scope in ["taken", "refused", "open", "over"] {
+        alerts.cross(crossing(scope), at(2));
+    }
+    for (_, alert) in sent(&mut deliveries) {
+        match &*alert.scope {
+            "taken" => alerts.taken(&alert, "ops"),
+            "refused" => alerts.not_taken(&alert, "ops"),
+            _ => {}
+        }
+    }
+    alerts.resolve(Sign::Breaker, "over", at(3));
+    drop((alerts, deliveries));
+
+    let again = open(dir.path(), OPS, 4);
+    let late = sent(&mut again.deliveries());
+    assert_eq!(scopes(&late), ["early", "open", "over -"]);
+    let ids: Vec<String> = again.latest(9).into_iter().rev().map(|alert| alert.alert_id).collect();
+    assert_eq!((&late[0].1.alert_id, &late[1].1.alert_id), (&ids[0], &ids[3]), "by the same key");
+    late.iter().for_each(|(_, alert)| again.taken(alert, "ops"));
+    assert!(sent(&mut open(dir.path(), OPS, 5).deliveries()).is_empty());
+}
+
+#[test]
+fn an_end_that_no_channel_took_is_sent_at_the_next_start_where_its_beginning_was_told() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let alerts = open(dir.path(), OPS, 0);
+    let mut deliveries = alerts.deliveries();
+    alerts.cross(crossing("told"), at(1));
+    sent(&mut deliveries).iter().for_each(|(_, alert)| alerts.taken(alert, "ops"));
+    alerts.cross(crossing("refused"), at(2));
+    sent(&mut deliveries).iter().for_each(|(_, alert)| alerts.not_taken(alert, "ops"));
+    for scope in ["told", "refused"] {
+        alerts.resolve(Sign::Breaker, scope, at(3));
+    }
+    assert_eq!(scopes(&sent(&mut open(dir.path(), OPS, 4).deliveries())), ["told -"]);
+}
+
+#[test]
+fn of_what_waited_for_a_start_the_latest_go_out_and_nothing_waits_for_ever() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let alerts = open(dir.path(), OPS, 0);
+    for number in 0..LATE_MAX + 3 {
+        alerts.cross(crossing(&format!("{number}")), at(number as u64));
+    }
+    let again = open(dir.path(), OPS, 99);
+    let late = sent(&mut again.deliveries());
+    assert_eq!((late.len(), &*late[0].1.scope), (LATE_MAX, "3"));
+    assert!(again.latest(usize::MAX).iter().rev().take(3).all(|alert| alert.waiting.is_empty()));
+}
+
+#[test]
+fn a_report_is_news_for_the_inbox_and_for_the_channels_that_were_chosen() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let zone = "[gateway]\ntimezone = \"UTC\"\n";
+    // It begins at 14:13:20 UTC.
+    let text = format!("{zone}[alerts]\ndigest = [\"ops\"]\nquiet_hours = \"14:00-15:00\"\n{OPS}");
+    let alerts = open(dir.path(), &text, 0);
+    let mut deliveries = alerts.deliveries();
+    let report = |of| Report { of, message: "all is well".to_owned(), ..Report::default() };
+    alerts.report(report("day"), false, at(1));
+    alerts.report(report("week"), true, at(2));
+    alerts.deliver_late(at(3));
+    assert!(sent(&mut deliveries).is_empty(), "quiet hours");
+    alerts.deliver_late(at(3_000));
+    alerts.deliver_late(at(3_001));
+    assert_eq!(scopes(&sent(&mut deliveries)), ["machine week"]);
+    let told: Vec<_> = alerts.latest(9).into_iter().map(|alert| (alert.scope, alert.channels.join(" "))).collect();
+    assert_eq!(told, [("machine week".to_owned(), "ops".to_owned()), ("machine day".to_owned(), String::new())]);
+    assert!(alerts.latest(9).iter().all(|alert| alert.severity == "info" && alert.resolved_at.is_some()));
+    // It ended before the channel took it.
+    assert_eq!(scopes(&sent(&mut open(dir.path(), &text, 3_002).deliveries())), ["machine week"]);
+}
+
 #[test]
 fn quiet_hours_hold_a_warning_back_until_they_end() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -165,7 +263,7 @@ fn a_snooze_keeps_what_follows_from_the_channels_until_it_ends() {
     alerts.deliver_late(at(100));
     assert_eq!(alerts.latest(1)[0].channels, ["desktop"]);
     let error = alerts.snooze("nothing", None, at(3).timestamp).expect_err("no such alert");
-    assert!(error.reason.starts_with("no alert begins with nothing"), "{error}");
+    assert!(error.reason.starts_with("no alert begins with \"nothing\""), "{error}");
 }
 
 #[test]
@@ -208,5 +306,28 @@ fn an_export_has_the_columns_that_scripts_know() {
     assert_eq!(csv(Some("ci"), &some), "scope,severity,resolved_at\r\nclient:ci day,critical,\r\n");
     assert_eq!(csv(None, &some).lines().count(), 3);
     let error = AlertColumns::named("scope,size").expect_err("no such column");
-    assert!(error.starts_with("there is no column size: alert_id,"), "{error}");
+    assert!(error.starts_with("there is no column \"size\": alert_id,"), "{error}");
+}
+
+#[test]
+fn a_disk_that_fills_is_told_at_a_gigabyte_and_at_two_hundred_megabytes() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let alerts = open(dir.path(), "", 0);
+    let look = |alerts: &Alerts, megabytes: u64, seconds| {
+        alerts.judge(Sign::Disk, &lookout::disk(Some(megabytes * 1_000_000)), at(seconds));
+    };
+    look(&alerts, 50_000, 0);
+    look(&alerts, 1_000, 5);
+    look(&alerts, 900, 10);
+    assert_eq!(told(&alerts), ["disk 1 warning"]);
+    look(&alerts, 150, 15);
+    assert_eq!(told(&alerts), ["disk 1 warning", "disk 5 critical"]);
+    let message = alerts.latest(1).remove(0).message;
+    assert!(message.starts_with("150 MB are free for the ledger") && message.contains("make room"), "{message}");
+    look(&alerts, 2_000, 20);
+    assert_eq!(told(&alerts), ["disk 1 warning -", "disk 5 critical -"], "there is room again");
+    let full = tempfile::tempdir().expect("a folder");
+    let alerts = open(full.path(), "", 0);
+    look(&alerts, 100, 0);
+    assert_eq!(told(&alerts), ["disk 5 critical"], "so full at the start that it can't wait");
 }

@@ -4,7 +4,7 @@ use domain::alert::{Crossed, Figure, Sign};
 use domain::time::Calendar;
 
 /// One sentence, or two.
-pub(super) fn sentence(crossed: &Crossed, calendar: Calendar) -> String {
+pub(super) fn sentence(crossed: &Crossed, calendar: Calendar, pauses_runaways: bool) -> String {
     let Crossed { scope, value, threshold, .. } = crossed;
     let what = thing(scope);
     let moment = crossed.turn.map(|turn| calendar.words(turn.resets_at));
@@ -31,8 +31,12 @@ pub(super) fn sentence(crossed: &Crossed, calendar: Calendar) -> String {
         Sign::CostPerCall => format!("a call of {what} costs {} times what it used to", tenths(*value)),
         Sign::Efficiency => format!("{what} gets {} output tokens for each input token", hundredths(*value)),
         Sign::Runaway => {
+            let way_out = match pauses_runaways {
+                true => format!("it is paused: `tidegate resume {scope}` lets it go on"),
+                false => format!("let it go on, or stop it with `tidegate pause {scope}`"),
+            };
             format!(
-                "{what} has made {value} calls in a row, each longer than the last, with nobody in between; stop it or let it go on"
+                "{what} has made {value} calls in a row, each longer than the last, with nobody in between; {way_out}"
             )
         }
         Sign::ChronicBurn => {
@@ -40,6 +44,7 @@ pub(super) fn sentence(crossed: &Crossed, calendar: Calendar) -> String {
         }
         Sign::Breaker => format!("{what} fails calls, and its breaker is open"),
         Sign::Fallback => format!("calls of {what} get their answers elsewhere"),
+        Sign::KeyRefused => format!("{what} refuses the key: `tidegate key set` puts another one in"),
         Sign::UpstreamErrors => format!("{} of the calls to {what} failed in the last ten minutes", percent(*value)),
         Sign::Unpriced => {
             format!(
@@ -50,15 +55,25 @@ pub(super) fn sentence(crossed: &Crossed, calendar: Calendar) -> String {
             format!("the clock of this machine jumped by {value} s; windows and budgets were counted anew")
         }
         Sign::Ledger => format!("something is wrong with {what}: `tidegate doctor` says more"),
+        Sign::Disk => format!(
+            "{} MB are free for the ledger; new calls are refused once it can't be written: make room on the disk",
+            megabytes(*value)
+        ),
         Sign::QuotaBack => format!("{what} has begun anew: calls that were turned away can go"),
+        Sign::Increase => {
+            format!(
+                "half of {what} is used or soon will be: an increase may be asked for; `tidegate tier list` says more"
+            )
+        }
         Sign::Emergency => "there is an emergency".to_owned(),
     }
 }
 
 /// What a person may let be done about it.
-pub(super) fn action(crossed: &Crossed) -> Option<String> {
+pub(super) fn action(crossed: &Crossed, pauses_runaways: bool) -> Option<String> {
     let session = crossed.scope.strip_prefix("session:")?;
-    (crossed.rule.metric.sign == Sign::Runaway).then(|| format!("pause_session:{session}"))
+    let act = if pauses_runaways { "resume" } else { "pause" };
+    (crossed.rule.metric.sign == Sign::Runaway).then(|| format!("{act}_session:{session}"))
 }
 
 /// `upstream:anthropic week` as a person says it.
@@ -102,6 +117,11 @@ fn usd(value: Figure) -> String {
 fn percent(value: Figure) -> String {
     let permille = value.as_millionths() / 1_000;
     format!("{}.{} %", permille / 10, permille % 10)
+}
+
+/// Of how many times less than 1 GB.
+fn megabytes(value: Figure) -> i64 {
+    1_000_000_000 / value.as_millionths().max(1)
 }
 
 fn tenths(value: Figure) -> String {

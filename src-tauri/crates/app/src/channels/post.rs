@@ -5,6 +5,7 @@ use domain::config::ChannelKind;
 use domain::time::Timestamp;
 use serde_json::{Value, json};
 
+use crate::alerts::DIGEST;
 use crate::view::AlertView;
 
 /// One request, ready to be sent.
@@ -94,33 +95,81 @@ fn cut(text: &str, chars_max: usize) -> String {
     text.chars().take(chars_max - 1).chain(['…']).collect()
 }
 
+/// The message, whole where it fits; else up to the end of a sentence, and where the rest is.
+fn fitted(alert: &AlertView, chars_max: usize, length: impl Fn(char) -> usize) -> String {
+    let text = &alert.message;
+    if text.chars().map(&length).sum::<usize>() <= chars_max {
+        return text.clone();
+    }
+    let rest = format!("… (`tidegate {}` has the rest)", if alert.rule == DIGEST { "report" } else { "alert list" });
+    let room = chars_max.saturating_sub(rest.chars().count());
+    let (mut used, mut end, mut sentence) = (0, 0, 0);
+    for (at, char) in text.char_indices() {
+        used += length(char);
+        if used > room {
+            break;
+        }
+        end = at + char.len_utf8();
+        match char {
+            '\n' => sentence = at,
+            '.' if text[end..].starts_with(' ') => sentence = end,
+            _ => {}
+        }
+    }
+    let end = if sentence > end / 2 { sentence } else { end };
+    format!("{}{rest}", &text[..end])
+}
+
+const fn plain(_char: char) -> usize {
+    1
+}
+
 /// In Slack's own text `<` begins a command such as `<!channel>`.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+const fn escaped_length(char: char) -> usize {
+    match char {
+        '&' => 5,
+        '<' | '>' => 4,
+        _ => 1,
+    }
+}
+
+/// Of a message's text; 40,000 are taken with its title.
+const SLACK_TEXT_MAX: usize = 39_000;
+
 fn slack(alert: &AlertView) -> Value {
-    let escaped =
-        |text: &str, chars_max| cut(text, chars_max).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let field =
-        |(name, text): (&str, &str)| json!({"type": "mrkdwn", "text": format!("*{name}*\n{}", escaped(text, 300))});
+    let field = |(name, text): (&str, &str)| json!({"type": "mrkdwn", "text": format!("*{name}*\n{}", escaped(&cut(text, 300)))});
     let fields: Vec<Value> = facts(alert).into_iter().map(field).collect();
-    let sentence =
-        json!({"type": "section", "text": {"type": "mrkdwn", "text": escaped(&alert.message, 500)}, "fields": fields});
+    let message = escaped(&fitted(alert, SLACK_TEXT_MAX, escaped_length));
     json!({
-        "text": format!("{}: {}", escaped(&title(alert), 150), escaped(&alert.message, 500)),
-        "attachments": [{"color": format!("#{:06x}", color(alert)), "blocks": [sentence]}],
+        "text": format!("{}: {message}", escaped(&cut(&title(alert), 150))),
+        "attachments": [{"color": format!("#{:06x}", color(alert)), "blocks": [{"type": "section", "fields": fields}]}],
         "unfurl_links": false,
         "unfurl_media": false,
     })
 }
 
+/// Of a description, and of all text of an embed.
+const DISCORD_TEXT_MAX: usize = 4_096;
+const DISCORD_EMBED_MAX: usize = 6_000;
+
 fn discord(alert: &AlertView) -> Value {
-    let field = |(name, text): (&str, &str)| json!({"name": name, "value": cut(text, 1_024), "inline": true});
+    let field = |(name, text): (&str, String)| json!({"name": name, "value": text, "inline": true});
+    let title = cut(&title(alert), 256);
+    let facts: Vec<(&str, String)> = facts(alert).into_iter().map(|(name, text)| (name, cut(text, 300))).collect();
+    let beside: usize = facts.iter().map(|(name, text)| name.len() + text.chars().count()).sum();
+    let room = DISCORD_EMBED_MAX.saturating_sub(beside + title.chars().count());
     json!({
         "username": "Tidegate",
         "embeds": [{
-            "title": cut(&title(alert), 256),
-            "description": cut(&alert.message, 1_000),
+            "title": title,
+            "description": fitted(alert, room.min(DISCORD_TEXT_MAX), plain),
             "color": color(alert),
             "timestamp": alert.resolved_at.as_ref().unwrap_or(&alert.crossed_at),
-            "fields": facts(alert).into_iter().map(|(name, text)| field((name, &cut(text, 300)))).collect::<Vec<_>>(),
+            "fields": facts.into_iter().map(field).collect::<Vec<_>>(),
         }],
         // A name that reads like a mention calls nobody.
         "allowed_mentions": {"parse": []},
@@ -150,17 +199,24 @@ fn pager_duty(routing_key: &str, alert: &AlertView) -> Value {
             "event_action": "trigger",
             "client": "Tidegate",
             "payload": {
-                "summary": cut(&format!("{}: {}", title(alert), alert.message), 1_024),
+                "summary": summary(alert),
                 "source": "tidegate",
                 "severity": severity,
                 "timestamp": alert.crossed_at,
                 "component": cut(&alert.scope, 255),
                 "class": cut(&alert.rule, 255),
-                "custom_details": details(alert),
+                // A summary takes little; here all of it fits.
+                "custom_details": merged(details(alert), json!({"message": fitted(alert, 15_000, plain)})),
             },
         }),
     };
     merged(event, more)
+}
+
+fn summary(alert: &AlertView) -> String {
+    const CHARS_MAX: usize = 1_024;
+    let title = cut(&title(alert), 256);
+    format!("{title}: {}", fitted(alert, CHARS_MAX - title.chars().count() - 2, plain))
 }
 
 fn details(alert: &AlertView) -> Value {
@@ -185,14 +241,14 @@ fn opsgenie(base: &str, key: &str, alert: &AlertView) -> Post {
     let (url, body) = match is_over(alert) {
         true => (
             format!("{base}/{}/close?identifierType=alias", alert.alert_id),
-            json!({"source": "tidegate", "note": cut(&alert.message, 1_000)}),
+            json!({"source": "tidegate", "note": fitted(alert, 15_000, plain)}),
         ),
         false => (
             base.to_owned(),
             json!({
                 "message": cut(&title(alert), 130),
                 "alias": alert.alert_id,
-                "description": cut(&alert.message, 15_000),
+                "description": fitted(alert, 15_000, plain),
                 "details": details(alert),
                 "entity": cut(&alert.scope, 512),
                 "source": "tidegate",
@@ -206,7 +262,8 @@ fn opsgenie(base: &str, key: &str, alert: &AlertView) -> Post {
 fn incident_io(url: &str, token: &str, alert: &AlertView) -> Post {
     let body = json!({
         "title": cut(&title(alert), 256),
-        "description": cut(&alert.message, 4_000),
+        // It names no limit; no digest is longer.
+        "description": fitted(alert, 15_000, plain),
         "status": if is_over(alert) { "resolved" } else { "firing" },
         "deduplication_key": alert.alert_id,
         "metadata": merged(details(alert), json!({"severity": alert.severity, "rule": alert.rule})),
@@ -284,12 +341,7 @@ mod tests {
             check(
                 ChannelKind::Slack,
                 &alert,
-                &[
-                    ("/text", 40_000),
-                    ("/attachments/0/color", 7),
-                    ("/attachments/0/blocks/0/text/text", 3_000),
-                    ("/attachments/0/blocks/0/fields/0/text", 2_000),
-                ],
+                &[("/text", 40_000), ("/attachments/0/color", 7), ("/attachments/0/blocks/0/fields/0/text", 2_000)],
             );
             check(
                 ChannelKind::Discord,
@@ -337,6 +389,46 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_digest_is_sent_whole_as_far_as_a_service_takes_it_and_says_where_the_rest_is() {
+        let sentence = "By client: <ci> $1.00 & more. ";
+        let digest = |sentences: usize| AlertView {
+            rule: DIGEST.to_owned(),
+            message: sentence.repeat(sentences).trim_end().to_owned(),
+            ..alert("info", false)
+        };
+        let text = |kind, alert: &AlertView, place: &str| {
+            let body = made(kind, alert).1;
+            body.pointer(place).and_then(Value::as_str).unwrap_or_else(|| panic!("{place} in {body}")).to_owned()
+        };
+        let places = [
+            (ChannelKind::Slack, "/text"),
+            (ChannelKind::Discord, "/embeds/0/description"),
+            (ChannelKind::PagerDuty, "/payload/custom_details/message"),
+            (ChannelKind::Opsgenie, "/description"),
+            (ChannelKind::IncidentIo, "/description"),
+            (ChannelKind::Webhook, "/alert/message"),
+        ];
+        // 3,000 characters, as long as a month's digest may well be.
+        let month = digest(100);
+        for (kind, place) in places {
+            let whole = text(kind, &month, place).replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">");
+            assert!(whole.ends_with(&*month.message), "{kind:?}");
+        }
+        let endless = digest(4_000);
+        for (kind, place) in &places[..5] {
+            let cut = text(*kind, &endless, place);
+            assert!(cut.ends_with("more.… (`tidegate report` has the rest)"), "{kind:?}");
+        }
+        assert!(
+            text(ChannelKind::PagerDuty, &month, "/payload/summary")
+                .ends_with("& more.… (`tidegate report` has the rest)")
+        );
+        let one_word = AlertView { message: "ß".repeat(50_000), ..alert("warning", false) };
+        let cut = text(ChannelKind::Opsgenie, &one_word, "/description");
+        assert!(cut.chars().count() == 15_000 && cut.ends_with("ß… (`tidegate alert list` has the rest)"));
     }
 
     #[test]

@@ -21,7 +21,16 @@ struct Page {
     open: Vec<OpenForecast>,
     /// When the present window ran out.
     ran_out: Option<i64>,
+    limit: Option<SeenLimit>,
     scored: Vec<Outcome>,
+}
+
+/// What the window was held against last.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct SeenLimit {
+    amount: f64,
+    /// In milliseconds since 1970; nothing where nobody saw it come.
+    since: Option<i64>,
 }
 
 /// Moments in milliseconds since 1970, spans in hours.
@@ -84,8 +93,11 @@ impl Book {
         if !self.windows.contains_key(name) && self.windows.len() >= WINDOWS_MAX {
             return;
         }
+        let is_new = !self.windows.contains_key(name);
+        let saw_it_come = is_new && self.heard.first().is_some_and(|(first, _)| *first < super::hour_of(now));
         let page = self.windows.entry(name.to_owned()).or_default();
         page.score(window);
+        page.hold_against(window.limit, saw_it_come, now);
         if page.ran_out.is_none() && window.limit.is_some_and(|limit| window.used >= limit) {
             page.ran_out = Some(now.as_millis());
         }
@@ -98,7 +110,30 @@ impl Book {
     }
 }
 
+impl Book {
+    /// Since when the window is held against this limit, where that is later than its beginning.
+    pub(super) fn limit_since(&self, name: &str, window: Window) -> Option<Timestamp> {
+        let seen = self.windows.get(name)?.limit.filter(|seen| is_same(Some(seen.amount), window.limit))?;
+        seen.since.map(Timestamp::from_millis).filter(|since| *since > window.since)
+    }
+}
+
 impl Page {
+    /// A forecast that was made under another limit has nothing to answer for.
+    fn hold_against(&mut self, limit: Option<f64>, saw_it_come: bool, now: Timestamp) {
+        let before = self.limit.map(|seen| seen.amount);
+        if is_same(before, limit) {
+            return;
+        }
+        let is_change = before.is_some();
+        if is_change {
+            self.open.clear();
+            self.ran_out = None;
+        }
+        let since = (is_change || saw_it_come).then(|| now.as_millis());
+        self.limit = limit.map(|amount| SeenLimit { amount, since });
+    }
+
     /// Those of an earlier window than this one.
     fn score(&mut self, window: Window) {
         let is_over = |open: &OpenForecast| open.resets_at <= window.since.as_millis();
@@ -112,6 +147,14 @@ impl Page {
         self.scored.extend(over.iter().map(|open| Outcome::of(open.kept().score(ran_out))));
         let beyond = self.scored.len().saturating_sub(SCORED_MAX);
         self.scored.drain(..beyond);
+    }
+}
+
+/// A file may read a number back a hair off.
+fn is_same(one: Option<f64>, other: Option<f64>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => (one - other).abs() <= 1e-9 * one.abs().max(other.abs()),
+        _ => one.is_none() && other.is_none(),
     }
 }
 
@@ -210,6 +253,27 @@ mod tests {
         assert_eq!(scored.iter().map(|scored| scored.hit).collect::<Vec<_>>(), [true, true, true, false]);
         assert_eq!(book.windows["w"].open.len(), 1);
         assert!(book.windows["w"].ran_out.is_none(), "the new window has not");
+    }
+
+    #[test]
+    fn a_limit_that_came_or_changed_in_mid_window_is_known_and_no_earlier_forecast_is_scored_by_it() {
+        let mut book = Book::default();
+        book.listens(0);
+        book.listens(50);
+        book.observe("w", window(0, 1.0), Some(&kept(50, 100)), at(50));
+        assert_eq!(book.limit_since("w", window(0, 1.0)), Some(at(50)), "it was not there before");
+        assert_eq!(book.limit_since("w", window(100, 1.0)), None, "the next window has it from its beginning");
+        let lower = Window { limit: Some(5.0), ..window(0, 6.0) };
+        book.observe("w", lower, None, at(60));
+        assert_eq!(book.limit_since("w", lower), Some(at(60)));
+        assert_eq!(book.limit_since("w", Window { limit: Some(7.0), ..lower }), None, "one that is only tried");
+        assert!(book.windows["w"].open.is_empty(), "what was said of 10 says nothing of 5");
+        book.observe("w", Window { limit: Some(5.0), ..window(100, 0.0) }, None, at(101));
+        assert!(book.scored("w").is_empty());
+        let mut first = Book::default();
+        first.listens(50);
+        first.observe("w", window(0, 1.0), None, at(50));
+        assert_eq!(first.limit_since("w", window(0, 1.0)), None, "nobody was there to see whether it was");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The sections of the settings file and what each may hold.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use domain::config::{
     Amount, BackgroundGuard, Budget, ChannelKind, Pacing, Period, Rules, Span, Window, WrittenLimits,
 };
 use domain::money::Usd;
-use domain::routing::BreakerRules;
+use domain::routing::{BreakerRules, Capabilities, Capability};
 use domain::tier::{MinuteLimits, Scheme};
 use domain::time::{BusinessHours, Calendar, QuietHours, Tz};
 use gateway::{ProxyUse, RetryRules, Timeouts};
@@ -20,9 +21,10 @@ use toml::de::{DeTable, DeValue};
 use super::kinds::*;
 use super::reader::{Page, Section, Wrong, nearest};
 use super::{
-    AlertSettings, BaseUrl, Channel, Durability, EmergencySettings, Fallback, GatewaySettings, KeyRef, Settings,
-    StatusPage, Upstream, UpstreamKind,
+    AlertSettings, BaseUrl, Channel, Currency, DigestSettings, Durability, EmergencySettings, Fallback,
+    GatewaySettings, KeyRef, Settings, StatusPage, Upstream, UpstreamKind,
 };
+use crate::alerts::DIGEST;
 
 pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec<Wrong>> {
     let page = Page::new(text);
@@ -42,9 +44,6 @@ pub(super) fn parse(text: &str, schemes: &[Arc<Scheme>]) -> Result<Settings, Vec
         wrongs => Err(wrongs),
     }
 }
-
-/// What is checked here and done nowhere yet.
-const LATER: [&str; 1] = ["currency"];
 
 fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
     let gateway = gateway(top.table("gateway"));
@@ -71,9 +70,8 @@ fn settings(top: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Settings {
         otlp: otlp(top.table("otlp")),
         cache: cache(top.table("cache")),
         metrics: metrics(top.table("metrics")),
-        without_effect: LATER.into_iter().filter(|section| top.has(section)).collect(),
+        currency: currency(top.table("currency")),
     };
-    check_the_rest(top);
     top.end();
     settings
 }
@@ -138,9 +136,24 @@ fn upstream(section: &Section<'_, '_>, schemes: &[Arc<Scheme>]) -> Upstream {
         base_url: base_url(section, kind),
         key: key(section, kind),
         models: section.get("models", &MODELS).unwrap_or_default().into_iter().map(Arc::from).collect(),
+        lacks: lacks(section, kind),
         admin_key: section.get("admin_key", &KEY),
         pacing: pacing(section, schemes),
     }
+}
+
+/// Only of servers that take the API's form and not all that it means.
+fn lacks(section: &Section<'_, '_>, kind: UpstreamKind) -> Capabilities {
+    let named = section.get("lacks", &TEXTS).unwrap_or_default();
+    if !named.is_empty() && kind != UpstreamKind::Compatible {
+        section.wrong("lacks", "is for kind = \"compatible\" alone");
+    }
+    let known = Capability::ALL.map(Capability::name);
+    for name in named.iter().filter(|name| !known.contains(&name.as_str())) {
+        let near = nearest(name, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        section.wrong("lacks", &format!("names {name:?}, which is none of {}{near}", known.join(", ")));
+    }
+    named.iter().filter_map(|name| Capability::named(name)).collect()
 }
 
 const ANTHROPIC: &str = "https://api.anthropic.com";
@@ -394,10 +407,6 @@ fn status_page(section: Section<'_, '_>) -> Option<StatusPage> {
 
 const STATUS_PAGE: &str = "https://status.claude.com";
 
-fn check_the_rest(top: &Section<'_, '_>) {
-    check_currency(top.table("currency"));
-}
-
 /// `None` unless it is written that it is on.
 fn cache(section: Section<'_, '_>) -> Option<Terms> {
     let usual = Terms::default();
@@ -415,17 +424,20 @@ fn metrics(section: Section<'_, '_>) -> bool {
     enabled
 }
 
-fn check_currency(section: Section<'_, '_>) {
-    section.get("code", &CURRENCY);
-    for (at, day, rate) in section.free("rates") {
-        if !is_rate(day, rate) {
-            section.note(
+fn currency(section: Section<'_, '_>) -> Option<Currency> {
+    let code = section.get("code", &CURRENCY);
+    let mut rates = BTreeMap::new();
+    for (at, day, value) in section.free("rates") {
+        match rate(day, value) {
+            Some((day, rate)) => drop(rates.insert(day, rate)),
+            None => section.note(
                 &at,
                 format!("rates in [currency] must be days and rates, for example \"2026-11-01\" = 0.86, not {day}"),
-            );
+            ),
         }
     }
     section.end();
+    Some(Currency { code: code?, rates })
 }
 
 fn otlp(section: Section<'_, '_>) -> Option<SocketAddr> {
@@ -535,6 +547,16 @@ fn alerts(
         quiet: quiet(&section).flatten(),
         channels: channels.iter().map(|channel| channel.name.clone()).chain(desktop).collect(),
     };
+    let digest =
+        DigestSettings { channels: named_channels(&section, "digest", &marks).unwrap_or_default(), quiet: marks.quiet };
+    let pauses_runaways = match section.get("runaway", &TEXT).as_deref() {
+        None | Some("tell") => false,
+        Some("pause") => true,
+        Some(_) => {
+            section.wrong("runaway", &one_of(&["tell", "pause"]));
+            false
+        }
+    };
     section.end();
     let mut rules = shipped(&marks);
     for section in top.tables("alert", "[[alert]]") {
@@ -542,13 +564,28 @@ fn alerts(
         let quiet = quiet(&section);
         section.end();
         let Some(rule) = found else { continue };
-        if rules.iter().any(|other| other.name == rule.name) {
+        if rules.iter().any(|other| other.name == rule.name) || *rule.name == *DIGEST {
             let key = if section.has("name") { "name" } else { "metric" };
             section.wrong(key, "is that of another rule: give this one a name of its own, for example name = \"shop\"");
         }
         rules.push(Rule { quiet: quiet.unwrap_or(marks.quiet), ..rule });
     }
-    AlertSettings { rules }
+    AlertSettings { rules, digest, pauses_runaways }
+}
+
+/// Each of them is there, once, or noted as wrong.
+fn named_channels(section: &Section<'_, '_>, key: &'static str, marks: &Marks) -> Option<Vec<Arc<str>>> {
+    let names = section.get(key, &TEXTS)?;
+    let known: Vec<&str> = marks.channels.iter().map(|name| &**name).chain([DESKTOP]).collect();
+    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+        let near = nearest(name, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+        section.wrong(key, &format!("names {name:?}, which no [[channel]] has{near}"));
+    }
+    let twice = names.iter().enumerate().find(|(place, name)| names[..*place].contains(name));
+    if let Some((_, name)) = twice {
+        section.wrong(key, &format!("names {name:?} twice: once is enough"));
+    }
+    Some(names.into_iter().map(Arc::from).collect())
 }
 
 fn own_rule(section: &Section<'_, '_>, marks: &Marks) -> Option<Rule> {
@@ -557,12 +594,7 @@ fn own_rule(section: &Section<'_, '_>, marks: &Marks) -> Option<Rule> {
     let mut figures = section.need("thresholds", &FIGURES).unwrap_or_default();
     let severity = section.get("severity", &SEVERITY).unwrap_or(Severity::Warning);
     let cooldown = section.get("cooldown", &COOLDOWN).unwrap_or(Cooldown::Window);
-    let channels = section.get("channels", &TEXTS);
-    let known: Vec<&str> = marks.channels.iter().map(|name| &**name).chain([DESKTOP]).collect();
-    for name in channels.iter().flatten().filter(|name| !known.contains(&name.as_str())) {
-        let near = nearest(name, &known).map_or(String::new(), |near| format!("; did you mean {near:?}?"));
-        section.wrong("channels", &format!("names {name:?}, which no [[channel]] has{near}"));
-    }
+    let channels = named_channels(section, "channels", marks);
     let metric = metric?;
     if metric.sign.is_part() && figures.iter().any(|figure| *figure > Figure::count(5)) {
         section.wrong("thresholds", "are parts of one for this metric: 80 % is 0.8");
@@ -573,7 +605,7 @@ fn own_rule(section: &Section<'_, '_>, marks: &Marks) -> Option<Rule> {
         figures.reverse();
     }
     let thresholds = figures.into_iter().map(|at| Threshold { at, severity }).collect();
-    let channels = channels.map_or_else(|| marks.channels.clone(), |names| names.into_iter().map(Arc::from).collect());
+    let channels = channels.unwrap_or_else(|| marks.channels.clone());
     let name = name.unwrap_or_else(|| metric.to_string());
     Some(Rule { channels, cooldown, ..Rule::new(name, metric, thresholds) })
 }

@@ -1,6 +1,7 @@
 //! What a value in the settings may be: one reader and one example for each kind.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::NaiveDate;
@@ -451,19 +452,21 @@ pub(super) const COOLDOWN: Kind<Cooldown> = Kind {
     },
 };
 
-pub(super) const CURRENCY: Kind<()> = Kind {
+pub(super) const CURRENCY: Kind<Arc<str>> = Kind {
     example: "\"EUR\"",
     read: |value| {
         let code = text(value)?;
         let fits = code.len() == 3 && code.bytes().all(|b| b.is_ascii_uppercase());
-        if fits { Ok(()) } else { Err("must be three capital letters".to_owned()) }
+        if fits { Ok(code.into()) } else { Err("must be three capital letters".to_owned()) }
     },
 };
 
-/// Whether a key and a value are a day and a rate of that day.
-pub(super) fn is_rate(day: &str, rate: &DeValue<'_>) -> bool {
-    let rate = decimal(rate).and_then(|text| text.parse::<f64>().ok());
-    NaiveDate::parse_from_str(day, "%Y-%m-%d").is_ok() && rate.is_some_and(|rate| rate.is_finite() && rate > 0.0)
+/// A day, and the rate of that day.
+pub(super) fn rate(day: &str, rate: &DeValue<'_>) -> Option<(NaiveDate, Arc<str>)> {
+    let rate = decimal(rate)?;
+    let is_positive = rate.parse::<f64>().is_ok_and(|rate| rate.is_finite() && rate > 0.0);
+    let day = NaiveDate::parse_from_str(day, "%Y-%m-%d").ok()?;
+    is_positive.then(|| (day, rate.into()))
 }
 
 const DAYS: [(&str, Weekday); 7] = [

@@ -27,7 +27,11 @@ fn the_documented_file_is_taken_whole() {
     let limits = &upstream.pacing.written[0];
     assert_eq!((limits.per_minute.requests, limits.concurrency), (Some(50), None));
     assert_eq!((upstream.pacing.guard_requests_permille, upstream.pacing.guard_tokens_permille), (960, 930));
-    assert!(settings.without_effect.contains(&"currency") && !settings.without_effect.contains(&"budget"));
+    let currency = settings.currency.expect("a currency");
+    assert_eq!(
+        (&*currency.code, currency.rates.values().map(|rate| &**rate).collect::<Vec<_>>()),
+        ("EUR", vec!["0.86"])
+    );
     assert_eq!(settings.cache, Some(Terms::default()));
     let week = &upstream.pacing.windows[0];
     let monday = Cycle::new(Every::Week(Weekday::Mon), 0, Tz::UTC);
@@ -89,7 +93,7 @@ fn an_empty_file_means_the_documented_defaults() {
         channels: vec![],
         ..documented
     };
-    assert_eq!(Settings { without_effect: vec![], ..unwritten }, empty);
+    assert_eq!(Settings { currency: None, ..unwritten }, empty);
     assert_eq!(empty.gateway.listen.to_string(), "127.0.0.1:8432");
 }
 
@@ -193,6 +197,34 @@ fn what_is_wrong_is_named_with_its_line_and_what_would_be_right() {
             "[[channel]]\nname = \"a\"\nkind = \"desktop\"\nsecrets = \"env:X\"",
             4,
             "[[channel]] has no key secrets; did you mean secret?",
+        ),
+        (
+            "[alerts]\ndigest = [\"opps\"]\n[[channel]]\nname = \"ops\"\nkind = \"webhook\"\nurl = \"https://example.com/\"",
+            2,
+            "digest in [alerts] names \"opps\", which no [[channel]] has; did you mean \"ops\"?",
+        ),
+        (
+            "[[upstream]]\nname = \"o\"\nkind = \"compatible\"\nbase_url = \"http://127.0.0.1:1\"\nlacks = [\"image\"]",
+            5,
+            "lacks in [[upstream]] names \"image\", which is none of images, documents, tools, thinking, server_tools, cache; did you mean \"images\"?",
+        ),
+        (
+            "[[upstream]]\nname = \"a\"\nkey = \"env:K\"\nlacks = [\"images\"]",
+            4,
+            "lacks in [[upstream]] is for kind = \"compatible\" alone",
+        ),
+        ("[alerts]\nrunaway = \"kill\"", 2, "runaway in [alerts] must be one of tell, pause"),
+        ("[alerts]\n\ndigest = [\"desktop\", \"desktop\"]", 3, "digest in [alerts] names \"desktop\" twice"),
+        (
+            "[[alert]]\nname = \"own\"\nmetric = \"breaker\"\nthresholds = [1]\nchannels = [\"desktop\", \"desktop\"]",
+            5,
+            "channels in [[alert]] names \"desktop\" twice: once is enough",
+        ),
+        ("[alerts]\ndigest = \"ops\"", 2, "digest in [alerts] must be a list of texts in quotes"),
+        (
+            "[[alert]]\nname = \"digest\"\nmetric = \"breaker\"\nthresholds = [1]",
+            2,
+            "name in [[alert]] is that of another rule",
         ),
         ("[alerts]\ntoken_warnings = 0.8", 2, "[alerts] has no key token_warnings; did you mean token_warning?"),
         ("[alerts]\ntoken_warning = 0.9", 1, "token_critical in [alerts] must be above token_warning"),
@@ -446,7 +478,6 @@ fn what_happens_in_an_outage_is_read() {
     let fallback = &settings.fallbacks[0];
     assert_eq!((fallback.whose.clone(), fallback.upstreams.len()), (gateway::Whose::Client("ci".into()), 2));
     assert_eq!(fallback.text.as_deref(), Some("busy"));
-    assert_eq!(settings.without_effect, Vec::<&str>::new());
 }
 
 #[test]
@@ -475,11 +506,11 @@ fn a_file_that_others_may_write_is_refused() {
 fn an_upstream_is_added_beside_everything_that_is_there() {
     let dir = tempfile::tempdir().expect("a folder");
     let file = dir.path().join("new/settings.toml");
-    add_upstream(&file).expect("a new file");
+    add_upstream(&file, &schemes()).expect("a new file");
     assert_eq!(load(&file, &schemes()).expect("legal").upstreams[0].key, Some(KeyRef::Keychain(OWN_UPSTREAM.into())));
     let own = "# mine\n[gateway]\nqueue_max = 5 # few\n\n[[upstream]]\nname = \"sim\"\nkind = \"simulator\"\n";
     std::fs::write(&file, own).expect("written");
-    add_upstream(&file).expect("added");
+    add_upstream(&file, &schemes()).expect("added");
     let text = std::fs::read_to_string(&file).expect("a file");
     assert!(text.starts_with(own), "{text}");
     assert_eq!(load(&file, &schemes()).expect("legal").upstreams.len(), 2);

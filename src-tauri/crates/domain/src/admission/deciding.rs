@@ -135,6 +135,9 @@ impl Admission {
     }
 
     fn why_late(&self, late: &Waiter, id: WaiterId, now: Now) -> Refusal {
+        if late.aside {
+            return Refusal::ScopePaused { scope: self.pausing(&late.asked).unwrap_or_default() };
+        }
         if let Some(broken) = self.broken(late, now) {
             return broken;
         }
@@ -187,6 +190,10 @@ impl Admission {
 
     fn join_queue(&mut self, mut waiter: Box<Waiter>, id: WaiterId) {
         self.deadlines.insert((waiter.asked.deadline, id));
+        if waiter.aside {
+            self.waiters.insert(id, waiter);
+            return;
+        }
         let queue = &mut self.lanes[waiter.lane.0].queue;
         waiter.seat = queue.push(waiter.row, &waiter.path(), waiter.place(id), waiter.load());
         self.busy.insert(waiter.lane);
@@ -204,6 +211,9 @@ impl Admission {
 
     pub(super) fn leave_queue(&mut self, waiter: &Waiter, id: WaiterId, served: Option<u64>, now: Instant) {
         self.deadlines.remove(&(waiter.asked.deadline, id));
+        if waiter.aside {
+            return;
+        }
         let queue = &mut self.lanes[waiter.lane.0].queue;
         queue.remove(waiter.row, waiter.seat, waiter.place(id), waiter.load(), served, now);
         if queue.is_empty() {

@@ -30,6 +30,8 @@ pub struct Demand {
     pub tenant: Option<Arc<str>>,
     pub person: Option<Arc<str>>,
     pub project: Option<Arc<str>>,
+    /// Of an agent that works by itself, where the call names one.
+    pub session: Option<Arc<str>>,
     pub shape: Shape,
     pub max_tokens: Option<u64>,
     /// How long the cache keeps what the body asks it to write.

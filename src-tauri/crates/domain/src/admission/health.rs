@@ -115,7 +115,8 @@ impl Admission {
 
     fn refuse_waiting(&mut self, group: usize, until: Instant, is_meant: impl Fn(&Asked) -> bool) {
         let (account, name): (AccountId, Arc<str>) = (self.groups[group].account, self.groups[group].name.clone());
-        let meant = |waiter: &Waiter| self.lanes[waiter.lane.0].group == group && is_meant(&waiter.asked);
+        let is_here = |waiter: &Waiter| !waiter.aside && self.lanes[waiter.lane.0].group == group;
+        let meant = |waiter: &Waiter| is_here(waiter) && is_meant(&waiter.asked);
         let refused: Vec<WaiterId> =
             self.waiters.iter().filter(|(_, waiter)| meant(waiter)).map(|(id, _)| *id).collect();
         for id in refused {

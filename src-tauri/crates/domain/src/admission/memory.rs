@@ -20,6 +20,8 @@ pub struct Memory {
     /// The account stands beside it by name.
     pub reservations: Vec<(Arc<str>, Reservation)>,
     pub paused: Vec<Class>,
+    /// And since when.
+    pub paused_scopes: Vec<(Arc<str>, Timestamp)>,
 }
 
 /// A limit that headers or the API told, and how closely it may be used.

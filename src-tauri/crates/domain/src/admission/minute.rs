@@ -131,7 +131,7 @@ const TOKENS_GUARD_MOST: u32 = 995;
 const ROUNDING: i64 = 500;
 /// News of more than this part of a limit is a surprise.
 const SURPRISE: u64 = 20;
-/// What others draw leaves us this part of a limit at least. In thousandths.
+/// What others draw leaves us this part of a limit at least, and reservations leave as much to calls without. In thousandths.
 const LEFT_TO_US: i128 = 100;
 
 impl Resources {
@@ -282,8 +282,9 @@ impl Resources {
         self.teach(id, reading.limit, LimitSource::Headers, now);
         let resource = &mut self.all[id.0];
         resource.told_by = told_by.max(Some(sent));
-        let remaining =
-            reading.remaining.map(|left| i64::try_from(left.min(reading.limit).min(AMOUNT_MAX)).unwrap_or(0));
+        // More than all of it tells nothing.
+        let remaining = reading.remaining.filter(|left| *left <= reading.limit);
+        let remaining = remaining.map(|left| i64::try_from(left.min(AMOUNT_MAX)).unwrap_or(0));
         match (&mut resource.store, remaining) {
             (Store::Minute(minute), Some(remaining)) if resource.measure != Measure::Tokens => {
                 match before.filter(|_| changed) {
@@ -295,6 +296,7 @@ impl Resources {
                 minute.stay_below_the_mirror(resource.measure, resource.limit, now);
                 self.are_shared |= resource.is_shared(now);
             }
+            (Store::Minute(minute), None) if changed => minute.keep(before, now),
             (Store::Shown { remaining: shown }, Some(remaining)) => *shown = remaining.unsigned_abs(),
             (Store::Minute(_) | Store::Slots { .. } | Store::Shown { .. }, _) => {}
         }
@@ -357,11 +359,16 @@ impl Resources {
         self.all[id.0].tune(now);
     }
 
-    /// Thousandths a minute that a new reservation could have.
+    /// Thousandths a minute that a new reservation could have: of tokens something is left to everybody else.
     pub(super) fn free_pace(&self, id: ResourceId, now: Instant) -> Option<i128> {
         let resource = &self.all[id.0];
         match &resource.store {
-            Store::Minute(minute) => Some(minute.pace(resource.limit, now) - minute.shared_pace()),
+            Store::Minute(minute) => {
+                let pace = minute.pace(resource.limit, now);
+                // Requests are nobody's own: a reservation only goes first.
+                let others = if resource.measure == Measure::Requests { 0 } else { pace * LEFT_TO_US / 1_000 };
+                Some(pace - others - minute.shared_pace())
+            }
             Store::Slots { .. } | Store::Shown { .. } => None,
         }
     }
@@ -575,11 +582,22 @@ impl Minute {
     fn rescale(&mut self, before: Before, remaining: i64, limit: u64, now: Instant) {
         // The reading may not know what went since.
         let known = remaining.saturating_sub(before.drawn);
-        self.mirror.lower_to(known.into(), now);
+        // What may come back is in it already: only the mirror of before knows how much of that is ours.
+        let sure = known.saturating_sub(self.mirror.held()).max(before.mirror).min(known);
+        self.mirror.lower_to(sure.into(), now);
         self.mirror.raise_to(known.min(before.mirror), now);
         self.extremes.shift(self.mirror.tokens(now).saturating_sub(before.mirror));
         let kept_back = i64::try_from(i128::from(limit) - self.guard.of(limit) / ONE).unwrap_or(0);
         self.common.raise_to(known.saturating_sub(kept_back).min(before.common), now);
+    }
+
+    /// A limit has changed, and nobody tells what is left of it: neither more nor less than there was.
+    fn keep(&mut self, before: Option<Before>, now: Instant) {
+        let Some(before) = before else { return };
+        for (bucket, level) in [(&mut self.mirror, before.mirror), (&mut self.common, before.common)] {
+            bucket.lower_to(level.into(), now);
+            bucket.raise_to(level, now);
+        }
     }
 
     /// Compares what the upstream has left with all that the mirror showed since the call left: its answer may be that old.

@@ -149,6 +149,10 @@ impl Quotas {
         self.windows.entry(account).or_default().push(id);
     }
 
+    pub(super) fn set_week_reserve(&mut self, permille: u32) {
+        self.week_reserve_permille = permille;
+    }
+
     /// Replaces all budgets. What the remaining ones have spent stays.
     pub(super) fn set_budgets(&mut self, budgets: &[Budget]) {
         for id in std::mem::take(&mut self.budgets).into_values().flatten() {

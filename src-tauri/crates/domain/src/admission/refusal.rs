@@ -22,6 +22,10 @@ pub enum Refusal {
     Paused {
         class: Class,
     },
+    /// Its session or client is paused, and nobody let it go on until its deadline; or too many calls of it wait already.
+    ScopePaused {
+        scope: Arc<str>,
+    },
     /// There is an emergency, and stayed one until its deadline.
     Emergency {
         class: Class,

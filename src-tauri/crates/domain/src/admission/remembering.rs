@@ -38,6 +38,7 @@ impl Admission {
             estimates: self.learned_estimates(),
             reservations: self.reservations().into_iter().map(|kept| (self.name(kept.account), kept)).collect(),
             paused: Class::ALL.iter().copied().filter(|class| self.paused[*class as usize]).collect(),
+            paused_scopes: self.paused_scopes.iter().map(|(name, since)| (name.clone(), *since)).collect(),
         }
     }
 
@@ -66,6 +67,7 @@ impl Admission {
         for class in memory.paused {
             self.pause(class);
         }
+        self.recall_paused(memory.paused_scopes);
     }
 
     /// Takes again what calls of the last minutes took, the oldest first.

@@ -289,6 +289,7 @@ fn as_demand(ask: &ReservationAsk) -> Demand {
         tenant: None,
         person: None,
         project: None,
+        session: None,
         shape: Shape::default(),
         max_tokens: None,
         caching: Caching::None,

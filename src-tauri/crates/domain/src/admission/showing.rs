@@ -73,6 +73,10 @@ impl Admission {
         let mut lines: BTreeMap<(LaneId, Row, Seat), usize> = BTreeMap::new();
         let mut waiting: Vec<WaitingCall> = Vec::with_capacity(in_order.len());
         for (place, waiter) in in_order {
+            if waiter.aside {
+                waiting.push(self.waiting_call(place.waiter, waiter, 0, now));
+                continue;
+            }
             let before = lines.entry((waiter.lane, waiter.row, waiter.seat)).or_default();
             waiting.push(self.waiting_call(place.waiter, waiter, *before, now));
             *before += 1;
@@ -92,8 +96,9 @@ impl Admission {
             client: client.clone(),
             tenant: tenant.clone(),
             model: model.clone(),
+            input: waiter.input,
             waited: now.instant.since(*since),
-            eta: self.eta(waiter, wait, before, now),
+            eta: if waiter.aside { None } else { self.eta(waiter, wait, before, now) },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The rules of admission, each as a sentence.
 
+mod aside;
 mod health;
 
 use super::*;
@@ -134,6 +135,7 @@ impl World {
             tenant: None,
             person: None,
             project: None,
+            session: None,
             shape: Shape::of_words(1_000),
             max_tokens: Some(100),
             caching: Caching::None,
@@ -1193,6 +1195,39 @@ fn a_limit_that_is_lowered_makes_no_debt_where_the_upstream_has_none() {
 }
 
 #[test]
+fn a_limit_that_was_misread_for_one_answer_lends_nothing_that_comes_back_later() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    let large = Demand { shape: Shape::of_words(9_000), ..world.demand(SONNET, Class::Normal, "a") };
+    world.offer("a", large);
+    // It came to less than was reserved for it, and the upstream has the rest already.
+    let left = world.level(Measure::InputTokens) + 3_000;
+    world.observe(&input_left(30_000, left));
+    let before = world.level(Measure::InputTokens);
+    world.observe(&input_left(15_000, left));
+    world.observe(&input_left(30_000, left));
+    let after = world.level(Measure::InputTokens);
+    assert!(after <= before, "{after} of {before}, while {left} are left");
+}
+
+#[test]
+fn a_limit_told_without_what_is_left_of_it_neither_lends_nor_takes() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    world.call("a");
+    world.observe(&input_left(30_000, 12_000));
+    let told = |limit, remaining| Readings {
+        limits: vec![Reading { measure: Measure::InputTokens, limit, remaining, full_in: None }],
+        ..Readings::default()
+    };
+    let before = world.level(Measure::InputTokens);
+    for nonsense in [None, Some(u64::MAX)] {
+        for limit in [15_000, 30_000] {
+            world.observe(&told(limit, nonsense));
+            assert_eq!(world.level(Measure::InputTokens), before, "of {limit}, {nonsense:?} left");
+        }
+    }
+}
+
+#[test]
 fn what_others_drew_is_forgotten_where_nothing_tells_of_them_any_more() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     world.call("a");
@@ -1248,19 +1283,20 @@ fn a_ramp_limit_slows_the_ramp_and_lets_it_grow_again() {
     world.call("a");
     let limited = Limited { retry_after: Some(Duration::from_secs(1)), measure: None, ramp: true };
     world.observe(&Readings { limited: Some(limited), ..Readings::default() });
+    // A reservation could have nine tenths of the pace.
     let pace = |world: &World| {
         world.admission.resources.free_pace(world.admission.groups[0].limits[&Measure::InputTokens], world.now)
     };
-    assert_eq!(pace(&world), Some(13_950_000));
+    assert_eq!(pace(&world), Some(13_950_000 * 9 / 10));
     world.run_until(secs(31));
     world.call("b");
-    assert_eq!(pace(&world), Some(13_950_000 * 5 / 4));
+    assert_eq!(pace(&world), Some(13_950_000 * 5 / 4 * 9 / 10));
     world.run_until(secs(200));
     for name in ["c", "d", "e", "f"] {
         world.run_until(world.now.after(Duration::from_secs(31)));
         world.call(name);
     }
-    assert_eq!(pace(&world), Some(27_900_000));
+    assert_eq!(pace(&world), Some(27_900_000 * 9 / 10));
 }
 
 #[test]

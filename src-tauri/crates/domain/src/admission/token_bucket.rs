@@ -77,6 +77,11 @@ impl TokenBucket {
         self.overfilled = (self.overfilled - void).min(self.held);
     }
 
+    /// Whole tokens that may come back.
+    pub(super) fn held(&self) -> i64 {
+        i64::try_from(self.held.div_euclid(TOKEN)).unwrap_or(i64::MAX)
+    }
+
     pub(super) fn give_back(&mut self, amount: u64, now: Instant) {
         self.refill(now);
         self.level = (self.level + i128::from(amount) * TOKEN).min(self.burst);

@@ -10,7 +10,7 @@ use super::refusal::{Binding, LimitSource};
 use crate::call::{CallId, Class};
 use crate::money::Usd;
 use crate::routing::BreakerState;
-use crate::time::Instant;
+use crate::time::{Instant, Timestamp};
 
 /// A limit and how full it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -51,6 +51,8 @@ pub struct WaitingCall {
     pub client: Arc<str>,
     pub tenant: Option<Arc<str>>,
     pub model: Arc<str>,
+    /// What it will probably send; of what the upstream counts.
+    pub input: u64,
     pub waited: Duration,
     pub eta: Option<Duration>,
 }
@@ -95,4 +97,13 @@ pub struct BreakerView {
 pub struct FreeProbe {
     pub account: AccountId,
     pub group: Arc<str>,
+}
+
+/// A session or a client whose calls wait until a person lets them go on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PausedScope {
+    /// `session:ID`, `client:NAME`.
+    pub scope: Arc<str>,
+    pub since: Timestamp,
+    pub waiting: usize,
 }

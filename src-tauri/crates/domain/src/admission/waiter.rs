@@ -22,6 +22,8 @@ pub(super) struct Waiter {
     pub(super) seat: Seat,
     /// Someone put it before all others by hand.
     pub(super) raised: bool,
+    /// Its session is paused: it sits in no line.
+    pub(super) aside: bool,
     pub(super) quotas: Arc<[QuotaId]>,
     /// What it will probably take, by what was known when it came.
     pub(super) input: u64,
@@ -37,6 +39,7 @@ pub(super) struct Asked {
     pub(super) model: Arc<str>,
     pub(super) client: Arc<str>,
     pub(super) tenant: Option<Arc<str>>,
+    pub(super) session: Option<Arc<str>>,
     pub(super) price: Option<Arc<Price>>,
     pub(super) max_tokens: Option<u64>,
     pub(super) since: Instant,
@@ -89,6 +92,7 @@ impl Asked {
             model: demand.model,
             client: demand.client,
             tenant: demand.tenant,
+            session: demand.session,
             price: demand.price,
             max_tokens: demand.max_tokens,
             since: demand.since,
@@ -125,6 +129,6 @@ mod tests {
 
     #[test]
     fn a_million_of_them_fit_into_half_a_gigabyte() {
-        assert!(size_of::<Waiter>() <= 304, "{}", size_of::<Waiter>());
+        assert!(size_of::<Waiter>() <= 320, "{}", size_of::<Waiter>());
     }
 }

@@ -35,6 +35,8 @@ pub enum Sign {
     Breaker,
     /// 1 while calls of an upstream get their answers elsewhere.
     Fallback,
+    /// 1 while an upstream refuses the key that calls bring it.
+    KeyRefused,
     /// Part of an upstream's attempts that fail.
     UpstreamErrors,
     /// Calls of a model today whose price is unknown.
@@ -43,8 +45,12 @@ pub enum Sign {
     ClockJump,
     /// 1 while something is wrong with the ledger.
     Ledger,
+    /// How many times less than 1 GB is free where the ledger lies.
+    Disk,
     /// Calls that a window turned away before it began anew.
     QuotaBack,
+    /// 1 from when on an increase of a limit may be asked for.
+    Increase,
     /// 1 while there is an emergency.
     Emergency,
 }
@@ -62,7 +68,7 @@ enum Form {
 }
 
 impl Sign {
-    pub const ALL: [Sign; 20] = [
+    pub const ALL: [Sign; 23] = [
         Sign::Spend,
         Sign::Window,
         Sign::Week,
@@ -77,11 +83,14 @@ impl Sign {
         Sign::ChronicBurn,
         Sign::Breaker,
         Sign::Fallback,
+        Sign::KeyRefused,
         Sign::UpstreamErrors,
         Sign::Unpriced,
         Sign::ClockJump,
         Sign::Ledger,
+        Sign::Disk,
         Sign::QuotaBack,
+        Sign::Increase,
         Sign::Emergency,
     ];
 
@@ -102,11 +111,14 @@ impl Sign {
             Sign::ChronicBurn => "chronic_burn",
             Sign::Breaker => "breaker",
             Sign::Fallback => "fallback",
+            Sign::KeyRefused => "key_refused",
             Sign::UpstreamErrors => "upstream_errors",
             Sign::Unpriced => "unpriced",
             Sign::ClockJump => "clock_jump",
             Sign::Ledger => "ledger",
+            Sign::Disk => "disk",
             Sign::QuotaBack => "quota_back",
+            Sign::Increase => "increase",
             Sign::Emergency => "emergency",
         }
     }
@@ -125,11 +137,14 @@ impl Sign {
             | Sign::Runaway
             | Sign::Breaker
             | Sign::Fallback
+            | Sign::KeyRefused
             | Sign::UpstreamErrors
             | Sign::Unpriced
             | Sign::ClockJump
             | Sign::Ledger
+            | Sign::Disk
             | Sign::QuotaBack
+            | Sign::Increase
             | Sign::Emergency => Form::Plain,
         }
     }
@@ -151,11 +166,14 @@ impl Sign {
             Sign::ChronicBurn => "chronic_burn.week",
             Sign::Breaker => "breaker",
             Sign::Fallback => "fallback",
+            Sign::KeyRefused => "key_refused.upstream:anthropic",
             Sign::UpstreamErrors => "upstream_errors.upstream:anthropic",
             Sign::Unpriced => "unpriced",
             Sign::ClockJump => "clock_jump",
             Sign::Ledger => "ledger",
+            Sign::Disk => "disk",
             Sign::QuotaBack => "quota_back",
+            Sign::Increase => "increase.upstream:anthropic",
             Sign::Emergency => "emergency",
         }
     }
@@ -186,9 +204,12 @@ impl Sign {
             Sign::Runaway
                 | Sign::Breaker
                 | Sign::Fallback
+                | Sign::KeyRefused
                 | Sign::ClockJump
                 | Sign::Ledger
+                | Sign::Disk
                 | Sign::QuotaBack
+                | Sign::Increase
                 | Sign::Emergency
         )
     }

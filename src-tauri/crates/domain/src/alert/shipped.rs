@@ -33,6 +33,9 @@ const TURNS: Figure = Figure::from_millionths(100_000_000);
 const WINDOWS_IN_A_ROW: Figure = Figure::from_millionths(3_000_000);
 const ERRORS_WARNING: Figure = Figure::from_millionths(250_000);
 const ERRORS_CRITICAL: Figure = Figure::from_millionths(500_000);
+/// Less than 1 GB, and less than 200 MB.
+const DISK_LOW: Figure = Figure::ONE;
+const DISK_NEARLY_FULL: Figure = Figure::from_millionths(5_000_000);
 const JUMP: Figure = Figure::from_millionths(5_000_000);
 
 pub fn shipped(marks: &Marks) -> Vec<Rule> {
@@ -62,11 +65,14 @@ pub fn shipped(marks: &Marks) -> Vec<Rule> {
         Some(rule(Sign::ChronicBurn, &[(WINDOWS_IN_A_ROW, Warning)], Cooldown::Window)),
         Some(rule(Sign::Breaker, &[(one, Critical)], Cooldown::Window)),
         Some(rule(Sign::Fallback, &[(one, Critical)], Cooldown::Window)),
+        Some(rule(Sign::KeyRefused, &[(one, Critical)], again_in(HOUR))),
         Some(rule(Sign::UpstreamErrors, &[(ERRORS_WARNING, Warning), (ERRORS_CRITICAL, Critical)], again_in(6 * HOUR))),
         Some(rule(Sign::Unpriced, &[(one, Warning)], again_in(7 * DAY))),
         Some(rule(Sign::ClockJump, &[(JUMP, Warning)], again_in(HOUR))),
         Some(rule(Sign::Ledger, &[(one, Critical)], Cooldown::Window)),
+        Some(rule(Sign::Disk, &[(DISK_LOW, Warning), (DISK_NEARLY_FULL, Critical)], again_in(HOUR))),
         Some(rule(Sign::QuotaBack, &[(one, Info)], Cooldown::Window)),
+        Some(rule(Sign::Increase, &[(one, Info)], again_in(30 * DAY))),
         Some(rule(Sign::Emergency, &[(one, Emergency)], Cooldown::Window)),
     ];
     rules.into_iter().flatten().collect()
@@ -89,11 +95,14 @@ const fn name(sign: Sign) -> &'static str {
         | Sign::ChronicBurn
         | Sign::Breaker
         | Sign::Fallback
+        | Sign::KeyRefused
         | Sign::UpstreamErrors
         | Sign::Unpriced
         | Sign::ClockJump
         | Sign::Ledger
+        | Sign::Disk
         | Sign::QuotaBack
+        | Sign::Increase
         | Sign::Emergency => sign.name(),
     }
 }

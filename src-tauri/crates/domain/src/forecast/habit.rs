@@ -22,6 +22,11 @@ const MIDDLE_FADES_DAYS: f64 = 4.0;
 /// Weeks' worth of trust in the profile itself: a level of no use at all is still above 0.
 const LEVEL_PRIOR: f64 = 0.03;
 const PROFILE_HALF_LIFE_DAYS: f64 = 14.0;
+/// How much of a level that is seen lasts, and how much a pace falls each time somebody has been away e times as long.
+const PACE_OF_LEVEL: f64 = 0.8;
+const PACE_OF_ABSENCE: f64 = -0.4;
+/// Weeks' worth of missed demand that are no absence yet.
+const ABSENCE_START: f64 = 0.005;
 /// An hour that is played in the place of another is made at most so many times busier.
 const BUSIER_MAX: f64 = 4.0;
 
@@ -38,6 +43,11 @@ pub(super) struct Habit {
     pub(super) profile: [f64; WEEK as usize],
     /// At the end of the day that is so many days back; the first is now's.
     pub(super) levels: Vec<Level>,
+    /// By the same days, the logarithm of how many times as much as the profile says is to be expected of somebody who then
+    /// had that level, and had been away longer or shorter than he mostly is.
+    pub(super) paces: Vec<f64>,
+    /// What each series is of all, in the last weeks.
+    pub(super) shares: Vec<f64>,
     /// Since anything was used: hours, and the demand that was expected in them, in weeks' worth.
     pub(super) idle_hours: usize,
     pub(super) idle: f64,
@@ -72,12 +82,16 @@ impl Habit {
         let known_hours = known.iter().filter(|known| **known).count();
         fill(first, &mut series, &mut total, &mut known, &profile);
         let levels = levels(first, &total, &known, &profile);
-        let week: f64 = profile.iter().sum();
+        let absences = absences(first, &total, &profile);
+        let paces = paces(&levels, &absences);
+        let shares = shares(&series);
         let idle_hours = total.iter().rev().take_while(|used| **used <= 0.0).count();
-        let missed = total.len() - idle_hours..total.len();
-        let missed: f64 = missed.map(|at| profile[hour_of_week(first + at as i64)]).sum();
-        let idle = missed / week.max(f64::MIN_POSITIVE);
-        Habit { idle_hours, idle, first, series, total, profile, levels, known_hours }
+        Habit { idle_hours, idle: absences[0], first, series, total, profile, levels, paces, shares, known_hours }
+    }
+
+    /// Expected of a week at level 1; above 0.
+    pub(super) fn week(&self) -> f64 {
+        week(&self.profile)
     }
 
     /// The number of the hour that holds now.
@@ -95,6 +109,10 @@ impl Habit {
         let expected = |number| self.profile[hour_of_week(number)];
         (expected(to) / expected(from).max(1e-12)).min(BUSIER_MAX)
     }
+}
+
+fn week(profile: &[f64; WEEK as usize]) -> f64 {
+    profile.iter().sum::<f64>().max(1e-12)
 }
 
 /// History by the zone's clock: an hour that comes twice counts with its mean, one that is skipped or not told is unknown.
@@ -165,22 +183,21 @@ fn profile(first: i64, total: &[f64], known: &[bool]) -> [f64; WEEK as usize] {
 
 /// Weeks' worth of trust in the mean of all hours, and in the hour of like days.
 const POOL_PRIOR: f64 = 0.7;
-const HOUR_PRIOR: f64 = 2.0;
+const HOUR_PRIOR: f64 = 8.0;
 
 /// Unknown hours as the profile has them, at the level of the days before.
 fn fill(first: i64, series: &mut [Vec<f64>], total: &mut [f64], known: &mut [bool], profile: &[f64; WEEK as usize]) {
     if known.iter().all(|known| *known) {
         return;
     }
-    let sums: Vec<f64> = series.iter().map(|hours| hours.iter().sum()).collect();
-    let all: f64 = sums.iter().sum();
+    let shares = shares(series);
     let before = levels(first, total, known, profile);
     for at in (0..known.len()).filter(|at| !known[*at]).collect::<Vec<_>>() {
         let back = (total.len() - at).div_ceil(DAY).min(before.len() - 1);
         let value = profile[hour_of_week(first + at as i64)] * before[back].ahead(0.0).exp();
         total[at] = value;
-        for (hours, sum) in series.iter_mut().zip(&sums) {
-            hours[at] = if all > 0.0 { value * sum / all } else { 0.0 };
+        for (hours, share) in series.iter_mut().zip(&shares) {
+            hours[at] = value * share;
         }
     }
 }
@@ -188,8 +205,7 @@ fn fill(first: i64, series: &mut [Vec<f64>], total: &mut [f64], known: &mut [boo
 /// Exponential means over days of what was used against what the profile expects, where it is known.
 fn levels(first: i64, total: &[f64], known: &[bool], profile: &[f64; WEEK as usize]) -> Vec<Level> {
     let days = total.len() / DAY;
-    let week: f64 = profile.iter().sum();
-    let trust = LEVEL_PRIOR * week.max(1e-12);
+    let trust = LEVEL_PRIOR * week(profile);
     let fade = |days: f64| (-1.0 / days).exp();
     let fades = [fade(FAST_DAYS), fade(MIDDLE_DAYS), fade(SLOW_DAYS)];
     let mut sums = [(0.0, 0.0); 3];
@@ -208,4 +224,38 @@ fn levels(first: i64, total: &[f64], known: &[bool], profile: &[f64; WEEK as usi
         levels[back] = Level { fast: log(sums[0]), middle: log(sums[1]), slow: log(sums[2]) };
     }
     levels
+}
+
+/// At the end of each day, the latest first: the demand that was expected since anything was used, in weeks' worth.
+fn absences(first: i64, total: &[f64], profile: &[f64; WEEK as usize]) -> Vec<f64> {
+    let week = week(profile);
+    let mut missed = 0.0;
+    let mut absences = vec![0.0; total.len() / DAY + 1];
+    for (at, used) in total.iter().enumerate() {
+        missed = if *used > 0.0 { 0.0 } else { missed + profile[hour_of_week(first + at as i64)] / week };
+        let ahead = total.len() - 1 - at;
+        if ahead.is_multiple_of(DAY) {
+            absences[ahead / DAY] = missed;
+        }
+    }
+    absences
+}
+
+fn paces(levels: &[Level], absences: &[f64]) -> Vec<f64> {
+    let lengths: Vec<f64> = absences.iter().map(|missed| (missed + ABSENCE_START).ln()).collect();
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len().max(1) as f64;
+    let usual = mean(if lengths.len() > 1 { &lengths[1..] } else { &lengths });
+    let pace = |(level, length): (&Level, &f64)| PACE_OF_LEVEL * level.ahead(0.0) + PACE_OF_ABSENCE * (length - usual);
+    levels.iter().zip(&lengths).map(pace).collect()
+}
+
+/// Each of what all have used in the last four weeks, or else ever.
+fn shares(series: &[Vec<f64>]) -> Vec<f64> {
+    let of = |hours: usize| -> Vec<f64> {
+        series.iter().map(|used| used[used.len().saturating_sub(hours)..].iter().sum()).collect()
+    };
+    let [lately, ever] = [of(4 * WEEK as usize), of(usize::MAX)];
+    let sums = if lately.iter().any(|sum| *sum > 0.0) { lately } else { ever };
+    let all: f64 = sums.iter().sum();
+    sums.iter().map(|sum| if all > 0.0 { sum / all } else { 0.0 }).collect()
 }

@@ -26,9 +26,12 @@ pub(super) struct Days<'a> {
 const BACK_DAYS_MAX: usize = 182;
 /// How fast old days lose weight, and what another day of the week counts for.
 const STRETCH_FADES_DAYS: f64 = 100.0;
-const STRETCH_OTHER_DAY: f64 = 0.1;
+const STRETCH_OTHER_DAY: f64 = 0.2;
 const DRAWN_FADES_DAYS: f64 = 80.0;
 const DRAWN_OTHER_DAY: f64 = 0.4;
+/// How near, as a natural logarithm, the pace of a past day is to today's to be like it, and what a day that isn't counts for.
+const LIKE_PACE: f64 = 0.7;
+const UNLIKE: f64 = 0.02;
 /// How far the level of a path strays, as a natural logarithm: at once, and over a week.
 const LEVEL_SPREAD_NOW: f64 = 0.1;
 const LEVEL_SPREAD_WEEK: f64 = 0.8;
@@ -121,8 +124,7 @@ impl<'a> Days<'a> {
         let gain = self.gain();
         let path = |back: usize| {
             let then = self.habit.levels[back];
-            let aligned = if back.is_multiple_of(7) { 1.0 } else { STRETCH_OTHER_DAY };
-            let weight = (-(back as f64) / STRETCH_FADES_DAYS).exp() * aligned;
+            let weight = stretch_weight(self.habit, back);
             // A stretch that begins `back` days ago is on its day `ahead` the past day `back - ahead`.
             self.play(left, weight, |ahead| (back - ahead, (gain[ahead] - then.ahead(ahead as f64)).exp()))
         };
@@ -161,11 +163,23 @@ impl<'a> Days<'a> {
         let mut sum = 0.0;
         let chance = |back: usize| {
             let same = if (back + ahead).is_multiple_of(7) { 1.0 } else { DRAWN_OTHER_DAY };
-            sum += (-(back as f64) / DRAWN_FADES_DAYS).exp() * same;
+            sum += (-(back as f64) / DRAWN_FADES_DAYS).exp() * same * likeness(self.habit, back);
             sum
         };
         (1..=self.back()).map(chance).collect()
     }
+}
+
+/// What the stretch that began so many days ago tells about the one that begins now.
+pub(super) fn stretch_weight(habit: &Habit, back: usize) -> f64 {
+    let aligned = if back.is_multiple_of(7) { 1.0 } else { STRETCH_OTHER_DAY };
+    (-(back as f64) / STRETCH_FADES_DAYS).exp() * aligned * likeness(habit, back)
+}
+
+/// Who is busy again after weeks away is hardly as in those weeks.
+fn likeness(habit: &Habit, back: usize) -> f64 {
+    let apart = (habit.paces[0] - habit.paces[back]) / LIKE_PACE;
+    (-0.5 * apart * apart).exp() + UNLIKE
 }
 
 /// A series that is scaled from a time on.
@@ -179,7 +193,7 @@ pub(super) struct Scaled {
 
 impl Scaled {
     /// What comes to the series in the slot, as a share of it.
-    fn added(&self, slot: &Slot) -> f64 {
+    pub(super) fn added(&self, slot: &Slot) -> f64 {
         let share = ((slot.starts + slot.length - self.from) / slot.length).clamp(0.0, 1.0);
         (self.factor - 1.0) * share
     }

@@ -142,6 +142,45 @@ fn who_has_been_away_for_weeks_is_not_expected_as_before() {
 }
 
 #[test]
+fn who_is_back_after_weeks_away_is_expected_to_stay() {
+    let mut back = history(at(NOON), 10, Tz::UTC, office);
+    let from = back.known.len() - 9 * 24;
+    back.series[0][..from].fill(0.0);
+    let forecast = forecast(&ask(&back, week(Some(30.0)), at(NOON), Tz::UTC));
+    assert!(forecast.p_runs_out.expect("a limit") > 0.6, "{:?}", forecast.p_runs_out);
+}
+
+#[test]
+fn the_total_of_who_works_by_the_clock_is_surer_than_that_of_who_does_not() {
+    let regular = history(at(NOON), 12, Tz::UTC, office);
+    let mut moody = regular.clone();
+    let mut rng = fastrand::Rng::with_seed(5);
+    for day in moody.series[0].chunks_mut(24) {
+        let mood = if rng.bool() { 1.9 } else { 0.1 };
+        day.iter_mut().for_each(|used| *used *= mood);
+    }
+    let [regular, moody] = [&regular, &moody].map(|history| {
+        let Band { p10, p90, .. } = forecast(&ask(history, week(None), at(NOON), Tz::UTC)).total;
+        p90 - p10
+    });
+    assert!(regular < 12.0 && moody > 1.5 * regular, "{regular} {moody}");
+}
+
+#[test]
+fn a_pause_counts_in_a_straight_line_too() {
+    let mut two = history(at(NOON), 1, Tz::UTC, office);
+    two.known.truncate(100);
+    two.first_hour += 68;
+    two.series[0].drain(..68);
+    two.series.push(two.series[0].clone());
+    let pause = [Scaling { series: 1, from: at(NOON), factor: 0.0 }];
+    let asked = ask(&two, week(None), at(NOON), Tz::UTC);
+    let ahead = |scalings| forecast(&Question { scalings, ..asked }).total.p50 - 19.0;
+    let (running, paused) = (ahead(&[]), ahead(&pause));
+    assert!(running > 30.0 && (0.4..0.6).contains(&(paused / running)), "{running} {paused}");
+}
+
+#[test]
 fn less_than_a_week_of_history_is_a_straight_line_that_says_so() {
     let mut short = history(at(NOON), 1, Tz::UTC, office);
     short.known.truncate(100);
@@ -149,10 +188,23 @@ fn less_than_a_week_of_history_is_a_straight_line_that_says_so() {
     short.series[0].drain(..68);
     let forecast = forecast(&ask(&short, week(Some(40.0)), at(NOON), Tz::UTC));
     assert!(!forecast.informative);
-    assert!(forecast.basis.starts_with("a straight line"), "{}", forecast.basis);
+    assert!(forecast.basis.contains("it takes a week of them (168)"), "{}", forecast.basis);
     let p = forecast.p_runs_out.expect("a limit");
     assert!(p > 0.5 && p < 0.95, "{p}");
     assert_eq!(words(&forecast, at(NOON), Calendar::UTC), "too early to tell");
+}
+
+#[test]
+fn a_window_that_began_before_the_first_call_goes_on_as_fast_as_since_that_call() {
+    let mut new = history(at(NOON), 1, Tz::UTC, office);
+    let hours = new.known.len();
+    new.first_hour += i64::try_from(hours - 4).expect("small");
+    new.known.drain(..hours - 4);
+    new.series[0].drain(..hours - 4);
+    let window = Window { used: 8.0, ..week(None) };
+    let ahead = (window.resets_at.as_millis() - at(NOON).as_millis()) as f64 / 3_600_000.0;
+    let middle = forecast(&ask(&new, window, at(NOON), Tz::UTC)).total.p50;
+    assert!(((middle - 8.0) / ahead - 2.0).abs() < 0.2, "8 in four hours are 2 an hour: {middle} in {ahead} h");
 }
 
 #[test]

@@ -75,6 +75,13 @@ const NEAR_PERCENT: i64 = 80;
 /// Reloads of a cent a year long are more than anybody wants to know.
 const STEPS_MAX: usize = 10_000;
 
+/// Where an account stands in its scheme: where it is told to, or higher where what was bought shows it.
+pub fn place(scheme: &Scheme, told: Option<usize>, bought: Usd) -> Option<usize> {
+    let reached = |tier: &Tier| tier.deposit.is_some_and(|deposit| bought >= deposit);
+    let shown = if bought > Usd::ZERO { scheme.tiers.iter().rposition(reached) } else { None };
+    told.max(shown)
+}
+
 impl Account<'_> {
     pub fn course(&self, now: Timestamp) -> Course {
         let bought: Usd = self.purchases.iter().map(|purchase| purchase.amount).sum();
@@ -90,11 +97,8 @@ impl Account<'_> {
     }
 
     fn place(&self, bought: Usd) -> Option<usize> {
-        let tiers = &self.scheme.tiers;
-        let told = self.tier.and_then(|name| tiers.iter().position(|tier| *tier.name == *name));
-        let reached = |tier: &Tier| tier.deposit.is_some_and(|deposit| bought >= deposit);
-        let shown = if bought > Usd::ZERO { tiers.iter().rposition(reached) } else { None };
-        told.max(shown)
+        let told = self.tier.and_then(|name| self.scheme.tiers.iter().position(|tier| *tier.name == *name));
+        place(self.scheme, told, bought)
     }
 
     fn next(&self, tier: usize, bought: Usd) -> Option<NextTier> {

@@ -7,6 +7,7 @@ mod tests;
 mod text;
 
 use domain::admission::{Modes, Shape};
+use domain::routing::{Capabilities, Capability};
 use memchr::{memchr, memmem};
 
 use self::image::Media;
@@ -36,6 +37,8 @@ const BUILT_IN_TOOLS: [(&[u8], u32); 5] =
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) shape: Shape,
+    /// What it asks of an upstream beside text.
+    pub(crate) uses: Capabilities,
     /// Something is to be kept in the prompt cache.
     pub(crate) cached: bool,
     /// For an hour, some of it.
@@ -144,8 +147,14 @@ impl Gauge {
         let modes = &mut self.findings.shape.modes;
         match name {
             "tool_choice" if has(r#""any""#) || has(r#""tool""#) => modes.add(Modes::FORCED),
-            "thinking" if !has(r#""disabled""#) => modes.add(Modes::THINKING),
-            "mcp_servers" if has("{") => modes.add(Modes::UNSEEN),
+            "thinking" if !has(r#""disabled""#) && json != "null" => {
+                modes.add(Modes::THINKING);
+                self.findings.uses.add(Capability::Thinking);
+            }
+            "mcp_servers" if has("{") => {
+                modes.add(Modes::UNSEEN);
+                self.findings.uses.add(Capability::ServerTools);
+            }
             _ => {}
         }
         self.head.add(prefix(json.as_bytes()));
@@ -153,6 +162,7 @@ impl Gauge {
 
     fn cache_mark(&mut self, json: &[u8]) {
         self.findings.cached = true;
+        self.findings.uses.add(Capability::Cache);
         self.findings.cached_for_an_hour |= memmem::find(json, b"\"1h\"").is_some();
     }
 
@@ -202,7 +212,10 @@ impl<'j> Walk<'_, 'j> {
         self.depth += 1;
         match self.section {
             Section::Messages if byte == b'{' && self.depth == 2 => bump(&mut self.gauge.findings.shape.messages),
-            Section::Tools if byte == b'{' => self.gauge.findings.shape.modes.add(Modes::TOOLS),
+            Section::Tools if byte == b'{' => {
+                self.gauge.findings.shape.modes.add(Modes::TOOLS);
+                self.uses(Capability::Tools);
+            }
             Section::Messages | Section::System | Section::Tools | Section::Format => {}
         }
     }
@@ -287,11 +300,26 @@ impl<'j> Walk<'_, 'j> {
         }
     }
 
+    fn uses(&mut self, capability: Capability) {
+        self.gauge.findings.uses.add(capability);
+    }
+
     fn kind(&mut self, kind: &[u8]) {
         match kind {
-            b"tool_use" | b"tool_result" => bump(&mut self.gauge.findings.shape.calls),
-            b"image" => self.gauge.kinds |= 1,
-            b"document" => self.gauge.kinds |= 2,
+            b"tool_use" | b"tool_result" => {
+                bump(&mut self.gauge.findings.shape.calls);
+                self.uses(Capability::Tools);
+            }
+            b"image" => {
+                self.gauge.kinds |= 1;
+                self.uses(Capability::Images);
+            }
+            b"document" => {
+                self.gauge.kinds |= 2;
+                self.uses(Capability::Documents);
+            }
+            b"thinking" | b"redacted_thinking" => self.uses(Capability::Thinking),
+            b"container_upload" => self.uses(Capability::ServerTools),
             b"search_result" => self.gauge.kinds |= 4,
             b"url" | b"file" => {
                 self.gauge.rule(LINKED_TOKENS, LINKED_TOKENS);
@@ -299,6 +327,7 @@ impl<'j> Walk<'_, 'j> {
             }
             _ if kind.starts_with(b"server_tool") || kind.ends_with(b"_tool_result") => {
                 self.gauge.findings.shape.modes.add(Modes::UNSEEN);
+                self.uses(Capability::ServerTools);
             }
             _ => {}
         }
@@ -307,6 +336,7 @@ impl<'j> Walk<'_, 'j> {
     fn built_in(&mut self, tool: &[u8]) {
         if SERVER_TOOLS.iter().any(|name| tool.starts_with(name)) {
             self.gauge.findings.shape.modes.add(Modes::UNSEEN);
+            self.uses(Capability::ServerTools);
         }
         let ruled = BUILT_IN_TOOLS.iter().find(|(name, _)| tool.starts_with(name));
         if let Some((_, tokens)) = ruled {

@@ -36,6 +36,7 @@ pub(crate) async fn with_second(change: impl FnOnce(&mut Config)) -> (World, Fak
             base_url,
             key: None,
             models: vec![],
+            lacks: domain::routing::Capabilities::NONE,
             pacing: pacing(),
         });
         config.fallbacks = vec![Fallback { whose: Whose::Class(Class::Normal), upstreams: vec![0, 1], text: None }];

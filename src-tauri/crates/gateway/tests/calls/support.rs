@@ -298,13 +298,14 @@ impl World {
                 base_url: format!("http://{}/base", upstream.address),
                 key: Some("keychain:test".into()),
                 models: Vec::new(),
+                lacks: domain::routing::Capabilities::NONE,
                 pacing: pacing(),
             }],
             retry: RetryRules::default(),
             fallbacks: Vec::new(),
             budgets: Vec::new(),
             catalog: InForce::default(),
-            attributes: Arc::default(),
+            attributes: Default::default(),
             cache: None,
         };
         change(&mut config);

@@ -12,7 +12,7 @@ pub(crate) const FULL: u32 = 10_000;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Observation {
     pub at: Timestamp,
-    /// `five_hour`, `seven_day`.
+    /// `five_hour`, `seven_day` of a subscription; of an upstream's own window its name, a stroke, and the window's.
     pub window: String,
     /// In hundredths of a percent.
     pub used: u32,
@@ -48,13 +48,15 @@ impl Ledger {
         self.db.checkpoint(&mut conn, CHECKPOINT_PAGES).await
     }
 
-    /// Those from `from` on, in their order.
-    pub async fn observations(&self, from: Timestamp) -> Result<Vec<Observation>, Error> {
+    /// Those of a window, or of all, from `from` on, in their order.
+    pub async fn observations(&self, window: Option<&str>, from: Timestamp) -> Result<Vec<Observation>, Error> {
         let from = from.as_millis();
-        let rows = sqlx::query!("SELECT * FROM observation WHERE observed_at >= ?1 ORDER BY observed_at, window", from)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|error| self.db.error(&error))?;
+        let rows = sqlx::query!(
+            "SELECT * FROM observation WHERE observed_at >= ?1 AND (?2 IS NULL OR window = ?2) ORDER BY observed_at, window",
+            from,
+            window
+        );
+        let rows = rows.fetch_all(&self.readers).await.map_err(|error| self.db.error(&error))?;
         let seen = rows.into_iter().map(|row| Observation {
             at: Timestamp::from_millis(row.observed_at),
             window: row.window,
@@ -65,12 +67,13 @@ impl Ledger {
         Ok(seen.collect())
     }
 
-    /// The last of each window; `None` where nothing of Claude Code's own calls is known at all.
+    /// The last of each of the subscription's windows; `None` where nothing of Claude Code's own calls is known at all.
     pub async fn subscription(&self) -> Result<Option<Vec<Observation>>, Error> {
         let failed = |error: sqlx::Error| self.db.error(&error);
         let rows = sqlx::query!(
             "SELECT * FROM observation
-             WHERE (window, observed_at) IN (SELECT window, max(observed_at) FROM observation GROUP BY window) ORDER BY window"
+             WHERE (window, observed_at) IN (SELECT window, max(observed_at) FROM observation GROUP BY window)
+               AND instr(window, '/') = 0 ORDER BY window"
         );
         let rows = rows.fetch_all(&self.readers).await.map_err(failed)?;
         let told = sqlx::query_scalar!(r#"SELECT EXISTS(SELECT 1 FROM told) AS "told!: bool""#);

@@ -316,7 +316,7 @@ impl<'a> Standing<'a> {
         let (cwd, branch) = (or(&facts.origin.cwd, &by_origin.cwd), or(&facts.origin.branch, &by_origin.branch));
         let circumstances =
             Circumstances { cwd, branch, user_agent: &facts.origin.user_agent, session: &facts.origin.session };
-        let Labels { client, person, project, tenant, agent, tags } = labels(&terms.rules, &circumstances);
+        let Labels { client, person, project, tenant, agent, tags } = labels(&terms.rules.get(), &circumstances);
         Standing {
             key,
             source: key.source.name(),

@@ -15,6 +15,8 @@ struct Fake {
     is_full: Mutex<bool>,
     syncs_fail: Mutex<bool>,
     syncs: AtomicUsize,
+    /// Happens once, the next time it is rewound.
+    when_rewound: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 fn broken() -> Error {
@@ -44,6 +46,9 @@ impl Disk for Fake {
     }
 
     fn rewind(&self) -> Result<(), Error> {
+        if let Some(happens) = self.when_rewound.lock().expect("it").take() {
+            happens();
+        }
         self.bytes.lock().expect("bytes").1 = 0;
         Ok(())
     }
@@ -233,6 +238,31 @@ async fn a_sync_that_failed_is_never_tried_again_and_its_calls_are_settled_when_
     assert_eq!(waiting.await.expect("an answer"), Ok(()));
     journal.end();
     syncer.expect("a thread").join().expect("ended");
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_while_the_pages_are_wiped_is_not_mended_by_it_and_strands_nobody_for_ever() {
+    let disks = fakes();
+    let (journal, _) = open(&disks, Durability::Process, 0);
+    append(&journal, 1);
+    journal.book().fail(broken());
+    let through = fold_all(&journal);
+    journal.is_safe(through);
+    let (on_its_way, settled) = oneshot::channel();
+    let late = journal.clone();
+    *disks[0].when_rewound.lock().expect("it") = Some(Box::new(move || {
+        let mut book = late.book();
+        book.waiting.push(on_its_way);
+        book.fail(broken());
+    }));
+    journal.mend().expect("it writes");
+    assert!(journal.has_failed(), "what came meanwhile");
+    assert_eq!(journal.wanted_safe(), Some(through), "the folder is asked to bring it to safety");
+    journal.is_safe(through);
+    assert_eq!(settled.await.expect("an answer"), Ok(()));
+    journal.mend().expect("it writes");
+    assert!(!journal.has_failed());
+    assert_eq!(journal.wanted_safe(), None);
 }
 
 #[tokio::test]

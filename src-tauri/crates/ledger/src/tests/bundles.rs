@@ -105,7 +105,7 @@ async fn what_is_changed_afterwards_is_found_and_days_and_months_have_it() {
     assert_eq!(merge(&ledger, "a", &[november(5, rows)]).await, "New");
     let at = |text| Some(Timestamp::parse(text).expect("a time"));
     let filter = Filter { from: at("2026-11-02T00:00:00Z"), to: at("2026-12-01T00:00:00Z"), client: None };
-    let columns = SumColumns::named("date,person,calls,device").expect("columns");
+    let columns = SumColumns::named(Some("date,person,calls,device"), None).expect("columns");
     for (span, lines) in [
         (Span::Day, "2026-11-02,anna,3,a's laptop aaaaaaaa\r\n2026-11-30,anna,4,a's laptop aaaaaaaa\r\n"),
         (Span::Month, "2026-11,anna,7,a's laptop aaaaaaaa\r\n"),

@@ -6,7 +6,7 @@ use crate::{Span, SumColumns};
 const BERLIN: Calendar = Calendar::in_zone(Tz::Europe__Berlin);
 
 async fn exported(ledger: &Ledger, span: Span, filter: &Filter, calendar: Calendar, columns: &str) -> String {
-    let columns = SumColumns::named(columns).expect("columns");
+    let columns = SumColumns::named(Some(columns), None).expect("columns");
     let mut out = Vec::new();
     ledger.export_sums(span, filter, calendar, &columns, &mut out).await.expect("exported");
     String::from_utf8(out).expect("text")
@@ -91,6 +91,54 @@ async fn days_and_months_add_up_to_the_same_and_a_refused_call_is_in_none() {
 
 #[test]
 fn an_unknown_column_of_sums_is_named() {
-    let error = SumColumns::named("date,call_id").expect_err("unknown").to_string();
+    let error = SumColumns::named(Some("date,call_id"), None).expect_err("unknown").to_string();
     assert!(error.starts_with("there is no column \"call_id\"; there are date,timezone,client,"), "{error}");
+}
+
+#[tokio::test]
+async fn lines_that_agree_in_what_is_asked_for_are_one_and_no_call_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    for (number, (person, project, model)) in
+        [("mira", "web", "a"), ("mira", "web", "b"), ("mira", "api", "a"), ("sam", "web", "a"), ("", "web", "a")]
+            .into_iter()
+            .enumerate()
+    {
+        let mut call = call(number as u128, noon());
+        (call.who.person, call.who.project) = (Some(person.into()), Some(project.into()));
+        call.model = model.into();
+        settle(&ledger, &entry(call)).await;
+    }
+    let by = async |columns, by| {
+        let columns = SumColumns::named(columns, Some(by)).expect("columns");
+        let mut out = Vec::new();
+        let all = between("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
+        ledger.export_sums(Span::Month, &all, Calendar::UTC, &columns, &mut out).await.expect("exported");
+        String::from_utf8(out).expect("text")
+    };
+    let lines = [
+        "date,person,project,calls",
+        "2026-11,,web,1",
+        "2026-11,mira,api,1",
+        "2026-11,mira,web,2",
+        "2026-11,sam,web,1",
+        "",
+    ];
+    assert_eq!(by(Some("date,person,project,calls"), "project,person").await, lines.join("\r\n"));
+    let text = by(None, "person").await;
+    assert!(text.starts_with("date,timezone,person,calls,input_tokens,"), "{text}");
+    let error = SumColumns::named(Some("date,model"), Some("person")).expect_err("not summed by it").to_string();
+    assert!(error.starts_with("there is no column \"model\"; there are date,timezone,person,calls,"), "{error}");
+    let error = SumColumns::named(None, Some("session")).expect_err("unknown").to_string();
+    assert_eq!(error, "there is no column \"session\"; there are client,person,project,upstream,model,device");
+}
+
+#[tokio::test]
+async fn the_latest_call_of_each_client_is_known() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    two_days_of_hours(&ledger).await;
+    let latest = ledger.latest_of_clients().await.expect("an answer");
+    let expected = [("=run()", "2026-10-26T11:00:00Z"), ("ci", "2026-10-26T10:00:00Z")];
+    assert_eq!(latest, expected.map(|(client, moment)| (client.to_owned(), at(moment))).into());
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::{Event, ImportReport, Terms, Told};
 
 fn terms() -> Terms {
-    Terms { catalog: Arc::new(catalog()).into(), rules: Arc::default() }
+    Terms { catalog: Arc::new(catalog()).into(), rules: Default::default() }
 }
 
 async fn import(ledger: &Ledger, path: &Path) -> ImportReport {
@@ -306,7 +306,7 @@ async fn rules_name_whose_a_logged_call_is() {
         tags: tags.clone(),
     };
     let rule = AttributeRule { when: When::Cwd, pattern: "/home/*/shop".into(), labels };
-    let terms = Terms { rules: [rule].into(), ..terms() };
+    let terms = Terms { rules: Arc::<[AttributeRule]>::from([rule]).into(), ..terms() };
     let paths = [tree.path().to_owned()];
     ledger.import_claude_code(&paths, &terms, at("2026-11-25T00:00:00Z"), |_| {}).await.expect("imported");
     let who = ledger.calls(&Filter::default(), 9).await.expect("calls").remove(0).call.who;
@@ -425,7 +425,7 @@ async fn a_spent_window_is_kept_as_an_observation_and_is_no_call() {
     assert_eq!((report.entered.calls, report.limits_reached, report.named), (0, 1, vec![]));
     tree.write("p/again.jsonl", fs::read(tree.path().join("projects/p/s.jsonl")).expect("read"));
     import(&ledger, tree.path()).await;
-    let seen = ledger.observations(Timestamp::default()).await.expect("observations");
+    let seen = ledger.observations(None, Timestamp::default()).await.expect("observations");
     let expected = crate::Observation {
         at: at("2026-11-24T10:00:00Z"),
         window: "usage_limit".into(),

@@ -17,8 +17,8 @@ const PAGE_BYTES: u64 = 8 << 10;
 /// Then another one begins from nothing, so that its first start is cut too.
 const CUTS_OF_ONE_MACHINE: u32 = 12;
 
-/// For what takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// For what takes milliseconds: a loaded machine may stall a thread for many seconds, what hangs does so for ever.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// One machine from its first start on, through many cuts.
 struct Story {
@@ -29,6 +29,8 @@ struct Story {
     opened: RefCell<Vec<u64>>,
     /// What the ledger had after the last cut: it may lose nothing of it.
     kept: BTreeMap<u64, Entry>,
+    /// What a client was told of it.
+    damage: RefCell<Option<String>>,
 }
 
 type Found = Result<(), String>;
@@ -43,7 +45,8 @@ impl Story {
     fn new(seed: u64, planted: Planted) -> Story {
         let chance = RefCell::new(Rng::with_seed(seed));
         let machine = Machine::new(seed, planted);
-        Story { machine, chance, next: Cell::new(1), opened: RefCell::default(), kept: BTreeMap::new() }
+        let (opened, damage) = (RefCell::default(), RefCell::default());
+        Story { machine, chance, next: Cell::new(1), opened, kept: BTreeMap::new(), damage }
     }
 
     async fn open(&self, folder: &Folder) -> Result<Ledger, Error> {
@@ -100,6 +103,9 @@ impl Story {
     async fn work(&self, ledger: &Ledger) -> Found {
         tokio::join!(self.client(ledger), self.client(ledger), self.client(ledger), self.client(ledger));
         while self.machine.has_power() {
+            if let Some(damage) = self.damage.take() {
+                return Err(damage);
+            }
             let question = self.chance.borrow_mut().u32(..3);
             let asked = match question {
                 0 => ledger.calls(&Filter::default(), 5).await.map(drop),
@@ -117,14 +123,24 @@ impl Story {
         Ok(())
     }
 
+    /// A fault passes: what it leaves is no damaged file.
+    fn note_damage(&self, error: &Error) {
+        if let Error::Damaged { .. } = error
+            && self.machine.has_power()
+        {
+            self.damage.replace(Some(error.to_string()));
+        }
+    }
+
     /// A few calls; some never end.
     async fn client(&self, ledger: &Ledger) {
         let calls = self.chance.borrow_mut().u32(1..6);
         for _ in 0..calls {
             let number = self.next.replace(self.next.get() + 1);
             let call = the_call(number);
-            if ledger.opened(&call, &opening(&call, 1)).is_err() {
-                return;
+            match ledger.opened(&call, &opening(&call, 1)) {
+                Ok(()) => {}
+                Err(error) => return self.note_damage(&error),
             }
             self.opened.borrow_mut().push(number);
             tokio::task::yield_now().await;

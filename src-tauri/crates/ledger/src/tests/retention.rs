@@ -8,7 +8,7 @@ use crate::{Span, Spender, SumColumns, Terms};
 const BERLIN: Calendar = Calendar::in_zone(Tz::Europe__Berlin);
 
 fn terms() -> Terms {
-    Terms { catalog: Arc::new(catalog()).into(), rules: Arc::default() }
+    Terms { catalog: Arc::new(catalog()).into(), rules: Default::default() }
 }
 
 /// A call every seven hours over thirty days, of three clients and two tenants.
@@ -79,7 +79,8 @@ async fn a_month_is_exported_from_its_sums_where_the_question_ends_within_a_quar
         let to = Some(at("2026-10-28T00:07:00Z"));
         let filter = Filter { from: Some(at("2026-10-01T00:00:00Z")), to, client: None };
         let mut out = Vec::new();
-        let columns = SumColumns::named("date,client,calls,input_tokens,cost_usd,unpriced_calls").expect("columns");
+        let columns =
+            SumColumns::named(Some("date,client,calls,input_tokens,cost_usd,unpriced_calls"), None).expect("columns");
         ledger.export_sums(Span::Month, &filter, Calendar::UTC, &columns, &mut out).await.expect("exported");
         String::from_utf8(out).expect("text")
     };

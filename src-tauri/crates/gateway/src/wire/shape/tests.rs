@@ -44,6 +44,46 @@ fn what_the_model_reads_is_counted_and_the_frame_is_not() {
 }
 
 #[test]
+fn what_a_body_asks_of_an_upstream_beside_text_is_seen() {
+    let image = json!({"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}});
+    let document = json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}});
+    let custom = json!({"name": "find", "input_schema": {"type": "object"}});
+    let search = json!({"type": "web_search_20250305", "name": "web_search"});
+    for (body, uses) in [
+        (json!({"messages": [user(json!("an image of a document, please"))]}), ""),
+        (json!({"messages": [user(json!([image]))]}), "images"),
+        (json!({"messages": [user(json!([document]))]}), "documents"),
+        (
+            json!({"messages": [user(json!([{"type": "tool_result", "tool_use_id": "t", "content": [image]}]))]}),
+            "images, tools",
+        ),
+        (json!({"messages": [], "tools": [custom]}), "tools"),
+        (json!({"messages": [], "tools": []}), ""),
+        (json!({"messages": [], "tools": [search]}), "tools, server_tools"),
+        (json!({"messages": [], "mcp_servers": [{"type": "url", "url": "https://example.com"}]}), "server_tools"),
+        (
+            json!({"messages": [user(json!([{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}]))]}),
+            "server_tools",
+        ),
+        (json!({"messages": [user(json!([{"type": "container_upload", "file_id": "f"}]))]}), "server_tools"),
+        (json!({"messages": [], "thinking": {"type": "enabled", "budget_tokens": 1_024}}), "thinking"),
+        (json!({"messages": [], "thinking": {"type": "disabled"}}), ""),
+        (json!({"messages": [user(json!([{"type": "redacted_thinking", "data": "EqoB"}]))]}), "thinking"),
+        (
+            json!({"messages": [], "system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}]}),
+            "cache",
+        ),
+        // What a model has written as a tool's input is no block.
+        (
+            json!({"messages": [user(json!([{"type": "tool_use", "id": "t", "name": "n", "input": {"type": "image"}}]))]}),
+            "tools",
+        ),
+    ] {
+        assert_eq!(findings(&body).uses.to_string(), uses, "{body}");
+    }
+}
+
+#[test]
 fn turns_of_a_conversation_share_their_opening_and_calls_of_a_template_their_head() {
     let body = |system: &str, messages: Value| findings(&json!({"system": system, "messages": messages})).shape;
     let first = body("Be kind.", json!([user(json!("Hello there"))]));

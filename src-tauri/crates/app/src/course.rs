@@ -1,0 +1,171 @@
+//! How a window, a budget or a span of spending has filled so far, hour by hour.
+
+use domain::admission::{QuotaKey, QuotaLevel, Unit};
+use domain::time::{Calendar, Timestamp};
+use ledger::{HourUsed, Spender};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::App;
+use crate::api::ApiError;
+use crate::counting::{self, Counted};
+use crate::show;
+use crate::view::AmountView;
+
+/// What a forecast is about, by the names that it has there.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct CourseQuestion {
+    pub window: String,
+    pub upstream: Option<String>,
+    pub scope: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct CourseView {
+    /// `usd` or `tokens`.
+    pub unit: String,
+    pub since: String,
+    pub resets_at: String,
+    /// In their order, the last one now.
+    pub points: Vec<CoursePointView>,
+}
+
+/// What was used from the beginning up to a moment.
+#[derive(Clone, Debug, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct CoursePointView {
+    pub at: String,
+    pub used: AmountView,
+}
+
+/// Whose hours add up, from when to when.
+struct Course {
+    spender: Spender,
+    name: Option<String>,
+    unit: Unit,
+    since: Timestamp,
+    resets_at: Timestamp,
+}
+
+const HOUR_MS: i64 = 3_600_000;
+
+impl App {
+    /// # Errors
+    /// Nothing of that name counts dollars or tokens, or the ledger can't be read.
+    pub(crate) async fn course(&self, question: &CourseQuestion) -> Result<CourseView, ApiError> {
+        let now = self.now();
+        let (gateway, upstreams) = self.gateway_of(now).await?;
+        let counted = Counted { ledger: self.ledger.clone(), catalog: self.prices.in_force(), upstreams };
+        let course = match self.spending(question, now) {
+            Some(spending) => spending,
+            None => {
+                let quotas = gateway.quotas();
+                let found = quotas.iter().find(|quota| is(quota, question, &counted.upstreams));
+                let quota = found.filter(|quota| quota.unit != Unit::Percent).ok_or_else(|| unknown(question))?;
+                let spender = counting::spender(&quota.key, &counted.upstreams);
+                let (spender, name) = spender.ok_or_else(|| unknown(question))?;
+                let name = name.map(|name| name.to_string());
+                Course { spender, name, unit: quota.unit, since: quota.since, resets_at: quota.resets_at }
+            }
+        };
+        self.followed(&course, &counted, now).await.map_err(ApiError::machine)
+    }
+
+    fn spending(&self, question: &CourseQuestion, now: Timestamp) -> Option<Course> {
+        let month = |calendar: Calendar| (calendar.start_of_month(now), calendar.end_of_month(now));
+        let (spender, (since, resets_at)) = match (question.window.as_str(), &question.upstream) {
+            ("spend day", None) => (Spender::Client, (self.calendar.start_of_day(now), self.calendar.end_of_day(now))),
+            ("spend month", None) => (Spender::Client, month(self.calendar)),
+            // The upstream's month is UTC's.
+            ("tier", Some(_)) => (Spender::Upstream, month(Calendar::UTC)),
+            _ => return None,
+        };
+        Some(Course { spender, name: question.upstream.clone(), unit: Unit::Usd, since, resets_at })
+    }
+
+    async fn followed(&self, course: &Course, counted: &Counted, now: Timestamp) -> Result<CourseView, ledger::Error> {
+        let Course { spender, name, unit, since, resets_at } = course;
+        let dearest = counted.dearest(now);
+        let begin = since.as_millis().div_euclid(HOUR_MS);
+        let hours = self
+            .ledger
+            .hours((*spender, name.as_deref()), ledger::Way::Gateway, begin, now.as_millis().div_euclid(HOUR_MS) + 1)
+            .await?;
+        let hours: Vec<(i64, i64)> = hours
+            .iter()
+            .map(|HourUsed { hour, used, .. }| (*hour, counting::amount(used, *unit, dearest.as_ref())))
+            .collect();
+        let points = sums(&hours, *since, now).into_iter();
+        let points = points.map(|(at, used)| CoursePointView { at: at.to_string(), used: show::amount(*unit, used) });
+        Ok(CourseView {
+            unit: unit.name().to_owned(),
+            since: since.to_string(),
+            resets_at: resets_at.to_string(),
+            points: points.collect(),
+        })
+    }
+}
+
+fn is(quota: &QuotaLevel, question: &CourseQuestion, upstreams: &[String]) -> bool {
+    match &quota.key {
+        QuotaKey::Window { account, name } => {
+            *question.window == **name && question.upstream.as_ref() == upstreams.get(account.index())
+        }
+        QuotaKey::Budget { scope, period } => {
+            question.window == period.name() && question.scope.as_deref() == Some(&*show::scope_name(scope))
+        }
+    }
+}
+
+/// From what was used in each hour to what was used up to the end of each; the one that goes on ends now.
+fn sums(hours: &[(i64, i64)], since: Timestamp, now: Timestamp) -> Vec<(Timestamp, i64)> {
+    let mut points = vec![(since, 0)];
+    let mut sum: i64 = 0;
+    for hours in hours.chunk_by(|one, next| one.0 == next.0) {
+        let Some((hour, _)) = hours.first() else { continue };
+        let (start, end) = (Timestamp::from_millis(hour * HOUR_MS), Timestamp::from_millis((hour + 1) * HOUR_MS));
+        if start > since && points.last().is_some_and(|(at, _)| *at < start) {
+            points.push((start, sum));
+        }
+        sum = hours.iter().fold(sum, |sum, (_, used)| sum.saturating_add(*used));
+        points.push((end.min(now), sum));
+    }
+    if points.last().is_some_and(|(at, _)| *at < now) {
+        points.push((now, sum));
+    }
+    points
+}
+
+fn unknown(question: &CourseQuestion) -> ApiError {
+    let CourseQuestion { window, upstream, scope } = question;
+    let whose = upstream.as_ref().or(scope.as_ref()).map(|whose| format!("{whose} ")).unwrap_or_default();
+    ApiError::absent(format!(
+        "nothing counts dollars or tokens by the name {whose}{window}: `tidegate forecast` lists what does"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::from_millis(minutes * 60_000)
+    }
+
+    #[test]
+    fn quiet_hours_are_level_and_the_hour_that_goes_on_ends_now() {
+        let hours = [(10, 3), (10, 2), (13, 4)];
+        let found = sums(&hours, at(9 * 60), at(13 * 60 + 30));
+        let expected = [(9 * 60, 0), (10 * 60, 0), (11 * 60, 5), (13 * 60, 5), (13 * 60 + 30, 9)];
+        assert_eq!(found, expected.map(|(minutes, used)| (at(minutes), used)));
+    }
+
+    #[test]
+    fn without_calls_the_course_is_a_level_line() {
+        assert_eq!(sums(&[], at(0), at(90)), [(at(0), 0), (at(90), 0)]);
+        assert_eq!(sums(&[], at(90), at(90)), [(at(90), 0)]);
+    }
+}

@@ -1,0 +1,82 @@
+// What a forecast says to a person.
+
+import type { ForecastView } from './bindings/ForecastView'
+import type { StatusView } from './bindings/StatusView'
+import { amount, dollars, percent, sentence, usd } from './format'
+import { weekTime, zoned } from './zone'
+
+const RUNS_OUT_FROM = 0.5
+const WINDOWS: Record<string, string> = { tier: 'month of the tier', five_hour: 'five hours', seven_day: 'seven days' }
+
+export const share = (forecast: ForecastView) => (Number(forecast.limit) > 0 ? Number(forecast.used) / Number(forecast.limit) : 0)
+
+/** The one that binds: most likely to run out, then fullest; without any limit the month's spending. */
+export function binding(forecasts: ForecastView[]): ForecastView | undefined {
+  const limited = forecasts.filter((one) => one.limit !== null && one.informative)
+  const [first] = limited.toSorted((a, b) => (b.p_runs_out ?? 0) - (a.p_runs_out ?? 0) || share(b) - share(a))
+  return first ?? forecasts.find((one) => one.window === 'spend month')
+}
+
+/** `this machine`, `client ci`. */
+export function scopeWords(scope: string): string {
+  return scope === 'machine' ? 'this machine' : scope.replace(':', ' ')
+}
+
+/** `The week`, `The day of client ci`, `This month`. */
+export function subject(forecast: ForecastView, upstreams: number): string {
+  if (forecast.window === 'spend month') return 'This month'
+  if (forecast.window === 'spend week') return 'This week'
+  if (forecast.window === 'spend day') return 'Today'
+  const window = WINDOWS[forecast.window] ?? forecast.window
+  const of = forecast.scope ? scopeWords(forecast.scope) : upstreams > 1 ? forecast.upstream : null
+  return `The ${window}${of ? ` of ${of}` : ''}`
+}
+
+export function runsOut(forecast: ForecastView): boolean {
+  return forecast.informative && (forecast.p_runs_out ?? 0) >= RUNS_OUT_FROM
+}
+
+const WHOLE_FROM_USD = 10
+
+/** `$22`, `$2.50`, `40.0k`. */
+export function rough(value: string | number | null, unit: string): string {
+  if (value === null) return '–'
+  if (unit !== 'usd') return amount(value, unit)
+  return Math.abs(Number(value)) < WHOLE_FROM_USD ? usd(String(value)) : dollars(value)
+}
+
+/** One sentence, and a second that says how sure it is. */
+export function words(forecast: ForecastView, status: StatusView): { title: string; detail: string } {
+  const zone = status.gateway.timezone
+  const what = subject(forecast, status.gateway.upstreams.length)
+  const reset = zoned(forecast.resets_at, zone)
+  const sure = [since(forecast, zone), score(forecast)].filter(Boolean).join(' ')
+  if (!forecast.informative) return { title: `${what}: too early to tell.`, detail: sentence(forecast.basis) }
+  if (runsOut(forecast)) {
+    return { title: sentence(`${what} ${forecast.text}`), detail: `It begins anew ${reset}. ${chance(forecast)} ${sure}`.trim() }
+  }
+  const { total, left_at_reset: left, unit } = forecast
+  if (!left) {
+    const between = `8 in 10 between ${rough(total.p10, unit)} and ${rough(total.p90, unit)}.`
+    return { title: `${what} comes to about ${rough(total.p50, unit)}.`, detail: `${between} ${sure}`.trim() }
+  }
+  return {
+    title: `${what} lasts. About ${rough(left.p50, unit)} will be left on ${reset}.`,
+    detail: `8 in 10 between ${rough(left.p10, unit)} and ${rough(left.p90, unit)}. ${chance(forecast)} ${sure}`.trim(),
+  }
+}
+
+/** A limit that came while the window ran. */
+function since({ limit_since: at }: ForecastView, zone: string): string {
+  return at ? `It has this limit since ${weekTime(at, zone)}; what was used before counts.` : ''
+}
+
+function chance({ p_runs_out: p }: ForecastView): string {
+  if (p === null) return ''
+  return p >= 1 ? 'It has run out.' : `It runs out before with a probability of ${percent(p)}.`
+}
+
+/** How earlier ones came out. */
+export function score({ score: card }: ForecastView): string {
+  return card ? `80 % band hit ${card.hits} of ${card.forecasts}.` : ''
+}
