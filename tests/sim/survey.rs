@@ -502,3 +502,22 @@ fn a_reservation_and_the_calls_beside_it_get_no_more_than_there_is() {
     // The reservation had nearly the whole pace, and the others kept a tenth of it.
     run(2_464_017_792_042_090_231, false);
 }
+
+#[test]
+fn what_comes_back_after_a_sleep_is_no_more_than_the_upstream_had() {
+    // Answers that ended while the machine slept came back after the next calls had left.
+    for seed in [3_286, 3_686] {
+        run(seed, false);
+    }
+}
+
+#[test]
+fn the_first_calls_of_a_client_may_all_be_larger_than_those_of_others() {
+    // Ten of a new client in flight at once, each a little more than the estimate by what others had taught.
+    run(3_953, false);
+}
+
+#[test]
+fn a_reservation_that_asked_for_too_little_takes_no_window_beyond_its_limit() {
+    run(2_464_017_792_042_090_305, false);
+}

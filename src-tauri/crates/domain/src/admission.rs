@@ -540,9 +540,8 @@ impl Admission {
         let probe = self.pass_breaker(lane, now);
         self.running[asked.class as usize] += 1;
         self.slow_down(lane, row, need, now.instant);
-        if let (Row::Reserved, Some(id)) = (row, asked.reservation) {
-            self.use_reservation(id, worst_cost, need.size());
-        }
+        let reservation = asked.reservation.filter(|_| row == Row::Reserved);
+        let paid = reservation.and_then(|id| self.use_reservation(id, worst_cost, need.size()));
         for id in quotas.iter() {
             self.quotas.reserve(*id, worst_cost, need.size(), now.timestamp);
         }
@@ -563,6 +562,7 @@ impl Admission {
             worst_cost,
             live_cost: Usd::ZERO,
             covered_by,
+            paid,
             probe,
         }
     }
@@ -576,6 +576,11 @@ impl Admission {
             self.quotas.release(*id, ticket.worst_cost, ticket.need.size());
             self.quotas.stops(*id, ticket.live_cost);
             self.quotas.spend(*id, cost, tokens, now.timestamp);
+        }
+        if let Some(paid) = ticket.paid {
+            self.pay_up(paid, cost, tokens, now.timestamp);
+        }
+        for id in ticket.quotas.iter() {
             self.unpark(*id);
         }
     }
@@ -604,11 +609,12 @@ impl Admission {
 
     fn waiter(&mut self, demand: Demand, now: Now) -> (Waiter, Terms) {
         let lane = self.lane(demand.account, &demand.model, demand.fast, now.instant);
-        let row = match demand.reservation.filter(|id| self.holds_reservation(*id, &demand, lane)) {
+        let quotas = self.quotas.of(&demand);
+        let own = demand.reservation.filter(|id| self.holds_reservation(*id, &demand, lane));
+        let row = match own.filter(|id| self.unpaid(Some(*id), &quotas, demand.class, now.timestamp).is_none()) {
             Some(_) => Row::Reserved,
             None => Row::Of(demand.class),
         };
-        let quotas = self.quotas.of(&demand);
         let (asked, seat, raised, aside) = (Asked::of(demand), Seat::default(), false, false);
         let mut waiter = Waiter { asked, lane, row, seat, raised, aside, quotas, input: 0, output: 0 };
         let terms = self.terms(&waiter, now.instant);

@@ -32,8 +32,11 @@ impl Admission {
                 held.extend(by);
             } else if self.draws_on(id).any(|resource| held.contains(&resource)) {
                 // Its turn comes after the one that it would get ahead of.
-            } else if let Some(quota) = self.budget_shut(waiter, now) {
-                self.park(id, row, next, quota);
+            } else if let Some(quota) = self.quota_shut(waiter, now) {
+                match row {
+                    Row::Reserved => self.seat_as_its_class(next),
+                    Row::Of(class) => self.park(id, class, next, quota),
+                }
                 turns.extend(self.turn(id, now));
             } else {
                 admitted.extend(self.release(next, terms, covered, now));
@@ -90,17 +93,15 @@ impl Admission {
         reset.into_iter().chain(opening).min().map(|at| now.instant_of(at))
     }
 
-    /// A budget of the call that can't be had now. The account's windows have shut its whole class before.
-    fn budget_shut(&self, waiter: &Waiter, now: Now) -> Option<QuotaId> {
-        if waiter.row == Row::Reserved {
-            return None;
-        }
-        let shut = |id: &&QuotaId| self.quotas.shut(**id, waiter.asked.class, now.timestamp).is_some();
-        waiter.quotas.iter().find(shut).copied()
+    /// A budget of the call that can't be had now, or where it is of a reservation a window too: the account's windows have
+    /// shut the whole class of others before.
+    fn quota_shut(&self, waiter: &Waiter, now: Now) -> Option<QuotaId> {
+        let by = waiter.asked.reservation.filter(|_| waiter.row == Row::Reserved);
+        self.unpaid(by, &waiter.quotas, waiter.asked.class, now.timestamp)
     }
 
-    fn park(&mut self, lane: LaneId, row: Row, waiter: WaiterId, quota: QuotaId) {
-        let (Row::Of(class), Some(waiter)) = (row, self.waiters.get(&waiter)) else { return };
+    fn park(&mut self, lane: LaneId, class: Class, waiter: WaiterId, quota: QuotaId) {
+        let Some(waiter) = self.waiters.get(&waiter) else { return };
         let seat = waiter.seat;
         self.lanes[lane.0].queue.park(class, seat, true);
         self.parked.entry(quota).or_default().insert((lane, class, seat));

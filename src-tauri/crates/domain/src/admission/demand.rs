@@ -98,6 +98,8 @@ pub struct Ticket {
     pub(super) live_cost: Usd,
     /// Its tokens come out of this reservation's own buckets.
     pub(super) covered_by: Option<ReservationId>,
+    /// What it has of its reservation's part of windows and budgets.
+    pub(super) paid: Option<super::reserving::Paid>,
     /// It goes ahead of all others of its group, which wait to see how it fares.
     pub(super) probe: Option<ProbeId>,
 }

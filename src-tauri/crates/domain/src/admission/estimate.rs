@@ -79,9 +79,11 @@ impl Estimates {
 
     /// Tokens of the prompt.
     pub fn input(&self, model: &str, client: &str, shape: &Shape) -> Estimate {
-        match self.known(model, client).or_else(|| self.known(model, ANYONE)) {
-            Some(known) => known.habit.input(shape),
-            None => Habit::new(Rules::of(model), Regression::presumed()).input(shape),
+        let of = |client| self.known(model, client);
+        match (of(client), of(ANYONE)) {
+            (Some(own), _) => own.habit.input(shape),
+            (None, Some(anyone)) => anyone.habit.input_of_a_stranger(shape),
+            (None, None) => Habit::new(Rules::of(model), Regression::presumed()).input(shape),
         }
     }
 

@@ -525,23 +525,24 @@ impl Minute {
             recent.went(now);
         }
         self.extremes.see(self.mirror.tokens(now), now);
-        self.mirror.take(amount, now);
+        if measure == Measure::Requests {
+            self.mirror.take(amount, now);
+            self.bucket_of(by, amount).take(amount, now);
+        } else {
+            self.mirror.send(amount, loose, now);
+            self.bucket_of(by, amount).send(amount, loose, now);
+        }
         self.extremes.see(self.mirror.tokens(now), now);
         self.outside.we_drew(amount.into(), now);
         self.in_flight = self.in_flight.saturating_add(amount);
-        self.bucket_of(by, amount).take(amount, now);
-        if measure != Measure::Requests {
-            self.mirror.hold(loose, now);
-            self.bucket_of(by, amount).hold(loose, now);
-        }
     }
 
     fn settle(&mut self, reserved: u64, loose: u64, used: u64, by: Option<ReservationId>, now: Instant) {
         self.in_flight = self.in_flight.saturating_sub(reserved);
         let (more, less) = (used.saturating_sub(reserved), reserved.saturating_sub(used));
         self.outside.we_drew(i128::from(more) - i128::from(less), now);
-        self.mirror.unhold(loose, less, now);
-        self.bucket_of(by, reserved).unhold(loose, less, now);
+        self.mirror.settle(loose, less, now);
+        self.bucket_of(by, reserved).settle(loose, less, now);
         self.mirror.take(more, now);
         // What a reservation did not foresee everyone pays.
         self.common.take(more, now);
@@ -551,8 +552,8 @@ impl Minute {
     /// `less` of what a call took of `reserved`.
     fn come_back(&mut self, reserved: u64, less: u64, by: Option<ReservationId>, now: Instant) {
         self.outside.we_drew(-i128::from(less), now);
-        self.mirror.give_back(less, now);
-        self.bucket_of(by, reserved).give_back(less, now);
+        self.mirror.settle(0, less, now);
+        self.bucket_of(by, reserved).settle(0, less, now);
         self.extremes.see(self.mirror.tokens(now), now);
     }
 

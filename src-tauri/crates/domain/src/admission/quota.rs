@@ -307,6 +307,11 @@ impl Quotas {
         quota.used.saturating_add(quota.reserved).saturating_add(wanted) <= quota.limit
     }
 
+    /// Whether so much is anything in its unit.
+    pub(super) fn wants_any(&self, id: QuotaId, cost: Usd, tokens: u64) -> bool {
+        self.all[id.0].amount(cost, tokens) > 0
+    }
+
     pub(super) fn reserve(&mut self, id: QuotaId, cost: Usd, tokens: u64, now: Timestamp) {
         let quota = self.begun(id, now);
         quota.reserved = quota.reserved.saturating_add(quota.amount(cost, tokens));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::demand::Measure;
+use super::demand::{Measure, WaiterId};
 use super::minute::ResourceId;
 use super::queue::Row;
 use super::quota::QuotaId;
@@ -25,6 +25,14 @@ pub(super) struct Held {
     /// Of its quotas, and not yet used by its calls.
     cost_left: Usd,
     tokens_left: u64,
+}
+
+/// What a call took over of what its reservation held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Paid {
+    by: ReservationId,
+    cost: Usd,
+    tokens: u64,
 }
 
 const CALLS_SPARE: u64 = 5;
@@ -160,7 +168,12 @@ impl Admission {
         let Ok(()) = self.check_pace(&parts, now.instant) else { return };
         self.set_aside(&ask, &parts, now.instant);
         let expires = now.instant.after(left.min(TTL_MAX));
-        let (quotas, cost_left, tokens_left) = (Arc::default(), Usd::ZERO, 0);
+        let (quotas, cost, tokens) = self.price_of(&ask);
+        // Nobody wrote down which of its calls were the large ones.
+        let (cost_left, tokens_left) = part_left(&reservation, cost, tokens);
+        for id in quotas.iter() {
+            self.quotas.reserve(*id, cost_left, tokens_left, now.timestamp);
+        }
         self.reservations.insert(ask.id, Held { reservation, lane, expires, quotas, cost_left, tokens_left });
     }
 
@@ -170,9 +183,9 @@ impl Admission {
         self.reservations.get(&id).is_some_and(|held| is_theirs(held) && held.has_calls_left())
     }
 
-    /// A call of it goes: what it holds of the quotas is the call's from now on.
-    pub(super) fn use_reservation(&mut self, id: ReservationId, cost: Usd, tokens: u64) {
-        let Some(held) = self.reservations.get_mut(&id) else { return };
+    /// A call of it goes: what it holds of the quotas is the call's from now on. Tells how much that is.
+    pub(super) fn use_reservation(&mut self, id: ReservationId, cost: Usd, tokens: u64) -> Option<Paid> {
+        let held = self.reservations.get_mut(&id)?;
         held.reservation.used = held.reservation.used.saturating_add(1);
         let (cost, tokens) = (cost.min(held.cost_left), tokens.min(held.tokens_left));
         held.cost_left = held.cost_left - cost;
@@ -180,6 +193,43 @@ impl Admission {
         for quota in held.quotas.iter() {
             self.quotas.release(*quota, cost, tokens);
         }
+        Some(Paid { by: id, cost, tokens })
+    }
+
+    /// What a call did not come to is held for the next ones; what it came to beyond that they lack.
+    pub(super) fn pay_up(&mut self, paid: Paid, cost: Usd, tokens: u64, now: Timestamp) {
+        let Some(held) = self.reservations.get_mut(&paid.by) else { return };
+        let left = |held: &Held| (held.cost_left, held.tokens_left);
+        let before = left(held);
+        held.cost_left = (held.cost_left + paid.cost - cost).max(Usd::ZERO);
+        held.tokens_left = held.tokens_left.saturating_add(paid.tokens).saturating_sub(tokens);
+        let after = left(held);
+        for quota in held.quotas.iter() {
+            self.quotas.release(*quota, before.0, before.1);
+            self.quotas.reserve(*quota, after.0, after.1, now);
+        }
+    }
+
+    /// Whether a reservation has something left of what it holds of a quota: its next call goes, whatever is spent. One that
+    /// said no tokens is bounded by its calls alone.
+    fn pays(&self, by: Option<ReservationId>, quota: QuotaId) -> bool {
+        let held = by.and_then(|by| self.reservations.get(&by)).filter(|held| held.quotas.contains(&quota));
+        held.is_some_and(|held| {
+            let said_none = held.reservation.input_tokens == 0 && held.reservation.output_tokens == 0;
+            said_none || self.quotas.wants_any(quota, held.cost_left, held.tokens_left)
+        })
+    }
+
+    /// A quota that can't be had now, and that its reservation does not pay.
+    pub(super) fn unpaid(
+        &self,
+        by: Option<ReservationId>,
+        quotas: &[QuotaId],
+        class: Class,
+        now: Timestamp,
+    ) -> Option<QuotaId> {
+        let shut = |id: &&QuotaId| !self.pays(by, **id) && self.quotas.shut(**id, class, now).is_some();
+        quotas.iter().find(shut).copied()
     }
 
     fn parts(&self, lane: LaneId, ask: &ReservationAsk) -> Vec<Part> {
@@ -209,16 +259,18 @@ impl Admission {
 
     /// The quotas of its calls, which can pay for all of them, and what they hold for it.
     fn payers(&self, ask: &ReservationAsk) -> Result<(Arc<[QuotaId]>, Usd, u64), NotReserved> {
-        let demand = as_demand(ask);
-        let quotas = self.quotas.of(&demand);
-        let price = ask.price.as_ref();
-        let cost =
-            price.map_or(Usd::ZERO, |price| cost(price, Caching::None, false, ask.input_tokens, ask.output_tokens));
-        let tokens = ask.input_tokens.saturating_add(ask.output_tokens);
+        let (quotas, cost, tokens) = self.price_of(ask);
         match quotas.iter().find(|id| !self.quotas.holds(**id, cost, tokens)) {
             Some(short) => Err(NotReserved::Quota(self.quotas.spent(*short, false))),
             None => Ok((quotas, cost, tokens)),
         }
+    }
+
+    fn price_of(&self, ask: &ReservationAsk) -> (Arc<[QuotaId]>, Usd, u64) {
+        let price = ask.price.as_ref();
+        let cost =
+            price.map_or(Usd::ZERO, |price| cost(price, Caching::None, false, ask.input_tokens, ask.output_tokens));
+        (self.quotas.of(&as_demand(ask)), cost, ask.input_tokens.saturating_add(ask.output_tokens))
     }
 
     /// When its first call can go.
@@ -256,10 +308,23 @@ impl Admission {
         for waiter in self.lanes[lane.0].queue.reserved() {
             let is_own = self.waiters.get(&waiter).is_some_and(|waiter| waiter.asked.reservation == Some(id));
             if is_own {
-                self.seat_anew(waiter, |dismissed| dismissed.row = Row::Of(dismissed.asked.class));
+                self.seat_as_its_class(waiter);
             }
         }
     }
+
+    pub(super) fn seat_as_its_class(&mut self, waiter: WaiterId) {
+        self.seat_anew(waiter, |dismissed| dismissed.row = Row::Of(dismissed.asked.class));
+    }
+}
+
+/// Of what a reservation asked for, as many parts as it has calls left.
+fn part_left(reservation: &Reservation, cost: Usd, tokens: u64) -> (Usd, u64) {
+    let calls = reservation.calls.max(1);
+    let left = calls.saturating_sub(reservation.used);
+    let tokens = u128::from(tokens) * u128::from(left) / u128::from(calls);
+    let nanos = i128::from(cost.as_nanos()) * i128::from(left) / i128::from(calls);
+    (Usd::from_nanos(i64::try_from(nanos).unwrap_or(0)), u64::try_from(tokens).unwrap_or(0))
 }
 
 /// Thousandths a minute.

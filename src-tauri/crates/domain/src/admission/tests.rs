@@ -1013,6 +1013,57 @@ fn what_a_reservation_holds_of_a_budget_lets_others_go_when_it_expires() {
     assert_eq!(world.log, ["waits@60"]);
 }
 
+#[test]
+fn what_a_reservation_did_not_ask_for_its_calls_pay_like_others() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 2, false)], world.now());
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let half = ReservationAsk { input_tokens: 0, output_tokens: 1_000_000, price: Some(dollar()), ..ask };
+    let reserved = world.admission.reserve(half, world.now()).expect("it fits").id;
+    let own = |world: &World| Demand {
+        price: Some(dollar()),
+        reservation: Some(reserved),
+        ..world.demand(SONNET, Class::Background, "migration")
+    };
+    let spend = |world: &mut World, cost: i64| {
+        let ticket = world.tickets.remove(0);
+        let usage = Usage::default();
+        world.admission.settle(ticket, Spent::Told { usage: &usage, cost: Some(usd(cost)) }, world.now());
+    };
+    world.offer("one", own(&world));
+    spend(&mut world, 0);
+    world.offer("two", own(&world));
+    spend(&mut world, 2);
+    // The budget is spent, and nothing of what was set aside: that is paid first.
+    world.offer("others", Demand { price: Some(dollar()), ..world.demand(SONNET, Class::Critical, "c") });
+    world.offer("three", own(&world));
+    let refused = |name: &str| world.log.iter().any(|line| line.starts_with(&format!("{name}! Quota")));
+    assert!(world.log[..2] == ["one@0", "two@0"] && refused("others") && refused("three"), "{:?}", world.log);
+}
+
+#[test]
+fn a_call_that_came_to_less_leaves_the_rest_to_its_reservation() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 2, false)], world.now());
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let all = ReservationAsk { output_tokens: 2_000_000, price: Some(dollar()), ..ask };
+    let reserved = world.admission.reserve(all, world.now()).expect("it fits").id;
+    for n in 0..5 {
+        let large = Demand {
+            price: Some(dollar()),
+            max_tokens: Some(1_500_000),
+            reservation: Some(reserved),
+            ..world.demand(SONNET, Class::Background, "migration")
+        };
+        world.offer(&format!("r{n}"), large);
+        let (ticket, usage) = (world.tickets.remove(0), Usage::default());
+        world.admission.settle(ticket, Spent::Told { usage: &usage, cost: Some(usd(0)) }, world.now());
+    }
+    assert_eq!((world.log.len(), world.quota(0).reserved), (5, usd(2).as_nanos()), "{:?}", world.log);
+    world.admission.release_reservation(reserved, "migration", world.now());
+    assert_eq!(world.quota(0).reserved, 0);
+}
+
 fn reservation_of(world: &World, calls: u64, ttl: Duration) -> ReservationAsk {
     ReservationAsk {
         id: ReservationId(CallId::new(wednesday(), 7)),

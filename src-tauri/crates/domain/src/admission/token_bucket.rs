@@ -21,14 +21,50 @@ pub(super) struct TokenBucket {
     held: i128,
     /// Of the level, what would have overflown if all that is held had come back already.
     overfilled: i128,
+    /// Taken by calls so short a time ago that the upstream may not know of it.
+    on_its_way: OnItsWay,
     at: Instant,
+}
+
+/// What was taken in this second or the one before it.
+#[derive(Clone, Copy, Debug, Default)]
+struct OnItsWay {
+    since: Instant,
+    latest: i128,
+    earlier: i128,
+}
+
+/// A call reaches its upstream within this time, or is late.
+const WAY: Duration = Duration::from_secs(1);
+
+impl OnItsWay {
+    fn add(&mut self, amount: i128, now: Instant) {
+        let passed = now.since(self.since);
+        if passed >= WAY {
+            let earlier = if passed < WAY * 2 { self.latest } else { 0 };
+            *self = OnItsWay { since: now, latest: 0, earlier };
+        }
+        self.latest += amount;
+    }
+
+    fn at(&self, now: Instant) -> i128 {
+        let passed = now.since(self.since);
+        if passed < WAY {
+            self.latest + self.earlier
+        } else if passed < WAY * 2 {
+            self.latest
+        } else {
+            0
+        }
+    }
 }
 
 impl TokenBucket {
     /// Full at `now`. `rate` is thousandths a minute; it holds at most `burst` thousandths.
     pub(super) fn new(rate: i128, burst: i128, now: Instant) -> TokenBucket {
         let burst = burst.max(0) * NANOS_PER_MINUTE;
-        TokenBucket { rate: rate.max(0), burst, level: burst, held: 0, overfilled: 0, at: now }
+        let on_its_way = OnItsWay::default();
+        TokenBucket { rate: rate.max(0), burst, level: burst, held: 0, overfilled: 0, on_its_way, at: now }
     }
 
     /// From now on at another pace. What was spent stays spent, but a smaller bucket makes no debt beyond a full one.
@@ -61,20 +97,27 @@ impl TokenBucket {
         self.level -= i128::from(amount) * TOKEN;
     }
 
-    /// So much of what is taken may come back. The upstream's bucket is fuller by that, and stops refilling earlier than ours would.
-    pub(super) fn hold(&mut self, amount: u64, now: Instant) {
-        self.refill(now);
-        self.held += i128::from(amount) * TOKEN;
+    /// Takes it for a call that leaves now, of which `loose` may come back. The upstream's bucket is fuller by that, and
+    /// stops refilling earlier than ours would.
+    pub(super) fn send(&mut self, amount: u64, loose: u64, now: Instant) {
+        self.take(amount, now);
+        self.held += i128::from(loose) * TOKEN;
+        self.on_its_way.add(i128::from(amount) * TOKEN, now);
     }
 
-    /// Of what was held, `back` comes back and the rest never will. What refilled although the upstream was full is no more.
-    pub(super) fn unhold(&mut self, amount: u64, back: u64, now: Instant) {
+    /// Of what a call took `back` comes back, and of its `loose` part the rest never will. What refilled although the
+    /// upstream was full is no more.
+    pub(super) fn settle(&mut self, loose: u64, back: u64, now: Instant) {
         self.refill(now);
-        self.held = (self.held - i128::from(amount) * TOKEN).max(0);
-        let back = i128::from(back) * TOKEN;
-        let void = self.overfilled.min(back);
-        self.level = (self.level + back - void).min(self.burst);
+        self.held = (self.held - i128::from(loose) * TOKEN).max(0);
+        let (untaken, taken) = (back.min(loose), back.saturating_sub(loose));
+        let untaken = i128::from(untaken) * TOKEN;
+        let void = self.overfilled.min(untaken);
+        self.level = (self.level + untaken - void).min(self.burst);
         self.overfilled = (self.overfilled - void).min(self.held);
+        // The upstream had this back a moment ago, and was full perhaps: what has left since is missing there all the same.
+        let full = self.burst - self.on_its_way.at(now);
+        self.level = (self.level + i128::from(taken) * TOKEN).min(full.max(self.level));
     }
 
     /// Whole tokens that may come back.
@@ -221,24 +264,35 @@ mod tests {
     #[test]
     fn what_may_come_back_keeps_its_room() {
         let mut bucket = of_a_minute(60, 1_000, at(0));
-        bucket.take(40, at(0));
-        bucket.hold(25, at(0));
+        bucket.send(40, 25, at(0));
         assert_eq!([10, 15, 30].map(|seconds| bucket.tokens(at(seconds * 1_000))), [30, 35, 35]);
-        bucket.unhold(25, 25, at(30_000));
+        bucket.settle(25, 25, at(30_000));
         assert_eq!(bucket.tokens(at(30_000)), 60, "the upstream, full all the while, has no more");
     }
 
     #[test]
     fn what_refilled_beside_much_that_is_held_does_not_come_back_too() {
         let mut bucket = of_a_minute(60, 1_000, at(0));
-        bucket.take(60, at(0));
-        bucket.hold(50, at(0));
+        bucket.send(60, 50, at(0));
         assert_eq!(bucket.tokens(at(30_000)), 30, "half of it refills whatever is held");
         assert_eq!(bucket.ready_at(31, at(30_000)), None, "and no more, however long one waits");
         bucket.take(30, at(30_000));
-        bucket.unhold(50, 50, at(30_000));
+        bucket.settle(50, 50, at(30_000));
         // The upstream lost ten at first, was full again after ten seconds, and has lost thirty since.
         assert_eq!(bucket.tokens(at(30_000)), 30);
+    }
+
+    #[test]
+    fn what_comes_back_fills_no_bucket_from_which_a_call_has_just_left() {
+        let mut bucket = of_a_minute(60, 1_000, at(0));
+        bucket.send(20, 0, at(0));
+        assert_eq!(bucket.tokens(at(30_000)), 60);
+        bucket.send(15, 0, at(30_000));
+        bucket.settle(0, 12, at(30_040));
+        // The upstream was full when the answer ended, and has lost fifteen since.
+        assert_eq!(bucket.tokens(at(30_040)), 45);
+        bucket.settle(0, 12, at(33_000));
+        assert_eq!(bucket.tokens(at(33_000)), 60, "by now it knows of that call");
     }
 
     #[test]

@@ -92,12 +92,21 @@ impl Habit {
     }
 
     pub(super) fn input(&self, shape: &Shape) -> Estimate {
+        self.input_with(shape, self.caution)
+    }
+
+    /// Of somebody who has taught nothing yet: its first calls may all be off by as much, the same way.
+    pub(super) fn input_of_a_stranger(&self, shape: &Shape) -> Estimate {
+        self.input_with(shape, self.caution.max(FIRST_CAUTION))
+    }
+
+    fn input_with(&self, shape: &Shape, caution: f64) -> Estimate {
         let parts = self.rules.parts(shape);
         let whole_prompt = self.whole_prompt(shape, &parts);
         let next_turn = self.conversation(shape).map(|last| self.next_turn(last, &parts));
         let surest = next_turn.filter(|next| next.variance < whole_prompt.variance).unwrap_or(whole_prompt);
         let most = if shape.modes.has(Modes::UNSEEN) { f64::INFINITY } else { surest.mean * 2.0 + HIGH_BEYOND_DOUBLE };
-        let high = (surest.mean + self.caution * surest.deviation()).min(most);
+        let high = (surest.mean + caution * surest.deviation()).min(most);
         let likely = whole(surest.mean.round());
         Estimate { likely, high: whole(high.ceil()).max(likely) }
     }
