@@ -521,3 +521,9 @@ fn the_first_calls_of_a_client_may_all_be_larger_than_those_of_others() {
 fn a_reservation_that_asked_for_too_little_takes_no_window_beyond_its_limit() {
     run(2_464_017_792_042_090_305, false);
 }
+
+#[test]
+fn no_call_is_promised_output_that_running_ones_may_still_produce() {
+    // Thirty answers of a minute and a half each ran, and the reference counted what refilled while the upstream was full.
+    run(4_224, false);
+}

@@ -339,6 +339,11 @@ impl Upstream {
         Taken { output: self.taken.output + running, ..self.taken }
     }
 
+    pub(crate) fn output_left(&mut self, now: u64) -> u64 {
+        self.catch_up(now);
+        self.output.level.max(0.0) as u64
+    }
+
     pub(crate) fn head(&mut self, now: u64) -> Head {
         self.catch_up(now);
         let told = |meter: Meter| {

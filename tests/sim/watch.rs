@@ -315,10 +315,12 @@ impl Watch {
     /// And they would as they are estimated now, so whoever is first should have gone.
     fn all_fit(world: &mut World) -> bool {
         let (now, ids): (u64, Vec<usize>) = (world.now, world.waiting.values().copied().collect());
+        // What refilled here while the upstream was full is not there: what running calls may produce must be.
+        let free = if world.watch.output_reserved { u64::MAX } else { world.output_nobody_holds() };
         let fits = ids.into_iter().all(|id| {
             let (input, output) = world.need(id);
             let shadow = world.watch.shadow.as_mut().expect("it was asked");
-            shadow.input.holds(input, now) && shadow.output.holds(output, now)
+            shadow.input.holds(input, now) && shadow.output.holds(output, now) && output <= free
         });
         if !fits {
             world.watch.idle_since = None;

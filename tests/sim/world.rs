@@ -397,6 +397,15 @@ impl World {
         self.watch.need_of(&self.calls[id], &outlook)
     }
 
+    /// Output that the upstream has left beyond all that running calls were granted: nobody tells how much of an answer is
+    /// produced already.
+    pub(crate) fn output_nobody_holds(&mut self) -> u64 {
+        let granted =
+            self.calls.iter().filter_map(|call| call.ticket.as_ref()).map(|ticket| ticket.reserved().tokens.output);
+        let granted: u64 = granted.sum();
+        self.upstream.output_left(self.now).saturating_sub(granted)
+    }
+
     /// What admission has to say now, and when it wants to be asked again.
     fn turn(&mut self) {
         if self.down {
