@@ -257,6 +257,7 @@ fn entry(call: Call) -> Entry {
         estimated: false,
         source: Source::Gateway,
         waited_ms: 0,
+        waited_for: None,
         first_byte_ms: Some(400),
         total_ms: 2_000,
         cache: CacheUse::Off,

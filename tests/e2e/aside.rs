@@ -40,11 +40,14 @@ async fn a_paused_session_waits_or_learns_why_and_goes_on_when_a_person_says_so_
     let lab = std::sync::Arc::new(lab);
     let held = tokio::spawn({
         let lab = lab.clone();
-        async move { lab.call(&of_session(&lab, "s-1")).await.status() }
+        async move { lab.call(&of_session(&lab, "s-1")).await }
     });
     Lab::until(PATIENCE, async || paused(&lab)[0]["waiting"] == 1).await.expect("it waits");
     assert_eq!(lab.home.tidegate(&["resume", "session:s-1"]).code, Some(0));
-    assert_eq!(held.await.expect("no panic"), 200);
+    let held = held.await.expect("no panic");
+    assert_eq!(held.status(), 200);
+    let why = lab.home.tidegate(&["why", held.header("x-tidegate-call").expect("an id")]);
+    assert!(why.out.contains("it waited because somebody had paused it"), "{why:?}");
     assert_eq!(paused(&lab), Value::Array(vec![]));
     let again = lab.home.tidegate(&["resume", "session:s-1"]);
     assert!(again.code == Some(1) && again.err.contains("session:s-1 is not paused"), "{again:?}");

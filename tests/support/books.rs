@@ -175,6 +175,7 @@ pub fn completed(at: Timestamp, number: u128, client: &str, class: Class) -> Ent
         estimated: false,
         source: Source::Gateway,
         waited_ms: 0,
+        waited_for: None,
         first_byte_ms: None,
         total_ms: 1_000,
         cache: CacheUse::Off,

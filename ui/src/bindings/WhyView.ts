@@ -15,6 +15,10 @@ export type WhyView = { call: CallView, attempts: Array<AttemptView>, price: Pri
  */
 terms: Array<TermView>, pricing: PricingView, 
 /**
+ * Why it had to wait, where it had.
+ */
+waited_for: string | null, 
+/**
  * Who told of it; the one that counts first.
  */
 sources: Array<SourceView>, 

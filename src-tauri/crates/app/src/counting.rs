@@ -179,6 +179,7 @@ mod tests {
             estimated: false,
             source: Source::Gateway,
             waited_ms: 0,
+            waited_for: None,
             first_byte_ms: None,
             total_ms: 0,
             cache: CacheUse::Off,

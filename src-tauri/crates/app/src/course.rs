@@ -1,5 +1,7 @@
 //! How a window, a budget or a span of spending has filled so far, hour by hour.
 
+use std::ops::Range;
+
 use domain::admission::{QuotaKey, QuotaLevel, Unit};
 use domain::time::{Calendar, Timestamp};
 use ledger::{HourUsed, Spender};
@@ -31,6 +33,15 @@ pub struct CourseView {
     pub resets_at: String,
     /// In their order, the last one now.
     pub points: Vec<CoursePointView>,
+    /// The spans of the same length before it, the latest first; none where nothing was used.
+    pub earlier: Vec<EarlierCourseView>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct EarlierCourseView {
+    pub since: String,
+    pub points: Vec<CoursePointView>,
 }
 
 /// What was used from the beginning up to a moment.
@@ -51,6 +62,10 @@ struct Course {
 }
 
 const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// Shorter spans begin with a call and follow no clock.
+const EARLIER_LEAST_MS: i64 = DAY_MS - HOUR_MS;
+const EARLIER_MOST: usize = 4;
 
 impl App {
     /// # Errors
@@ -89,23 +104,49 @@ impl App {
     async fn followed(&self, course: &Course, counted: &Counted, now: Timestamp) -> Result<CourseView, ledger::Error> {
         let Course { spender, name, unit, since, resets_at } = course;
         let dearest = counted.dearest(now);
-        let begin = since.as_millis().div_euclid(HOUR_MS);
+        let spans = self.earlier(*since, *resets_at);
+        let first = spans.last().map_or(*since, |(since, _)| *since);
         let hours = self
             .ledger
-            .hours((*spender, name.as_deref()), ledger::Way::Gateway, begin, now.as_millis().div_euclid(HOUR_MS) + 1)
+            .hours((*spender, name.as_deref()), ledger::Way::Gateway, hour_of(first), hour_of(now) + 1)
             .await?;
         let hours: Vec<(i64, i64)> = hours
             .iter()
             .map(|HourUsed { hour, used, .. }| (*hour, counting::amount(used, *unit, dearest.as_ref())))
             .collect();
-        let points = sums(&hours, *since, now).into_iter();
-        let points = points.map(|(at, used)| CoursePointView { at: at.to_string(), used: show::amount(*unit, used) });
+        let points = |hours: &[(i64, i64)], since: Timestamp, until: Timestamp| {
+            let points = sums(hours, since, until).into_iter();
+            points.map(|(at, used)| CoursePointView { at: at.to_string(), used: show::amount(*unit, used) }).collect()
+        };
+        let earlier = spans.into_iter().filter_map(|(since, until)| {
+            let hours = Some(within(&hours, hour_of(since)..hour_of(until))).filter(|hours| !hours.is_empty())?;
+            Some(EarlierCourseView { since: since.to_string(), points: points(hours, since, until) })
+        });
         Ok(CourseView {
             unit: unit.name().to_owned(),
             since: since.to_string(),
             resets_at: resets_at.to_string(),
-            points: points.collect(),
+            earlier: earlier.collect(),
+            points: points(within(&hours, hour_of(*since)..i64::MAX), *since, now),
         })
+    }
+
+    /// The spans before one, the latest first: months by the calendar, others of the same length.
+    fn earlier(&self, since: Timestamp, resets_at: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        let length = resets_at.as_millis().saturating_sub(since.as_millis());
+        if length < EARLIER_LEAST_MS {
+            return vec![];
+        }
+        let months = [self.calendar, Calendar::UTC]
+            .into_iter()
+            .find(|calendar| since == calendar.start_of_month(since) && resets_at == calendar.end_of_month(since));
+        let before = |end: &Timestamp| match months {
+            Some(calendar) => calendar.start_of_month(Timestamp::from_millis(end.as_millis() - 1)),
+            None => Timestamp::from_millis(end.as_millis() - length),
+        };
+        let starts: Vec<Timestamp> =
+            std::iter::successors(Some(since), |end| Some(before(end))).take(EARLIER_MOST + 1).collect();
+        starts.windows(2).map(|pair| (pair[1], pair[0])).collect()
     }
 }
 
@@ -118,6 +159,16 @@ fn is(quota: &QuotaLevel, question: &CourseQuestion, upstreams: &[String]) -> bo
             question.window == period.name() && question.scope.as_deref() == Some(&*show::scope_name(scope))
         }
     }
+}
+
+/// Of hours in their order those in a range.
+fn within(hours: &[(i64, i64)], range: Range<i64>) -> &[(i64, i64)] {
+    let before = |end: i64| hours.partition_point(|(hour, _)| *hour < end);
+    hours.get(before(range.start)..before(range.end)).unwrap_or_default()
+}
+
+fn hour_of(moment: Timestamp) -> i64 {
+    moment.as_millis().div_euclid(HOUR_MS)
 }
 
 /// From what was used in each hour to what was used up to the end of each; the one that goes on ends now.
@@ -161,6 +212,14 @@ mod tests {
         let found = sums(&hours, at(9 * 60), at(13 * 60 + 30));
         let expected = [(9 * 60, 0), (10 * 60, 0), (11 * 60, 5), (13 * 60, 5), (13 * 60 + 30, 9)];
         assert_eq!(found, expected.map(|(minutes, used)| (at(minutes), used)));
+    }
+
+    #[test]
+    fn each_span_has_its_own_hours() {
+        let hours = [(1, 1), (2, 2), (2, 5), (4, 4)];
+        assert_eq!(within(&hours, 2..4), [(2, 2), (2, 5)]);
+        assert_eq!(within(&hours, 4..i64::MAX), [(4, 4)]);
+        assert_eq!(within(&hours, 5..2), []);
     }
 
     #[test]

@@ -84,6 +84,7 @@ pub(crate) fn why(entry: &Entry, provenance: &Provenance, changes: &[PriceChange
         price,
         terms,
         pricing,
+        waited_for: text(&entry.waited_for),
         sources: sources(entry, provenance, catalog),
         superseded: provenance.superseded.is_some(),
         superseded_by: provenance.superseded.flatten().map(|call| call.to_string()),

@@ -40,6 +40,7 @@ pub(crate) fn entry(model: &str, outcome: Outcome) -> Entry {
         estimated: false,
         source: Source::Gateway,
         waited_ms: 30,
+        waited_for: None,
         first_byte_ms: Some(500),
         total_ms: 2_000,
         cache: CacheUse::Off,

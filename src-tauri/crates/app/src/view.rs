@@ -592,6 +592,8 @@ pub struct WhyView {
     /// What the cost is made of, before any multiplier.
     pub terms: Vec<TermView>,
     pub pricing: PricingView,
+    /// Why it had to wait, where it had.
+    pub waited_for: Option<String>,
     /// Who told of it; the one that counts first.
     pub sources: Vec<SourceView>,
     /// It counts nowhere, because another entry has its place.

@@ -40,7 +40,7 @@ pub use self::estimate::{Estimate, EstimateError, Estimates, LearnedEstimate, Le
 pub use self::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
 pub use self::quota::{QuotaKey, QuotaLevel, Unit, window_tokens};
 pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};
-pub use self::refusal::{Binding, LimitSource, QuotaSpent, Refusal};
+pub use self::refusal::{Binding, Kept, KeptBy, LimitSource, QuotaSpent, Refusal};
 pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
 pub use self::view::{BreakerView, ClassQueue, FreeProbe, Level, Outlook, Outside, PausedScope, WaitingCall};
 
@@ -253,7 +253,7 @@ impl Admission {
     /// Goes at once, waits, or learns why not and until when.
     pub fn offer(&mut self, demand: Demand, now: Now) -> Result<Verdict, Refusal> {
         self.refresh(now);
-        let (waiter, terms) = self.waiter(demand, now);
+        let (mut waiter, terms) = self.waiter(demand, now);
         if self.is_paused(&waiter) {
             return self.stand_aside(waiter, now);
         }
@@ -264,9 +264,8 @@ impl Admission {
         if wait == Wait::None && self.busy.is_empty() && !self.is_shut(&waiter, now) {
             return Ok(Verdict::Go(self.grant(waiter, terms, covered, now)));
         }
-        if let Some(refusal) = self.too_late(&waiter, wait, by, now) {
-            return Err(self.broken(&waiter, now).unwrap_or(refusal));
-        }
+        let met = self.meets(&waiter, wait, by, now);
+        waiter.met = Some(met.map_err(|refusal| self.broken(&waiter, now).unwrap_or(refusal))?);
         if self.waiters.len() >= self.queue_max && !self.make_room(&waiter) {
             return Err(Refusal::QueueFull { waiting: self.waiters.len() });
         }
@@ -529,7 +528,7 @@ impl Admission {
     }
 
     fn grant(&mut self, waiter: Waiter, terms: Terms, covered: bool, now: Now) -> Ticket {
-        let Waiter { asked, lane, row, quotas, .. } = waiter;
+        let Waiter { asked, lane, row, quotas, met, .. } = waiter;
         let Terms { need, prompt, cached, worst_cost, .. } = terms;
         let covered_by = if covered { asked.reservation } else { None };
         let taken: Vec<ResourceId> = self.draws_on(lane).collect();
@@ -562,6 +561,7 @@ impl Admission {
             worst_cost,
             live_cost: Usd::ZERO,
             covered_by,
+            kept: met.filter(|_| asked.since < now.instant).map(|met| self.kept(met)),
             paid,
             probe,
         }
@@ -616,7 +616,7 @@ impl Admission {
             None => Row::Of(demand.class),
         };
         let (asked, seat, raised, aside) = (Asked::of(demand), Seat::default(), false, false);
-        let mut waiter = Waiter { asked, lane, row, seat, raised, aside, quotas, input: 0, output: 0 };
+        let mut waiter = Waiter { asked, lane, row, seat, raised, aside, quotas, met: None, input: 0, output: 0 };
         let terms = self.terms(&waiter, now.instant);
         (waiter.input, waiter.output) = (terms.need.input, terms.answer.likely);
         (waiter, terms)

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::admission::{AccountId, Admission, Demand, Flow, Readings, Refusal, Spent, Ticket, Verdict, WaiterId};
+use domain::admission::{
+    AccountId, Admission, Demand, Flow, Kept, Readings, Refusal, Spent, Ticket, Verdict, WaiterId,
+};
 use domain::call::CallId;
 use domain::config::{Pacing, Rules};
 use domain::routing::Fared;
@@ -173,6 +175,11 @@ impl Door {
 impl Pass {
     pub(crate) fn reserved(&self) -> Usage {
         self.ticket.as_ref().map(Ticket::reserved).unwrap_or_default()
+    }
+
+    /// Why it had to wait, where it had.
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.ticket.as_ref()?.kept()
     }
 
     /// The call leaves for the upstream now.

@@ -45,6 +45,7 @@ pub(crate) struct OpenEntry {
     /// Upstreams that it was meant for and that were not asked.
     passed_over: u32,
     waited: Duration,
+    waited_for: Option<Arc<str>>,
     first_byte: Option<Duration>,
     pass: Option<Pass>,
     reserved: Usage,
@@ -133,6 +134,7 @@ impl OpenEntry {
             left: None,
             passed_over: 0,
             waited: Duration::ZERO,
+            waited_for: None,
             first_byte: None,
             pass: None,
             reserved: Usage::default(),
@@ -284,6 +286,10 @@ impl OpenEntry {
     pub(crate) fn admitted(&mut self, pass: Pass) {
         self.waited += self.pipeline.now().instant.since(self.waiting_since);
         self.reserved = pass.reserved();
+        let is_worth_a_word = self.waited_for.is_none() && millis(self.waited) > 0;
+        if let Some(kept) = pass.kept().filter(|_| is_worth_a_word) {
+            self.waited_for = Some(self.pipeline.words.kept(kept).into());
+        }
         self.pass = Some(pass);
         if let Some(progress) = &self.progress {
             progress.runs(self.waited);
@@ -515,6 +521,7 @@ impl OpenEntry {
             estimated: estimated || charge.estimated,
             source: Source::Gateway,
             waited_ms: millis(waited),
+            waited_for: self.waited_for.take(),
             first_byte_ms: self.first_byte.map(millis),
             total_ms: millis(now.instant.since(self.started)),
             cache: self.cache,
@@ -593,6 +600,7 @@ impl OpenEntry {
             left: Some(left),
             passed_over: self.passed_over,
             waited: self.waited,
+            waited_for: self.waited_for.clone(),
             first_byte: None,
             pass: None,
             reserved: self.reserved,

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::admission::{
-    AccountId, Binding, LimitSource, Measure, NotReserved, QuotaKey, QuotaSpent, Refusal, TTL_MAX, Unit,
+    AccountId, Binding, Kept, KeptBy, LimitSource, Measure, NotReserved, QuotaKey, QuotaSpent, Refusal, TTL_MAX, Unit,
 };
 use domain::config::{Budget, Period, Rules, Scope};
 use domain::money::Usd;
@@ -99,6 +99,22 @@ impl Words {
                 Error::BreakerOpen { upstream: self.upstream_name(*account).into(), sentence, wait }
             }
             Refusal::Dropped => Error::Dropped,
+        }
+    }
+
+    /// Why a call had to wait.
+    pub(crate) fn kept(&self, Kept { by, ahead }: &Kept) -> String {
+        let why = match by {
+            KeptBy::Limit(binding) => format!("{} bound", limit(binding)),
+            KeptBy::Quota(key) => format!("{} had nothing left for calls of its class", self.quota_name(key)),
+            KeptBy::Pause => "somebody had paused it".to_owned(),
+            KeptBy::Emergency => "there was an emergency".to_owned(),
+            KeptBy::Upstream => "the upstream had failed, or had said when to come again".to_owned(),
+        };
+        match ahead {
+            0 => why,
+            1 => format!("{why}; 1 call before it"),
+            calls => format!("{why}; {calls} calls before it"),
         }
     }
 
@@ -319,6 +335,25 @@ mod tests {
 
     fn at(text: &str) -> Now {
         Now { instant: Instant::default(), timestamp: Timestamp::parse(text).expect("a time") }
+    }
+
+    #[test]
+    fn what_kept_a_call_is_said_with_those_before_it() {
+        let (words, week, _) = words();
+        let binding = Binding {
+            group: "sonnet-4".into(),
+            measure: Measure::InputTokens,
+            limit: 30_000,
+            source: LimitSource::Headers,
+        };
+        let said = |by, ahead| words.kept(&Kept { by, ahead });
+        assert_eq!(
+            said(KeptBy::Limit(binding), 4),
+            "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) bound; 4 calls before it"
+        );
+        assert_eq!(said(KeptBy::Pause, 1), "somebody had paused it; 1 call before it");
+        let spent = said(KeptBy::Quota(week), 0);
+        assert!(spent.contains("week") && spent.ends_with("had nothing left for calls of its class"), "{spent}");
     }
 
     #[test]

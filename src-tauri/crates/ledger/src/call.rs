@@ -77,6 +77,8 @@ pub(crate) struct EntryRow {
     /// Of a hit; left out elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) saved_nanos: Option<i64>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) waited_for: String,
     #[serde(skip)]
     pub(crate) chain: Vec<u8>,
 }
@@ -211,6 +213,7 @@ impl EntryRow {
             error: none_as_empty(&entry.error),
             account: none_as_empty(&entry.account),
             saved_nanos: entry.saved.map(|saved| saved.min(COST_MAX).as_nanos()),
+            waited_for: none_as_empty(&entry.waited_for),
             chain: Vec::new(),
         }
     }
@@ -252,6 +255,7 @@ impl EntryRow {
         cells.push(&row.error)?;
         cells.push(&row.account)?;
         cells.push(row.saved_nanos)?;
+        cells.push(&row.waited_for)?;
         cells.push(link.as_slice())
     }
 
@@ -304,6 +308,7 @@ impl EntryRow {
             error: empty_as_none(&row.error),
             account: empty_as_none(&row.account),
             saved: row.saved_nanos.map(Usd::from_nanos),
+            waited_for: empty_as_none(&row.waited_for),
         })
     }
 }

@@ -93,6 +93,7 @@ impl Interrupted {
             estimated: true,
             source: Source::Gateway,
             waited_ms: waited,
+            waited_for: None,
             first_byte_ms: None,
             total_ms: millis_between(call.started_at, ended_at),
             cache: CacheUse::Off,

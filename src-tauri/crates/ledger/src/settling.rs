@@ -103,14 +103,14 @@ pub(crate) fn json(value: &impl Serialize) -> sqlx::Result<String> {
 }
 
 const ENTRIES: Bulk = bulk!(
-    41,
+    42,
     "INSERT INTO entry (
          call_id, started_at, ended_at, client, person, project, tenant, session, agent, tags, class, model, max_tokens,
          stream, body_bytes, upstream, request_id, attempts, status, outcome, input_tokens, cache_write_5m_tokens,
          cache_write_1h_tokens, cache_read_tokens, output_tokens, web_searches,
          batch, fast, us_only, cost_nanos, price_id, estimated, source, waited_ms, first_byte_ms, total_ms, cache, error,
-         account, saved_nanos, chain)",
-    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+         account, saved_nanos, waited_for, chain)",
+    "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     ""
 );
 

@@ -49,15 +49,23 @@ export function days(books: Books, by: string, span: Span): DaysView {
 
 export function course(books: Books, since: number, resets: number, used: number): CourseView {
   const now = Date.now()
-  const points = [{ at: since, used: 0 }]
-  let sum = 0
-  for (let hour = Math.floor(since / HOUR_MS) * HOUR_MS; hour <= now; hour += HOUR_MS) {
-    sum += spent(within(books, hour, hour + HOUR_MS))
-    points.push({ at: Math.min(hour + HOUR_MS, now), used: sum })
+  const line = (from: number, to: number) => {
+    const points = [{ at: from, used: 0 }]
+    let sum = 0
+    for (let hour = Math.floor(from / HOUR_MS) * HOUR_MS; hour < to; hour += HOUR_MS) {
+      sum += spent(within(books, hour, hour + HOUR_MS))
+      points.push({ at: Math.min(hour + HOUR_MS, to), used: sum })
+    }
+    return points
   }
+  const points = line(since, now)
+  const sum = points.at(-1)?.used ?? 0
   const scale = sum > 0 ? used / sum : 0
   const point = (one: (typeof points)[number]) => ({ at: iso(one.at), used: (one.used * scale).toFixed(9) })
-  return { unit: 'usd', since: iso(since), resets_at: iso(resets), points: points.map(point) }
+  const length = resets - since
+  const starts = length < 23 * HOUR_MS ? [] : [1, 2, 3, 4].map((n) => since - n * length)
+  const earlier = starts.map((from) => ({ since: iso(from), points: line(from, from + length) })).filter(({ points }) => (points.at(-1)?.used ?? 0) > 0)
+  return { unit: 'usd', since: iso(since), resets_at: iso(resets), points: points.map(point), earlier: earlier.map((one) => ({ ...one, points: one.points.map(point) })) }
 }
 
 const OUTCOMES = ['completed', 'completed', 'completed', 'completed', 'completed', 'completed', 'cancelled', 'completed', 'failed']
@@ -154,6 +162,7 @@ export function why(id: string): WhyView {
     price: { price_id: shown.price_id ?? '', valid_from: '2025-09-29', source: 'https://platform.claude.com/docs/en/about-claude/pricing' },
     terms: shown.outcome === 'failed' ? [] : terms.filter((term) => term.tokens > 0),
     pricing: { certainty: 'exact', says: '', multipliers: [], web_searches: 0, web_search_usd: null, band: null, burndown_tokens: null, elsewhere: null, changes: [] },
+    waited_for: shown.waited_ms > 0 ? "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) bound; 4 calls before it" : null,
     sources: [],
     superseded: false,
     superseded_by: null,

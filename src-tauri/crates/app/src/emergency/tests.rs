@@ -107,6 +107,7 @@ impl World {
             estimated: false,
             source,
             waited_ms: 0,
+            waited_for: None,
             first_byte_ms: None,
             total_ms: 0,
             cache: CacheUse::Off,

@@ -7,7 +7,7 @@ use super::Admission;
 use super::demand::{Verdict, WaiterId};
 use super::refusal::Refusal;
 use super::view::PausedScope;
-use super::waiter::{Asked, Waiter};
+use super::waiter::{Asked, Met, MetBy, Waiter};
 use crate::time::{Now, Timestamp};
 
 /// Names of sessions are what clients write. Beyond this many scopes the one that was paused first goes on.
@@ -67,7 +67,7 @@ impl Admission {
         if is_full || waiter.asked.deadline <= now.instant {
             return Err(Refusal::ScopePaused { scope });
         }
-        waiter.aside = true;
+        (waiter.aside, waiter.met) = (true, Some(Met { by: MetBy::Pause, ahead: 0 }));
         Ok(Verdict::Wait(self.enqueue(waiter)))
     }
 

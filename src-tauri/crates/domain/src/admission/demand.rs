@@ -98,6 +98,7 @@ pub struct Ticket {
     pub(super) live_cost: Usd,
     /// Its tokens come out of this reservation's own buckets.
     pub(super) covered_by: Option<ReservationId>,
+    pub(super) kept: Option<super::refusal::Kept>,
     /// What it has of its reservation's part of windows and budgets.
     pub(super) paid: Option<super::reserving::Paid>,
     /// It goes ahead of all others of its group, which wait to see how it fares.
@@ -109,6 +110,11 @@ impl Ticket {
     pub fn reserved(&self) -> Usage {
         let tokens = Tokens { input: self.need.input, output: self.need.output, ..Tokens::default() };
         Usage { tokens, ..Usage::default() }
+    }
+
+    /// Why it had to wait; `None` where it went at once.
+    pub fn kept(&self) -> Option<&super::refusal::Kept> {
+        self.kept.as_ref()
     }
 
     /// It goes ahead to an upstream that failed: others wait for how it fares.

@@ -6,8 +6,8 @@ use super::demand::{Need, WaiterId};
 use super::minute::{ResourceId, Wait};
 use super::queue::{Load, Row};
 use super::quota::{QuotaId, Shut};
-use super::refusal::{Binding, Refusal};
-use super::waiter::Waiter;
+use super::refusal::{Binding, Kept, KeptBy, Refusal};
+use super::waiter::{Met, MetBy, Waiter};
 use super::{Admission, LaneId};
 use crate::call::Class;
 use crate::time::{Instant, Now};
@@ -58,19 +58,49 @@ impl Admission {
         waiter.row != Row::Reserved && (self.is_held(class) || spent())
     }
 
-    /// A deadline that it can't meet, by its own limits or by those who go before it.
-    pub(super) fn too_late(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Option<Refusal> {
+    /// What keeps it, or that it can't meet its deadline, by its own limits or by those who go before it.
+    pub(super) fn meets(&self, waiter: &Waiter, wait: Wait, by: Option<ResourceId>, now: Now) -> Result<Met, Refusal> {
         // One that comes back sits where it sat.
         let before = self.before(waiter, WaiterId(self.next_waiter));
+        let limit = self.binding_limit(waiter, (wait, by), before, now.instant);
+        let late = self.too_late(waiter, wait, before, now);
+        late.map_or(Ok(()), |not_before| {
+            let binding = limit.map(|id| self.resources.binding(id));
+            Err(Refusal::Deadline { binding, not_before: Some(not_before) })
+        })?;
+        let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before).calls;
+        Ok(Met { by: self.keeps(waiter, limit, now), ahead })
+    }
+
+    fn keeps(&self, waiter: &Waiter, limit: Option<ResourceId>, now: Now) -> MetBy {
+        let class = waiter.asked.class;
+        if waiter.row != Row::Reserved {
+            if self.paused[class as usize] {
+                return MetBy::Pause;
+            }
+            if self.is_held(class) {
+                return MetBy::Emergency;
+            }
+            if let Some(id) = self.unpaid(None, &waiter.quotas, class, now.timestamp) {
+                return MetBy::Quota(id);
+            }
+        }
+        if self.is_broken(waiter.lane, now.instant) {
+            MetBy::Upstream
+        } else {
+            limit.map_or(MetBy::Upstream, MetBy::Limit)
+        }
+    }
+
+    /// When it probably could go, where that is too late for it.
+    fn too_late(&self, waiter: &Waiter, wait: Wait, before: usize, now: Now) -> Option<Instant> {
         let eta = self.eta(waiter, wait, before, now)?;
         let surely = match wait {
             Wait::Until(ready) => ready.since(now.instant),
             Wait::None | Wait::UntilOneEnds => Duration::ZERO,
         };
         let hoped = surely.max(eta / 100 * HOPE_PERCENT);
-        let late = now.instant.after(hoped) > waiter.asked.deadline;
-        let binding = self.binding(waiter, (wait, by), before, now.instant);
-        late.then(|| Refusal::Deadline { binding, not_before: Some(now.instant.after(eta)) })
+        (now.instant.after(hoped) > waiter.asked.deadline).then(|| now.instant.after(eta))
     }
 
     /// How long until a call goes, if nobody more urgent comes. `None`: that depends on calls that run, or on a person.
@@ -134,14 +164,24 @@ impl Admission {
         self.lanes[waiter.lane.0].queue.before(waiter.row, &waiter.path(), waiter.place(id))
     }
 
-    /// What it waits for longest: a limit of its own, or one that those before it draw on too. `None`: the upstream's word.
     pub(super) fn binding(
+        &self,
+        waiter: &Waiter,
+        wait: (Wait, Option<ResourceId>),
+        before: usize,
+        now: Instant,
+    ) -> Option<Binding> {
+        Some(self.resources.binding(self.binding_limit(waiter, wait, before, now)?))
+    }
+
+    /// What it waits for longest: a limit of its own, or one that those before it draw on too. `None`: the upstream's word.
+    fn binding_limit(
         &self,
         waiter: &Waiter,
         (wait, by): (Wait, Option<ResourceId>),
         before: usize,
         now: Instant,
-    ) -> Option<Binding> {
+    ) -> Option<ResourceId> {
         let (slowest, time) = self.slowest(waiter, before, now)?;
         let own = match wait {
             Wait::Until(ready) => ready.since(now),
@@ -149,12 +189,23 @@ impl Admission {
             Wait::UntilOneEnds => Duration::MAX,
         };
         let is_closed = self.closed(waiter.lane, now) != Wait::None;
-        let id = match by {
-            _ if time > own => slowest,
-            Some(by) => by,
-            None if is_closed => return None,
-            None => slowest,
+        match by {
+            _ if time > own => Some(slowest),
+            Some(by) => Some(by),
+            None if is_closed => None,
+            None => Some(slowest),
+        }
+    }
+
+    /// As others may know it.
+    pub(super) fn kept(&self, Met { by, ahead }: Met) -> Kept {
+        let by = match by {
+            MetBy::Limit(id) => KeptBy::Limit(self.resources.binding(id)),
+            MetBy::Quota(id) => KeptBy::Quota(self.quotas.spent(id, false).key),
+            MetBy::Pause => KeptBy::Pause,
+            MetBy::Emergency => KeptBy::Emergency,
+            MetBy::Upstream => KeptBy::Upstream,
         };
-        Some(self.resources.binding(id))
+        Kept { by, ahead }
     }
 }

@@ -48,6 +48,27 @@ pub enum Refusal {
     Dropped,
 }
 
+/// Why a call that went had to wait, by what it met when it came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Kept {
+    pub by: KeptBy,
+    /// Calls that were to go before it.
+    pub ahead: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeptBy {
+    /// The minute's limit that it waited for longest.
+    Limit(Binding),
+    /// A window or a budget had nothing left for its class.
+    Quota(QuotaKey),
+    /// Somebody had paused its class, client or session.
+    Pause,
+    Emergency,
+    /// The upstream had said when to come again, or had failed.
+    Upstream,
+}
+
 /// A window or a budget that is spent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QuotaSpent {

@@ -898,6 +898,32 @@ fn a_limit_in_percent_is_a_ceiling_over_the_upstreams_window_of_its_length() {
 }
 
 #[test]
+fn a_call_that_waited_tells_what_kept_it_when_it_came() {
+    let mut world = World::new(tier_1(OutputCounting::AsProduced));
+    world.admission.pause(Class::Background);
+    world.offer("paused", world.demand(SONNET, Class::Background, "p"));
+    for name in ["first", "second", "third"] {
+        world.call(name);
+    }
+    world.run_until(secs(5));
+    world.admission.resume(Class::Background);
+    world.decide();
+    let kept = |name: &str| {
+        let place = world.log.iter().position(|line| line.starts_with(&format!("{name}@")));
+        let place = place.unwrap_or_else(|| panic!("{name} did not go: {:?}", world.log));
+        world.tickets[place].kept().cloned()
+    };
+    let by_requests = |ahead| {
+        let binding =
+            Binding { group: "sonnet-4".into(), measure: Measure::Requests, limit: 50, source: LimitSource::Tier };
+        Some(Kept { by: KeptBy::Limit(binding), ahead })
+    };
+    assert_eq!(kept("first"), None);
+    assert_eq!([kept("second"), kept("third")], [by_requests(0), by_requests(1)]);
+    assert_eq!(kept("paused"), Some(Kept { by: KeptBy::Pause, ahead: 0 }));
+}
+
+#[test]
 fn a_reservation_lets_its_calls_through_a_flood_at_its_pace() {
     let mut world = World::new(tier_1(OutputCounting::AsProduced));
     for _ in 0..200 {

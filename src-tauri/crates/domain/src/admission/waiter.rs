@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::demand::{Caching, Demand, Need, ReservationId, WaiterId};
 use super::estimate::{Estimate, Shape};
+use super::minute::ResourceId;
 use super::queue::{Load, Path, Place, Rank, Row, Seat};
 use super::quota::QuotaId;
 use super::{AccountId, LaneId};
@@ -25,9 +26,27 @@ pub(super) struct Waiter {
     /// Its session is paused: it sits in no line.
     pub(super) aside: bool,
     pub(super) quotas: Arc<[QuotaId]>,
+    /// What it met when it came.
+    pub(super) met: Option<Met>,
     /// What it will probably take, by what was known when it came.
     pub(super) input: u64,
     pub(super) output: u64,
+}
+
+/// Why a call has to wait, and how many go before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Met {
+    pub(super) by: MetBy,
+    pub(super) ahead: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum MetBy {
+    Limit(ResourceId),
+    Quota(QuotaId),
+    Pause,
+    Emergency,
+    Upstream,
 }
 
 /// A demand, as far as it is asked for again. A million of them may wait.

@@ -375,6 +375,7 @@ impl<'a> Standing<'a> {
             estimated: !self.said.split || charge.estimated,
             source: self.key.source,
             waited_ms: 0,
+            waited_for: None,
             first_byte_ms: None,
             total_ms: u64::try_from(ended_at.since(started_at).as_millis()).unwrap_or(u64::MAX),
             cache: CacheUse::Off,

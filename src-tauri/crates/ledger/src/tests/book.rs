@@ -103,10 +103,10 @@ pub(super) fn any_entry() -> impl Strategy<Value = Entry> {
         proptest::sample::select(CacheUse::ALL),
     );
     let saved = proptest::option::of((0..1_000_000_000_000_i64).prop_map(Usd::from_nanos));
-    let rest = (any_attempts(), 0..600_u16, some_text(), any::<bool>(), some_text(), (some_text(), saved));
+    let rest = (any_attempts(), 0..600_u16, some_text(), any::<bool>(), some_text(), (some_text(), saved, some_text()));
     (any_call(), moment(), usage(), cost, times, kinds, rest).prop_map(
         |(call, ended_at, usage, cost, (waited_ms, first_byte_ms, total_ms), (outcome, source, cache), rest)| {
-            let (attempts, status, price_id, estimated, error, (account, saved)) = rest;
+            let (attempts, status, price_id, estimated, error, (account, saved, waited_for)) = rest;
             Entry {
                 call,
                 ended_at,
@@ -119,6 +119,7 @@ pub(super) fn any_entry() -> impl Strategy<Value = Entry> {
                 estimated,
                 source,
                 waited_ms,
+                waited_for,
                 first_byte_ms,
                 total_ms,
                 cache,
