@@ -249,7 +249,7 @@ impl App {
             Keeping::start(&gateway, &self.dir, counted.clone(), self.crisis.alerts.clone(), self.changes.clone());
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
         keeping.also(Retention::of(self.ledger.clone(), self.calendar, settings.retention).run());
-        keeping.also(self.crisis.clone().run());
+        keeping.also(self.crisis.clone().run(gateway.traffic()));
         let alerts = &self.crisis.alerts;
         keeping.also(self.channels().run(alerts.clone(), alerts.deliveries()));
         keeping.also(Lookout::of(alerts, &gateway, &counted.upstreams, &self.ledger, &self.dir, settings).run());

@@ -12,7 +12,7 @@ use domain::emergency::{Cause, Change, Emergency, EmergencyMemory, EmergencyRule
 use domain::money::Usd;
 use domain::routing::BreakerState;
 use domain::time::{Calendar, Instant, Now, Timestamp};
-use gateway::{Gateway, LiveState, Watch};
+use gateway::{Gateway, LiveState, Traffic, Watch};
 use ledger::{By, Ledger, Spender};
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +98,7 @@ struct KeptCause {
 
 const FILE: &str = "emergency.json";
 const EVERY: Duration = Duration::from_secs(1);
+const EVERY_AT_REST: Duration = Duration::from_secs(5);
 /// What was spent is asked of the ledger.
 const SPEND_EVERY: Duration = Duration::from_secs(5);
 /// An upstream from which no call has gone elsewhere for so long, and whose breakers are closed, is there again.
@@ -161,7 +162,7 @@ impl Crisis {
     }
 
     /// Runs as long as the gateway does.
-    pub(crate) async fn run(self: Arc<Crisis>) {
+    pub(crate) async fn run(self: Arc<Crisis>, traffic: Traffic) {
         let mut asked: Option<Instant> = None;
         loop {
             let now = clock::now();
@@ -172,7 +173,7 @@ impl Crisis {
             self.judge(now);
             self.resolve(now);
             self.report().await;
-            tokio::time::sleep(EVERY).await;
+            traffic.pause(EVERY, EVERY_AT_REST).await;
         }
     }
 

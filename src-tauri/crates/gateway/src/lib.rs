@@ -63,7 +63,7 @@ mod words;
 
 pub use asking::RetryRules;
 pub use controls::{NoOutlook, NotSetAside};
-pub use live::{LiveCall, LiveState};
+pub use live::{LiveCall, LiveState, Traffic};
 pub use reserving::Wanted;
 pub use route::{Fallback, Whose};
 pub use server::{Gateway, StartError};

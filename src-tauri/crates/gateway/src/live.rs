@@ -9,7 +9,7 @@ use domain::call::{Call, CallId, Class, Entry, Outcome};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use domain::usage::Usage;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// A call as the screen shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +52,24 @@ pub(crate) struct Progress {
 pub(crate) struct Live {
     inside: Mutex<Inside>,
     left: Notify,
+    /// How many have come, for who waits for the next.
+    came: watch::Sender<u64>,
+}
+
+/// Whether calls are here, for those who look at them now and then. Holds no gateway.
+#[derive(Clone)]
+pub struct Traffic(pub(crate) Arc<Live>);
+
+impl Traffic {
+    /// A pause between two looks: short while calls are here, and where none is as long as none comes, up to `rest`.
+    pub async fn pause(&self, short: Duration, rest: Duration) {
+        let mut came = self.0.came.subscribe();
+        tokio::time::sleep(short).await;
+        if self.0.lock().here.is_empty() {
+            // Ended by one that came in the meantime too.
+            let _ = tokio::time::timeout(rest.saturating_sub(short), came.changed()).await;
+        }
+    }
 }
 
 #[derive(Default)]
@@ -76,6 +94,7 @@ impl Live {
             output: AtomicU64::new(0),
         });
         self.lock().here.insert(call.id, progress.clone());
+        self.came.send_modify(|came| *came = came.wrapping_add(1));
         progress
     }
 
@@ -161,4 +180,57 @@ impl Progress {
 
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::call::Attribution;
+
+    use super::*;
+
+    fn call(number: u128) -> Call {
+        Call {
+            id: CallId::new(Timestamp::default(), number),
+            started_at: Timestamp::default(),
+            who: Attribution::default(),
+            class: Class::Normal,
+            model: "m".into(),
+            max_tokens: None,
+            stream: false,
+            body_bytes: 0,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_long_where_nobody_is_here_and_ends_soon_after_one_came() {
+        let traffic = Traffic(Arc::default());
+        let (short, rest) = (Duration::from_secs(1), Duration::from_secs(5));
+        let pause = async || {
+            let began = tokio::time::Instant::now();
+            traffic.pause(short, rest).await;
+            began.elapsed()
+        };
+        let comes_after = |wait: u64, number| {
+            let live = traffic.0.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                live.enter(&call(number));
+            })
+        };
+        assert_eq!(pause().await.as_secs(), 5);
+        let came = comes_after(3_000, 1);
+        assert_eq!(pause().await.as_secs(), 3);
+        came.await.expect("no panic");
+        assert_eq!(pause().await.as_secs(), 1, "one is here");
+        traffic.0.lock().here.clear();
+        let came = comes_after(200, 2);
+        tokio::time::sleep(Duration::ZERO).await;
+        let leaves = traffic.0.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            leaves.lock().here.clear();
+        });
+        assert_eq!(pause().await.as_secs(), 1, "one came and went");
+        came.await.expect("no panic");
+    }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Pipeline {
     pub(crate) attributes: attribution::InForce,
     pub(crate) door: Arc<Door>,
     pub(crate) bodies: Bodies,
-    pub(crate) live: Live,
+    pub(crate) live: Arc<Live>,
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) fallbacks: Vec<Fallback>,
     pub(crate) retries: Retries,

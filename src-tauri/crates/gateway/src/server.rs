@@ -30,7 +30,7 @@ use crate::connection::{Busy, Handle, Judged};
 use crate::door::Door;
 use crate::error::Error;
 use crate::guard::{self, Browser, Guard};
-use crate::live::{Live, LiveCall};
+use crate::live::{LiveCall, Traffic};
 use crate::pipeline::{Phase, Pipeline, Trouble};
 use crate::reserving::Reserving;
 use crate::returning::Returning;
@@ -138,6 +138,10 @@ impl Gateway {
     }
 
     /// Newest first: calls that wait or run, then the last 50 that ended.
+    pub fn traffic(&self) -> Traffic {
+        Traffic(self.pipeline().live.clone())
+    }
+
     pub fn live(&self) -> Vec<LiveCall> {
         self.pipeline().live.calls(self.pipeline().now().timestamp)
     }
@@ -208,7 +212,7 @@ fn pipeline(config: &Config, ports: Ports) -> Result<Pipeline, BadUpstream> {
         attributes: config.attributes.clone(),
         door,
         bodies: Bodies::new(config.body_budget),
-        live: Live::default(),
+        live: Arc::default(),
         upstreams,
         fallbacks: config.fallbacks.clone(),
         retries: Retries::new(config.retry),

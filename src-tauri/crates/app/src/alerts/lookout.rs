@@ -67,6 +67,7 @@ struct KeptSigns {
 
 const FILE: &str = "alert-signs.json";
 const EVERY: Duration = Duration::from_secs(1);
+const EVERY_AT_REST: Duration = Duration::from_secs(5);
 const SPENT_EVERY: Duration = Duration::from_secs(5);
 const CALLS_EVERY: Duration = Duration::from_secs(60);
 /// A call that ended in the last minute began no earlier, but for a few.
@@ -116,6 +117,7 @@ impl Lookout {
                 |last: Option<domain::time::Instant>, every| last.is_none_or(|last| now.instant.since(last) >= every);
             let Some(gateway) = self.gateway.upgrade() else { return };
             let (quotas, levels, waiting) = (gateway.quotas(), gateway.levels(), gateway.waiting());
+            let traffic = gateway.traffic();
             drop(gateway);
             self.look(&quotas, &levels, &waiting, now);
             if is_due(spent, SPENT_EVERY) {
@@ -128,7 +130,7 @@ impl Lookout {
                 self.ask_how_calls_went(now).await;
             }
             self.alerts.deliver_late(now);
-            tokio::time::sleep(EVERY).await;
+            traffic.pause(EVERY, EVERY_AT_REST).await;
         }
     }
 
