@@ -11,6 +11,7 @@ use domain::admission::{
     Reservation, ReservationId,
 };
 use domain::call::Class;
+use domain::money::Usd;
 use domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +163,12 @@ struct ReservationRow {
     starts_at: i64,
     expires_at: i64,
     used: u64,
+    #[serde(default)]
+    cost_nanos: i64,
+    #[serde(default)]
+    cost_left_nanos: i64,
+    #[serde(default)]
+    tokens_left: i64,
 }
 
 impl Learned {
@@ -323,6 +330,9 @@ impl ReservationRow {
             starts_at: held.starts_at.as_millis(),
             expires_at: held.expires_at.as_millis(),
             used: held.used,
+            cost_nanos: held.cost.as_nanos(),
+            cost_left_nanos: held.cost_left.as_nanos(),
+            tokens_left: held.tokens_left,
         }
     }
 
@@ -341,6 +351,9 @@ impl ReservationRow {
             starts_at: Timestamp::from_millis(self.starts_at),
             expires_at: Timestamp::from_millis(self.expires_at),
             used: self.used,
+            cost: Usd::from_nanos(self.cost_nanos),
+            cost_left: Usd::from_nanos(self.cost_left_nanos),
+            tokens_left: self.tokens_left,
         };
         Some((self.account.into(), held))
     }
@@ -366,6 +379,9 @@ mod tests {
             starts_at: at(1),
             expires_at: at(600_001),
             used: 3,
+            cost: Usd::from_nanos(9),
+            cost_left: Usd::from_nanos(-2),
+            tokens_left: -1,
         };
         Memory {
             limits: vec![LearnedLimit {

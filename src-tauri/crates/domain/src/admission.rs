@@ -131,6 +131,8 @@ const RAMP_START_PERMILLE: u32 = 500;
 const RAMP_LEAST_PERMILLE: u32 = 50;
 const RAMP_STEP: Duration = Duration::from_secs(30);
 const FOLLOW_EVERY: Duration = Duration::from_secs(5);
+/// Who waits less went at once, as far as people can tell.
+const KEPT_LEAST: Duration = Duration::from_millis(1);
 /// A cut connection is known at its other end by then.
 const KNOWN_AFTER: Duration = Duration::from_secs(1);
 
@@ -391,7 +393,7 @@ impl Admission {
             Spent::Told { .. } | Spent::Nothing => used,
         };
         for id in &ticket.taken {
-            self.resources.settle(*id, ticket.need, now_used, ticket.covered_by, now.instant);
+            self.resources.settle(*id, ticket.need, now_used, ticket.covered_by, ticket.sent, now.instant);
         }
         if let (Some(used), Some(held)) = (used, now_used.filter(|held| Some(*held) != used)) {
             let (less, taken) = (held.beyond(used), ticket.taken.clone());
@@ -540,7 +542,7 @@ impl Admission {
         self.running[asked.class as usize] += 1;
         self.slow_down(lane, row, need, now.instant);
         let reservation = asked.reservation.filter(|_| row == Row::Reserved);
-        let paid = reservation.and_then(|id| self.use_reservation(id, worst_cost, need.size()));
+        let paid = reservation.and_then(|id| self.use_reservation(id, worst_cost, need.size(), now.timestamp));
         for id in quotas.iter() {
             self.quotas.reserve(*id, worst_cost, need.size(), now.timestamp);
         }
@@ -561,7 +563,7 @@ impl Admission {
             worst_cost,
             live_cost: Usd::ZERO,
             covered_by,
-            kept: met.filter(|_| asked.since < now.instant).map(|met| self.kept(met)),
+            kept: met.filter(|met| now.instant.since(met.at) >= KEPT_LEAST).map(|met| self.kept(met)),
             paid,
             probe,
         }
@@ -611,7 +613,10 @@ impl Admission {
         let lane = self.lane(demand.account, &demand.model, demand.fast, now.instant);
         let quotas = self.quotas.of(&demand);
         let own = demand.reservation.filter(|id| self.holds_reservation(*id, &demand, lane));
-        let row = match own.filter(|id| self.unpaid(Some(*id), &quotas, demand.class, now.timestamp).is_none()) {
+        let is_paid = |id: &ReservationId| {
+            self.has_running(*id) || self.unpaid(Some(*id), &quotas, demand.class, now.timestamp).is_none()
+        };
+        let row = match own.filter(is_paid) {
             Some(_) => Row::Reserved,
             None => Row::Of(demand.class),
         };

@@ -45,7 +45,8 @@ pub(crate) struct OpenEntry {
     /// Upstreams that it was meant for and that were not asked.
     passed_over: u32,
     waited: Duration,
-    waited_for: Option<Arc<str>>,
+    /// Of its waits the longest, and why.
+    waited_for: Option<(Duration, Arc<str>)>,
     first_byte: Option<Duration>,
     pass: Option<Pass>,
     reserved: Usage,
@@ -284,11 +285,12 @@ impl OpenEntry {
 
     /// Its wait is over: it holds the proof until it ends.
     pub(crate) fn admitted(&mut self, pass: Pass) {
-        self.waited += self.pipeline.now().instant.since(self.waiting_since);
+        let waited = self.pipeline.now().instant.since(self.waiting_since);
+        self.waited += waited;
         self.reserved = pass.reserved();
-        let is_worth_a_word = self.waited_for.is_none() && millis(self.waited) > 0;
-        if let Some(kept) = pass.kept().filter(|_| is_worth_a_word) {
-            self.waited_for = Some(self.pipeline.words.kept(kept).into());
+        let longest = self.waited_for.as_ref().map_or(Duration::ZERO, |(longest, _)| *longest);
+        if let Some(kept) = pass.kept().filter(|_| waited > longest) {
+            self.waited_for = Some((waited, self.pipeline.words.kept(kept).into()));
         }
         self.pass = Some(pass);
         if let Some(progress) = &self.progress {
@@ -521,7 +523,7 @@ impl OpenEntry {
             estimated: estimated || charge.estimated,
             source: Source::Gateway,
             waited_ms: millis(waited),
-            waited_for: self.waited_for.take(),
+            waited_for: self.waited_for.take().map(|(_, why)| why),
             first_byte_ms: self.first_byte.map(millis),
             total_ms: millis(now.instant.since(self.started)),
             cache: self.cache,

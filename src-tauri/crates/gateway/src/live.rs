@@ -64,8 +64,11 @@ impl Traffic {
     /// A pause between two looks: short while calls are here, and where none is as long as none comes, up to `rest`.
     pub async fn pause(&self, short: Duration, rest: Duration) {
         let mut came = self.0.came.subscribe();
+        let is_empty = || self.0.lock().here.is_empty();
+        // The end of one that is here is worth a look as well.
+        let was_empty = is_empty();
         tokio::time::sleep(short).await;
-        if self.0.lock().here.is_empty() {
+        if was_empty && is_empty() {
             // Ended by one that came in the meantime too.
             let _ = tokio::time::timeout(rest.saturating_sub(short), came.changed()).await;
         }

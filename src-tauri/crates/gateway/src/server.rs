@@ -137,11 +137,11 @@ impl Gateway {
         self.pipeline().renew_budgets();
     }
 
-    /// Newest first: calls that wait or run, then the last 50 that ended.
     pub fn traffic(&self) -> Traffic {
         Traffic(self.pipeline().live.clone())
     }
 
+    /// Newest first: calls that wait or run, then the last 50 that ended.
     pub fn live(&self) -> Vec<LiveCall> {
         self.pipeline().live.calls(self.pipeline().now().timestamp)
     }

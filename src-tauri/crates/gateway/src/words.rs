@@ -105,16 +105,16 @@ impl Words {
     /// Why a call had to wait.
     pub(crate) fn kept(&self, Kept { by, ahead }: &Kept) -> String {
         let why = match by {
-            KeptBy::Limit(binding) => format!("{} bound", limit(binding)),
-            KeptBy::Quota(key) => format!("{} had nothing left for calls of its class", self.quota_name(key)),
+            KeptBy::Limit(binding) => format!("{} was used up", limit(binding)),
+            KeptBy::Quota(key) => format!("{} was spent, or running calls held the rest", self.quota_name(key)),
             KeptBy::Pause => "somebody had paused it".to_owned(),
             KeptBy::Emergency => "there was an emergency".to_owned(),
             KeptBy::Upstream => "the upstream had failed, or had said when to come again".to_owned(),
         };
         match ahead {
             0 => why,
-            1 => format!("{why}; 1 call before it"),
-            calls => format!("{why}; {calls} calls before it"),
+            1 => format!("{why}; 1 call was before it"),
+            calls => format!("{why}; {calls} calls were before it"),
         }
     }
 
@@ -349,11 +349,11 @@ mod tests {
         let said = |by, ahead| words.kept(&Kept { by, ahead });
         assert_eq!(
             said(KeptBy::Limit(binding), 4),
-            "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) bound; 4 calls before it"
+            "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) was used up; 4 calls were before it"
         );
-        assert_eq!(said(KeptBy::Pause, 1), "somebody had paused it; 1 call before it");
+        assert_eq!(said(KeptBy::Pause, 1), "somebody had paused it; 1 call was before it");
         let spent = said(KeptBy::Quota(week), 0);
-        assert!(spent.contains("week") && spent.ends_with("had nothing left for calls of its class"), "{spent}");
+        assert!(spent.contains("week") && spent.ends_with("was spent, or running calls held the rest"), "{spent}");
     }
 
     #[test]

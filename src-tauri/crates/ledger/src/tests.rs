@@ -91,7 +91,7 @@ fn entry(call: Call) -> Entry {
         estimated: false,
         source: Source::Gateway,
         waited_ms: 3,
-        waited_for: Some("the limit of 50 requests per minute bound".into()),
+        waited_for: Some("the limit of 50 requests per minute was used up".into()),
         first_byte_ms: Some(400),
         total_ms: 1_500,
         cache: CacheUse::Off,

@@ -162,7 +162,7 @@ export function why(id: string): WhyView {
     price: { price_id: shown.price_id ?? '', valid_from: '2025-09-29', source: 'https://platform.claude.com/docs/en/about-claude/pricing' },
     terms: shown.outcome === 'failed' ? [] : terms.filter((term) => term.tokens > 0),
     pricing: { certainty: 'exact', says: '', multipliers: [], web_searches: 0, web_search_usd: null, band: null, burndown_tokens: null, elsewhere: null, changes: [] },
-    waited_for: shown.waited_ms > 0 ? "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) bound; 4 calls before it" : null,
+    waited_for: shown.waited_ms > 0 ? "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) was used up; 4 calls were before it" : null,
     sources: [],
     superseded: false,
     superseded_by: null,

@@ -67,7 +67,7 @@ impl Admission {
         if is_full || waiter.asked.deadline <= now.instant {
             return Err(Refusal::ScopePaused { scope });
         }
-        (waiter.aside, waiter.met) = (true, Some(Met { by: MetBy::Pause, ahead: 0 }));
+        (waiter.aside, waiter.met) = (true, Some(Met { at: now.instant, by: MetBy::Pause, ahead: 0 }));
         Ok(Verdict::Wait(self.enqueue(waiter)))
     }
 

@@ -34,7 +34,7 @@ impl Admission {
                 // Its turn comes after the one that it would get ahead of.
             } else if let Some(quota) = self.quota_shut(waiter, now) {
                 match row {
-                    Row::Reserved => self.seat_as_its_class(next),
+                    Row::Reserved => self.seat_unpaid(next),
                     Row::Of(class) => self.park(id, class, next, quota),
                 }
                 turns.extend(self.turn(id, now));

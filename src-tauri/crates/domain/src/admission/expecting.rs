@@ -53,9 +53,9 @@ impl Admission {
 
     /// Something other than the minute's limits keeps it.
     pub(super) fn is_shut(&self, waiter: &Waiter, now: Now) -> bool {
-        let class = waiter.asked.class;
-        let spent = || waiter.quotas.iter().any(|id| self.quotas.shut(*id, class, now.timestamp).is_some());
-        waiter.row != Row::Reserved && (self.is_held(class) || spent())
+        let (class, by) = (waiter.asked.class, waiter.asked.reservation.filter(|_| waiter.row == Row::Reserved));
+        let is_spent = || self.unpaid(by, &waiter.quotas, class, now.timestamp).is_some();
+        (by.is_none() && self.is_held(class)) || is_spent()
     }
 
     /// What keeps it, or that it can't meet its deadline, by its own limits or by those who go before it.
@@ -69,7 +69,8 @@ impl Admission {
             Err(Refusal::Deadline { binding, not_before: Some(not_before) })
         })?;
         let ahead = self.lanes[waiter.lane.0].queue.ahead(waiter.row, &waiter.path(), before).calls;
-        Ok(Met { by: self.keeps(waiter, limit, now), ahead })
+        let ahead = u32::try_from(ahead).unwrap_or(u32::MAX);
+        Ok(Met { at: now.instant, by: self.keeps(waiter, limit, now), ahead })
     }
 
     fn keeps(&self, waiter: &Waiter, limit: Option<ResourceId>, now: Now) -> MetBy {
@@ -198,7 +199,7 @@ impl Admission {
     }
 
     /// As others may know it.
-    pub(super) fn kept(&self, Met { by, ahead }: Met) -> Kept {
+    pub(super) fn kept(&self, Met { by, ahead, .. }: Met) -> Kept {
         let by = match by {
             MetBy::Limit(id) => KeptBy::Limit(self.resources.binding(id)),
             MetBy::Quota(id) => KeptBy::Quota(self.quotas.spent(id, false).key),
@@ -206,6 +207,6 @@ impl Admission {
             MetBy::Emergency => KeptBy::Emergency,
             MetBy::Upstream => KeptBy::Upstream,
         };
-        Kept { by, ahead }
+        Kept { by, ahead: ahead.into() }
     }
 }

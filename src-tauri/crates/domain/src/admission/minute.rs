@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::AccountId;
 use super::demand::{AMOUNT_MAX, Measure, Need, ReservationId};
 use super::guard::Guard;
 use super::last_minute::LastMinute;
@@ -16,16 +15,21 @@ use super::reading::Reading;
 use super::refusal::{Binding, LimitSource};
 use super::token_bucket::TokenBucket;
 use super::view::{self, Level};
+use super::{AccountId, KNOWN_AFTER};
 use crate::config::Pacing;
 use crate::time::Instant;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct ResourceId(usize);
+pub(super) struct ResourceId(u32);
 
 impl ResourceId {
     /// Its place among all levels.
     pub(super) const fn index(self) -> usize {
-        self.0
+        self.0 as usize
+    }
+
+    fn at(place: usize) -> ResourceId {
+        ResourceId(u32::try_from(place).unwrap_or(u32::MAX))
     }
 }
 
@@ -154,16 +158,16 @@ impl Resources {
             Measure::PriorityInputTokens | Measure::PriorityOutputTokens => Store::Shown { remaining: limit },
         };
         self.all.push(Resource { account, group, measure, limit, source, observed: None, told_by: None, store });
-        ResourceId(self.all.len() - 1)
+        ResourceId::at(self.all.len() - 1)
     }
 
     pub(super) fn measure(&self, id: ResourceId) -> Measure {
-        self.all[id.0].measure
+        self.all[id.index()].measure
     }
 
     /// What a call without a reservation meets.
     pub(super) fn wait(&self, id: ResourceId, need: Need, now: Instant) -> Wait {
-        let resource = &self.all[id.0];
+        let resource = &self.all[id.index()];
         match &resource.store {
             Store::Minute(minute) => until(minute.common.ready_at(need.of(resource.measure), now), now),
             Store::Slots { used } if *used >= resource.limit => Wait::UntilOneEnds,
@@ -173,7 +177,7 @@ impl Resources {
 
     /// What a call of a reservation meets: its own tokens, and the requests that all share.
     pub(super) fn wait_reserved(&self, id: ResourceId, need: Need, by: ReservationId, now: Instant) -> Wait {
-        let resource = &self.all[id.0];
+        let resource = &self.all[id.index()];
         match &resource.store {
             Store::Minute(minute) => match minute.shares.get(&by) {
                 Some(share) if share.pays(need.of(resource.measure)) => {
@@ -186,7 +190,7 @@ impl Resources {
     }
 
     pub(super) fn take(&mut self, id: ResourceId, need: Need, by: Option<ReservationId>, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         let (amount, loose) = (need.of(resource.measure), need.loose().of(resource.measure));
         match &mut resource.store {
             Store::Minute(minute) => minute.take(resource.measure, amount, loose, by, now),
@@ -197,7 +201,7 @@ impl Resources {
 
     /// The same for a call that holds its slot, and is not exchanged for anything.
     pub(super) fn take_again(&mut self, id: ResourceId, need: Need, by: Option<ReservationId>, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         if let Store::Minute(minute) = &mut resource.store {
             minute.take(resource.measure, need.of(resource.measure), 0, by, now);
         }
@@ -205,7 +209,7 @@ impl Resources {
 
     /// What was taken left only now: a smoothed bucket counts its interval from here.
     pub(super) fn left(&mut self, id: ResourceId, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         if let (Store::Minute(minute), Measure::Requests) = (&mut resource.store, resource.measure) {
             minute.common.empty(now);
         }
@@ -218,9 +222,10 @@ impl Resources {
         reserved: Need,
         used: Option<Need>,
         by: Option<ReservationId>,
+        sent: Instant,
         now: Instant,
     ) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         let measure = resource.measure;
         match &mut resource.store {
             Store::Minute(minute) => {
@@ -228,6 +233,8 @@ impl Resources {
                     recent.came_back();
                 }
                 let loose = if measure == Measure::Requests { 0 } else { reserved.loose().of(measure) };
+                minute.mirror.arrived(reserved.of(measure), sent);
+                minute.bucket_of(by, reserved.of(measure)).arrived(reserved.of(measure), sent);
                 minute.settle(reserved.of(measure), loose, used.map_or(0, |used| used.of(measure)), by, now);
             }
             Store::Slots { used } => *used = used.saturating_sub(1),
@@ -244,7 +251,7 @@ impl Resources {
         by: Option<ReservationId>,
         now: Instant,
     ) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         if let (Store::Minute(minute), true) = (&mut resource.store, resource.measure != Measure::Requests) {
             minute.come_back(reserved.of(resource.measure), less.of(resource.measure), by, now);
         }
@@ -253,7 +260,7 @@ impl Resources {
     /// What calls took in the `span` before a restart, each so long after its begin. Nobody knows what was left then, so
     /// nothing was: a longer span than a bucket takes to fill makes that good.
     pub(super) fn replay(&mut self, id: ResourceId, past: &[(Duration, Need)], span: Duration, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         let Store::Minute(minute) = &mut resource.store else { return };
         let takes = || past.iter().map(|(passed, need)| (*passed, need.of(resource.measure)));
         for (passed, amount) in takes() {
@@ -272,15 +279,15 @@ impl Resources {
 
     /// What a response told of it, of a call that left at `sent`.
     pub(super) fn observe(&mut self, id: ResourceId, reading: Reading, sent: Instant, now: Instant) {
-        let Resource { limit, told_by, .. } = self.all[id.0];
+        let Resource { limit, told_by, .. } = self.all[id.index()];
         let changed = limit != reading.limit.min(AMOUNT_MAX);
         if changed && told_by.is_some_and(|told_by| sent < told_by) {
             // An old answer on its way tells the limit that was.
             return;
         }
-        let before = self.all[id.0].store.minute().map(|minute| minute.levels(sent, now));
+        let before = self.all[id.index()].store.minute().map(|minute| minute.levels(sent, now));
         self.teach(id, reading.limit, LimitSource::Headers, now);
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         resource.told_by = told_by.max(Some(sent));
         // More than all of it tells nothing.
         let remaining = reading.remaining.filter(|left| *left <= reading.limit);
@@ -304,7 +311,7 @@ impl Resources {
 
     /// A limit's figure from someone who knows.
     pub(super) fn teach(&mut self, id: ResourceId, limit: u64, source: LimitSource, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         (resource.observed, resource.source) = (Some(now), source);
         let limit = limit.min(AMOUNT_MAX);
         if resource.limit != limit {
@@ -315,7 +322,7 @@ impl Resources {
 
     /// A 429 named this limit.
     pub(super) fn refused(&mut self, id: ResourceId, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         if let Store::Minute(minute) = &mut resource.store {
             minute.guard.refused();
             minute.common.empty(now);
@@ -330,7 +337,7 @@ impl Resources {
 
     /// An answer other than 429 came: of requests, which come too close together or don't, that is all there is to learn.
     pub(super) fn accepted(&mut self, id: ResourceId, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         if let (Store::Minute(minute), Measure::Requests) = (&mut resource.store, resource.measure) {
             minute.guard.confirmed();
             minute.tune(resource.measure, resource.limit, now);
@@ -353,15 +360,15 @@ impl Resources {
     }
 
     pub(super) fn set_ramp(&mut self, id: ResourceId, permille: u32, now: Instant) {
-        if let Store::Minute(minute) = &mut self.all[id.0].store {
+        if let Store::Minute(minute) = &mut self.all[id.index()].store {
             minute.ramp_permille = permille;
         }
-        self.all[id.0].tune(now);
+        self.all[id.index()].tune(now);
     }
 
     /// Thousandths a minute that a new reservation could have: of tokens something is left to everybody else.
     pub(super) fn free_pace(&self, id: ResourceId, now: Instant) -> Option<i128> {
-        let resource = &self.all[id.0];
+        let resource = &self.all[id.index()];
         match &resource.store {
             Store::Minute(minute) => {
                 let pace = minute.pace(resource.limit, now);
@@ -375,7 +382,7 @@ impl Resources {
 
     /// Sets `pace` thousandths a minute aside, `burst` at once; tells what it holds at first.
     pub(super) fn set_aside(&mut self, id: ResourceId, by: ReservationId, pace: i128, burst: i128, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         let Store::Minute(minute) = &mut resource.store else { return };
         let mut bucket = TokenBucket::new(pace, burst, now);
         bucket.empty(now);
@@ -388,7 +395,7 @@ impl Resources {
 
     /// When a reservation's part first holds `amount`.
     pub(super) fn aside_ready(&self, id: ResourceId, by: ReservationId, amount: u64, now: Instant) -> Instant {
-        match &self.all[id.0].store {
+        match &self.all[id.index()].store {
             Store::Minute(minute) => {
                 minute.shares.get(&by).and_then(|share| share.bucket.ready_at(amount, now)).unwrap_or(now)
             }
@@ -398,7 +405,7 @@ impl Resources {
 
     /// What a reservation did not use is everyone's again.
     pub(super) fn give_up(&mut self, id: ResourceId, by: ReservationId, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         let Store::Minute(minute) = &mut resource.store else { return };
         let Some(mut share) = minute.shares.remove(&by) else { return };
         minute.tune(resource.measure, resource.limit, now);
@@ -407,7 +414,7 @@ impl Resources {
 
     /// How long until so many calls and tokens have gone, if nobody else comes.
     pub(super) fn time_for(&self, id: ResourceId, need: Need, calls: u64, now: Instant) -> Duration {
-        let resource = &self.all[id.0];
+        let resource = &self.all[id.index()];
         let amount = if resource.measure == Measure::Requests { calls } else { need.of(resource.measure) };
         match &resource.store {
             Store::Minute(minute) => minute.common.time_for(amount, now),
@@ -417,7 +424,7 @@ impl Resources {
 
     /// How long refilling what a call takes needs.
     pub(super) fn refill_time(&self, id: ResourceId, need: Need) -> Duration {
-        let resource = &self.all[id.0];
+        let resource = &self.all[id.index()];
         match &resource.store {
             Store::Minute(minute) => minute.common.refill_time(need.of(resource.measure)),
             Store::Slots { .. } | Store::Shown { .. } => Duration::ZERO,
@@ -425,7 +432,7 @@ impl Resources {
     }
 
     pub(super) fn binding(&self, id: ResourceId) -> Binding {
-        let Resource { group, measure, limit, source, .. } = &self.all[id.0];
+        let Resource { group, measure, limit, source, .. } = &self.all[id.index()];
         Binding { group: group.clone(), measure: *measure, limit: *limit, source: *source }
     }
 
@@ -439,14 +446,14 @@ impl Resources {
 
     /// For a restart: guard and what others draw a minute.
     pub(super) fn learned(&self, id: ResourceId, now: Instant) -> (u32, u64) {
-        match &self.all[id.0].store {
+        match &self.all[id.index()].store {
             Store::Minute(minute) => (minute.guard.permille(), minute.outside.per_minute(now)),
             Store::Slots { .. } | Store::Shown { .. } => (1_000, 0),
         }
     }
 
     pub(super) fn recall(&mut self, id: ResourceId, guard_permille: u32, theirs_per_minute: u64, now: Instant) {
-        let resource = &mut self.all[id.0];
+        let resource = &mut self.all[id.index()];
         if let Store::Minute(minute) = &mut resource.store {
             minute.guard = Guard::new(guard_permille.clamp(800, most(resource.measure)), most(resource.measure));
             minute.outside = Outside::resumed(theirs_per_minute.min(resource.limit), now);
@@ -552,8 +559,8 @@ impl Minute {
     /// `less` of what a call took of `reserved`.
     fn come_back(&mut self, reserved: u64, less: u64, by: Option<ReservationId>, now: Instant) {
         self.outside.we_drew(-i128::from(less), now);
-        self.mirror.settle(0, less, now);
-        self.bucket_of(by, reserved).settle(0, less, now);
+        self.mirror.come_back(less, KNOWN_AFTER, now);
+        self.bucket_of(by, reserved).come_back(less, KNOWN_AFTER, now);
         self.extremes.see(self.mirror.tokens(now), now);
     }
 

@@ -17,7 +17,17 @@ use crate::time::{Calendar, Timestamp};
 use crate::usage::Tokens;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct QuotaId(usize);
+pub(super) struct QuotaId(u32);
+
+impl QuotaId {
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    fn at(place: usize) -> QuotaId {
+        QuotaId(u32::try_from(place).unwrap_or(u32::MAX))
+    }
+}
 
 /// Names a window or a budget.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -156,16 +166,16 @@ impl Quotas {
     /// Replaces all budgets. What the remaining ones have spent stays.
     pub(super) fn set_budgets(&mut self, budgets: &[Budget]) {
         for id in std::mem::take(&mut self.budgets).into_values().flatten() {
-            self.all[id.0].retired = true;
+            self.all[id.index()].retired = true;
         }
         for budget in budgets {
             let key = QuotaKey::Budget { scope: budget.scope.clone(), period: budget.period };
             let limit = budget.limit.as_nanos();
             let id = match self.all.iter().position(|quota| quota.key == key) {
-                Some(known) => QuotaId(known),
+                Some(known) => QuotaId::at(known),
                 None => self.add(key, Unit::Usd, limit, budget.hard, Span::Until(self.cycle(budget.period))),
             };
-            let quota = &mut self.all[id.0];
+            let quota = &mut self.all[id.index()];
             // Two budgets of one scope and period: the smaller binds, and the hard one cuts.
             let is_first = quota.retired || !self.budgets.get(&budget.scope).is_some_and(|known| known.contains(&id));
             quota.limit = if is_first { limit } else { quota.limit.min(limit) };
@@ -200,7 +210,7 @@ impl Quotas {
             rejected,
         });
         self.next_turn = Timestamp::default();
-        QuotaId(self.all.len() - 1)
+        QuotaId::at(self.all.len() - 1)
     }
 
     /// All that the call draws on: its account's windows and the budgets of everyone it belongs to.
@@ -247,7 +257,7 @@ impl Quotas {
 
     /// Why a call of the class can't have of it now, if so.
     pub(super) fn shut(&self, id: QuotaId, class: Class, now: Timestamp) -> Option<Shut> {
-        let quota = Some(&self.all[id.0]).filter(|quota| !quota.retired)?;
+        let quota = Some(&self.all[id.index()]).filter(|quota| !quota.retired)?;
         self.shares(quota, class, now).into_iter().flatten().find_map(|(share, shut)| quota.shut(share, shut))
     }
 
@@ -281,15 +291,15 @@ impl Quotas {
 
     /// As a person calls it.
     pub(super) fn name(&self, id: QuotaId) -> Arc<str> {
-        self.all[id.0].name()
+        self.all[id.index()].name()
     }
 
     pub(super) fn resets_at(&self, id: QuotaId) -> Timestamp {
-        self.all[id.0].resets_at
+        self.all[id.index()].resets_at
     }
 
     pub(super) fn spent(&self, id: QuotaId, critical_only: bool) -> QuotaSpent {
-        let Quota { key, unit, limit, used, resets_at, .. } = &self.all[id.0];
+        let Quota { key, unit, limit, used, resets_at, .. } = &self.all[id.index()];
         let (key, unit, limit, used, resets_at) = (key.clone(), *unit, *limit, *used, *resets_at);
         QuotaSpent { key, unit, limit, used, critical_only, resets_at }
     }
@@ -297,19 +307,19 @@ impl Quotas {
     /// The same with what running calls have come to: as a call that is cut for it is told.
     pub(super) fn run_up(&self, id: QuotaId) -> QuotaSpent {
         let spent = self.spent(id, false);
-        QuotaSpent { used: spent.used.saturating_add(self.all[id.0].live), ..spent }
+        QuotaSpent { used: spent.used.saturating_add(self.all[id.index()].live), ..spent }
     }
 
     /// Whether so much fits beside all that is used and held.
     pub(super) fn holds(&self, id: QuotaId, cost: Usd, tokens: u64) -> bool {
-        let quota = &self.all[id.0];
+        let quota = &self.all[id.index()];
         let wanted = quota.amount(cost, tokens);
         quota.used.saturating_add(quota.reserved).saturating_add(wanted) <= quota.limit
     }
 
     /// Whether so much is anything in its unit.
     pub(super) fn wants_any(&self, id: QuotaId, cost: Usd, tokens: u64) -> bool {
-        self.all[id.0].amount(cost, tokens) > 0
+        self.all[id.index()].amount(cost, tokens) > 0
     }
 
     pub(super) fn reserve(&mut self, id: QuotaId, cost: Usd, tokens: u64, now: Timestamp) {
@@ -319,14 +329,14 @@ impl Quotas {
 
     /// Its period has begun, and its end is known.
     fn begun(&mut self, id: QuotaId, now: Timestamp) -> &mut Quota {
-        let quota = &mut self.all[id.0];
+        let quota = &mut self.all[id.index()];
         quota.begin(now);
         self.next_turn = self.next_turn.min(quota.resets_at);
         quota
     }
 
     pub(super) fn release(&mut self, id: QuotaId, cost: Usd, tokens: u64) {
-        let quota = &mut self.all[id.0];
+        let quota = &mut self.all[id.index()];
         quota.reserved = quota.reserved.saturating_sub(quota.amount(cost, tokens)).max(0);
     }
 
@@ -338,14 +348,14 @@ impl Quotas {
 
     /// A running call has come to `more` than it had. `true` where that passes a hard budget.
     pub(super) fn runs_up(&mut self, id: QuotaId, more: Usd) -> bool {
-        let quota = &mut self.all[id.0];
+        let quota = &mut self.all[id.index()];
         quota.live = quota.live.saturating_add(quota.amount(more, 0));
         quota.hard && !quota.retired && quota.used.saturating_add(quota.live) >= quota.limit
     }
 
     /// A call that had come to `live` runs no more.
     pub(super) fn stops(&mut self, id: QuotaId, live: Usd) {
-        let quota = &mut self.all[id.0];
+        let quota = &mut self.all[id.index()];
         quota.live = quota.live.saturating_sub(quota.amount(live, 0)).max(0);
     }
 
@@ -353,7 +363,7 @@ impl Quotas {
     pub(super) fn observe(&mut self, account: AccountId, reading: &WindowReading, now: Timestamp) {
         let length = window_length(&reading.name);
         let Some(id) = self.percent_window(account, &reading.name, length) else { return };
-        let quota = &mut self.all[id.0];
+        let quota = &mut self.all[id.index()];
         quota.used = i64::from(reading.used).min(100 * PERCENT);
         quota.rejected = reading.rejected;
         if reading.resets_at > now && reading.resets_at.since(now) <= RESET_MAX {
@@ -366,7 +376,7 @@ impl Quotas {
     fn percent_window(&mut self, account: AccountId, name: &Arc<str>, length: Duration) -> Option<QuotaId> {
         let known = self.windows_of(account);
         let fits = |id: &&QuotaId| {
-            let quota = &self.all[id.0];
+            let quota = &self.all[id.index()];
             quota.unit == Unit::Percent && (quota.name() == *name || quota.span.lasts(length))
         };
         let found = known.iter().find(fits).copied();

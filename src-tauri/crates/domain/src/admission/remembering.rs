@@ -61,7 +61,7 @@ impl Admission {
         for (account, mut reservation) in memory.reservations {
             if let Some(id) = self.account_named(&account) {
                 reservation.account = id;
-                self.resume_reservation(reservation, None, now);
+                self.resume_reservation(reservation, now);
             }
         }
         for class in memory.paused {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::AccountId;
 use super::demand::ReservationId;
 use super::refusal::{Binding, QuotaSpent};
+use crate::money::Usd;
 use crate::price::Price;
 use crate::time::Timestamp;
 
@@ -41,6 +42,11 @@ pub struct Reservation {
     pub expires_at: Timestamp,
     /// Calls that have gone so far.
     pub used: u64,
+    /// What all of it costs at its price; nothing where that is unknown.
+    pub cost: Usd,
+    /// Of that and of the tokens, what its windows and budgets still hold back; below zero where its calls came to more.
+    pub cost_left: Usd,
+    pub tokens_left: i64,
 }
 
 pub const TTL_MIN: Duration = Duration::from_secs(1);

@@ -12,7 +12,6 @@ use super::waiter::cost;
 use super::{Admission, Caching, Demand, LaneId, ReservationId, Shape};
 use crate::call::{CallId, Class};
 use crate::money::Usd;
-use crate::price::Price;
 use crate::time::{Instant, Now, Timestamp};
 
 /// A reservation that is held.
@@ -22,9 +21,10 @@ pub(super) struct Held {
     lane: LaneId,
     expires: Instant,
     quotas: Arc<[QuotaId]>,
-    /// Of its quotas, and not yet used by its calls.
-    cost_left: Usd,
-    tokens_left: u64,
+    /// Its calls that run.
+    running: u64,
+    /// Its calls that wait as others do, since nothing was left to pay for them.
+    unpaid: Vec<WaiterId>,
 }
 
 /// What a call took over of what its reservation held.
@@ -54,6 +54,16 @@ impl Held {
     fn has_calls_left(&self) -> bool {
         let Reservation { calls, used, .. } = self.reservation;
         used < calls.saturating_add(calls / 4).saturating_add(CALLS_SPARE)
+    }
+
+    /// What its quotas hold back for it.
+    fn left(&self) -> (Usd, u64) {
+        let Reservation { cost_left, tokens_left, .. } = self.reservation;
+        (cost_left.max(Usd::ZERO), u64::try_from(tokens_left).unwrap_or(0))
+    }
+
+    fn tokens(&self) -> u64 {
+        self.reservation.input_tokens.saturating_add(self.reservation.output_tokens)
     }
 }
 
@@ -89,14 +99,11 @@ impl Admission {
             starts_at,
             expires_at: starts_at.after(ask.ttl),
             used: 0,
+            cost,
+            cost_left: cost,
+            tokens_left: i64::try_from(tokens).unwrap_or(i64::MAX),
         };
-        for id in quotas.iter() {
-            self.quotas.reserve(*id, cost, tokens, now.timestamp);
-        }
-        let expires = starts.after(ask.ttl);
-        let held =
-            Held { reservation: reservation.clone(), lane, expires, quotas, cost_left: cost, tokens_left: tokens };
-        self.reservations.insert(ask.id, held);
+        self.hold(reservation.clone(), lane, starts.after(ask.ttl), quotas, now.timestamp);
         Ok(reservation)
     }
 
@@ -147,7 +154,7 @@ impl Admission {
     }
 
     /// Takes a reservation up again after a restart: its part is empty and fills at its pace.
-    pub(super) fn resume_reservation(&mut self, reservation: Reservation, price: Option<Arc<Price>>, now: Now) {
+    pub(super) fn resume_reservation(&mut self, reservation: Reservation, now: Now) {
         let left = reservation.expires_at.since(now.timestamp);
         if left < TTL_MIN || self.reservations.len() >= RESERVATIONS_MAX {
             return;
@@ -161,20 +168,30 @@ impl Admission {
             input_tokens: reservation.input_tokens,
             output_tokens: reservation.output_tokens,
             ttl: reservation.ttl.clamp(TTL_MIN, TTL_MAX),
-            price,
+            price: None,
         };
         let lane = self.lane(ask.account, &ask.model, false, now.instant);
         let parts = self.parts(lane, &ask);
         let Ok(()) = self.check_pace(&parts, now.instant) else { return };
         self.set_aside(&ask, &parts, now.instant);
-        let expires = now.instant.after(left.min(TTL_MAX));
-        let (quotas, cost, tokens) = self.price_of(&ask);
-        // Nobody wrote down which of its calls were the large ones.
-        let (cost_left, tokens_left) = part_left(&reservation, cost, tokens);
-        for id in quotas.iter() {
-            self.quotas.reserve(*id, cost_left, tokens_left, now.timestamp);
+        let quotas = self.quotas.of(&as_demand(&ask));
+        self.hold(reservation, lane, now.instant.after(left.min(TTL_MAX)), quotas, now.timestamp);
+    }
+
+    fn hold(
+        &mut self,
+        reservation: Reservation,
+        lane: LaneId,
+        expires: Instant,
+        quotas: Arc<[QuotaId]>,
+        now: Timestamp,
+    ) {
+        let held = Held { reservation, lane, expires, quotas, running: 0, unpaid: vec![] };
+        let (cost, tokens) = held.left();
+        for quota in held.quotas.iter() {
+            self.quotas.reserve(*quota, cost, tokens, now);
         }
-        self.reservations.insert(ask.id, Held { reservation, lane, expires, quotas, cost_left, tokens_left });
+        self.reservations.insert(held.reservation.id, held);
     }
 
     /// Whether a call may draw on a reservation: its own client's, and of its lane.
@@ -184,40 +201,74 @@ impl Admission {
     }
 
     /// A call of it goes: what it holds of the quotas is the call's from now on. Tells how much that is.
-    pub(super) fn use_reservation(&mut self, id: ReservationId, cost: Usd, tokens: u64) -> Option<Paid> {
-        let held = self.reservations.get_mut(&id)?;
-        held.reservation.used = held.reservation.used.saturating_add(1);
-        let (cost, tokens) = (cost.min(held.cost_left), tokens.min(held.tokens_left));
-        held.cost_left = held.cost_left - cost;
-        held.tokens_left -= tokens;
-        for quota in held.quotas.iter() {
-            self.quotas.release(*quota, cost, tokens);
-        }
-        Some(Paid { by: id, cost, tokens })
+    pub(super) fn use_reservation(
+        &mut self,
+        id: ReservationId,
+        cost: Usd,
+        tokens: u64,
+        now: Timestamp,
+    ) -> Option<Paid> {
+        self.reservations.get(&id)?;
+        self.change_left(id, now, |held| {
+            held.reservation.used = held.reservation.used.saturating_add(1);
+            held.running += 1;
+            let left = held.left();
+            let paid = Paid { by: id, cost: cost.min(left.0), tokens: tokens.min(left.1) };
+            held.reservation.cost_left = held.reservation.cost_left - paid.cost;
+            held.reservation.tokens_left = held.reservation.tokens_left.saturating_sub_unsigned(paid.tokens);
+            paid
+        })
     }
 
     /// What a call did not come to is held for the next ones; what it came to beyond that they lack.
     pub(super) fn pay_up(&mut self, paid: Paid, cost: Usd, tokens: u64, now: Timestamp) {
-        let Some(held) = self.reservations.get_mut(&paid.by) else { return };
-        let left = |held: &Held| (held.cost_left, held.tokens_left);
-        let before = left(held);
-        held.cost_left = (held.cost_left + paid.cost - cost).max(Usd::ZERO);
-        held.tokens_left = held.tokens_left.saturating_add(paid.tokens).saturating_sub(tokens);
-        let after = left(held);
+        let unpaid = self.change_left(paid.by, now, |held| {
+            held.running = held.running.saturating_sub(1);
+            held.reservation.cost_left = held.reservation.cost_left + paid.cost - cost;
+            let left = held.reservation.tokens_left.saturating_add_unsigned(paid.tokens);
+            held.reservation.tokens_left = left.saturating_sub_unsigned(tokens);
+            std::mem::take(&mut held.unpaid)
+        });
+        for waiter in unpaid.into_iter().flatten() {
+            self.seat_anew(waiter, |own| own.row = Row::Reserved);
+        }
+    }
+
+    /// Its quotas hold what is left of it then.
+    fn change_left<T>(&mut self, id: ReservationId, now: Timestamp, change: impl FnOnce(&mut Held) -> T) -> Option<T> {
+        let held = self.reservations.get_mut(&id)?;
+        let before = held.left();
+        let told = change(held);
+        let after = held.left();
         for quota in held.quotas.iter() {
             self.quotas.release(*quota, before.0, before.1);
             self.quotas.reserve(*quota, after.0, after.1, now);
         }
+        Some(told)
     }
 
-    /// Whether a reservation has something left of what it holds of a quota: its next call goes, whatever is spent. One that
-    /// said no tokens is bounded by its calls alone.
+    /// Whether a reservation has something left of what it holds of a quota: its next call goes, whatever is spent. Where it
+    /// could hold nothing, since it said no tokens or nobody knows a price, it is bounded by its calls alone.
     fn pays(&self, by: Option<ReservationId>, quota: QuotaId) -> bool {
-        let held = by.and_then(|by| self.reservations.get(&by)).filter(|held| held.quotas.contains(&quota));
-        held.is_some_and(|held| {
-            let said_none = held.reservation.input_tokens == 0 && held.reservation.output_tokens == 0;
-            said_none || self.quotas.wants_any(quota, held.cost_left, held.tokens_left)
-        })
+        let Some(held) = by.and_then(|by| self.reservations.get(&by)) else { return false };
+        let asked_for =
+            held.quotas.contains(&quota) && self.quotas.wants_any(quota, held.reservation.cost, held.tokens());
+        let (cost, tokens) = held.left();
+        !asked_for || self.quotas.wants_any(quota, cost, tokens)
+    }
+
+    /// Nothing is left to pay for this one: it waits as others do, until a call of its reservation has come to less.
+    pub(super) fn seat_unpaid(&mut self, id: WaiterId) {
+        let by = self.waiters.get(&id).and_then(|waiter| waiter.asked.reservation);
+        if let Some(held) = by.and_then(|by| self.reservations.get_mut(&by)) {
+            held.unpaid.push(id);
+        }
+        self.seat_as_its_class(id);
+    }
+
+    /// Whether a call of it may yet come to less than it took.
+    pub(super) fn has_running(&self, by: ReservationId) -> bool {
+        self.reservations.get(&by).is_some_and(|held| held.running > 0)
     }
 
     /// A quota that can't be had now, and that its reservation does not pay.
@@ -296,8 +347,9 @@ impl Admission {
         for resource in resources {
             self.resources.give_up(resource, id, now);
         }
+        let (cost, tokens) = held.left();
         for quota in held.quotas.iter() {
-            self.quotas.release(*quota, held.cost_left, held.tokens_left);
+            self.quotas.release(*quota, cost, tokens);
             self.unpark(*quota);
         }
         self.dismiss(id, held.lane);
@@ -313,18 +365,9 @@ impl Admission {
         }
     }
 
-    pub(super) fn seat_as_its_class(&mut self, waiter: WaiterId) {
+    fn seat_as_its_class(&mut self, waiter: WaiterId) {
         self.seat_anew(waiter, |dismissed| dismissed.row = Row::Of(dismissed.asked.class));
     }
-}
-
-/// Of what a reservation asked for, as many parts as it has calls left.
-fn part_left(reservation: &Reservation, cost: Usd, tokens: u64) -> (Usd, u64) {
-    let calls = reservation.calls.max(1);
-    let left = calls.saturating_sub(reservation.used);
-    let tokens = u128::from(tokens) * u128::from(left) / u128::from(calls);
-    let nanos = i128::from(cost.as_nanos()) * i128::from(left) / i128::from(calls);
-    (Usd::from_nanos(i64::try_from(nanos).unwrap_or(0)), u64::try_from(tokens).unwrap_or(0))
 }
 
 /// Thousandths a minute.

@@ -1090,6 +1090,29 @@ fn a_call_that_came_to_less_leaves_the_rest_to_its_reservation() {
     assert_eq!(world.quota(0).reserved, 0);
 }
 
+#[test]
+fn calls_of_a_reservation_that_go_together_wait_for_what_the_others_did_not_use() {
+    let mut world = World::new(unlimited());
+    world.admission.set_budgets(&[budget(Scope::Machine, 2, false)], world.now());
+    let ask = reservation_of(&world, 10, Duration::from_secs(60));
+    let all = ReservationAsk { input_tokens: 0, output_tokens: 2_000_000, price: Some(dollar()), ..ask };
+    let reservation = Some(world.admission.reserve(all, world.now()).expect("it fits").id);
+    for name in ["one", "two", "three"] {
+        let large = Demand {
+            price: Some(dollar()),
+            max_tokens: Some(1_500_000),
+            reservation,
+            ..world.demand(SONNET, Class::Background, "migration")
+        };
+        world.offer(name, large);
+    }
+    assert_eq!(world.log, ["one@0", "two@0"], "the budget is held by those that run");
+    let (ticket, usage) = (world.tickets.remove(0), Usage::default());
+    world.admission.settle(ticket, Spent::Told { usage: &usage, cost: Some(usd(0)) }, world.now());
+    world.decide();
+    assert_eq!(world.log, ["one@0", "two@0", "three@0"]);
+}
+
 fn reservation_of(world: &World, calls: u64, ttl: Duration) -> ReservationAsk {
     ReservationAsk {
         id: ReservationId(CallId::new(wednesday(), 7)),

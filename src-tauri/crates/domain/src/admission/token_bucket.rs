@@ -2,6 +2,7 @@
 //!
 //! Levels are kept in tokens × nanoseconds of a minute × thousandths, so refilling never rounds.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Instant;
@@ -21,41 +22,35 @@ pub(super) struct TokenBucket {
     held: i128,
     /// Of the level, what would have overflown if all that is held had come back already.
     overfilled: i128,
-    /// Taken by calls so short a time ago that the upstream may not know of it.
+    /// Of which the upstream may not know yet.
     on_its_way: OnItsWay,
     at: Instant,
 }
 
-/// What was taken in this second or the one before it.
-#[derive(Clone, Copy, Debug, Default)]
-struct OnItsWay {
-    since: Instant,
-    latest: i128,
-    earlier: i128,
-}
+/// Calls that left a moment ago, with what they took.
+#[derive(Clone, Debug, Default)]
+struct OnItsWay(VecDeque<(Instant, i128)>);
 
-/// A call reaches its upstream within this time, or is late.
-const WAY: Duration = Duration::from_secs(1);
+/// A call reaches its upstream, and the end of an answer us, within this time.
+const WAY: Duration = Duration::from_millis(250);
+const WAY_KEPT: Duration = Duration::from_secs(2);
 
 impl OnItsWay {
     fn add(&mut self, amount: i128, now: Instant) {
-        let passed = now.since(self.since);
-        if passed >= WAY {
-            let earlier = if passed < WAY * 2 { self.latest } else { 0 };
-            *self = OnItsWay { since: now, latest: 0, earlier };
-        }
-        self.latest += amount;
+        while self.0.pop_front_if(|(sent, _)| now.since(*sent) > WAY_KEPT).is_some() {}
+        self.0.push_back((now, amount));
     }
 
-    fn at(&self, now: Instant) -> i128 {
-        let passed = now.since(self.since);
-        if passed < WAY {
-            self.latest + self.earlier
-        } else if passed < WAY * 2 {
-            self.latest
-        } else {
-            0
-        }
+    /// One that has ended has arrived.
+    fn arrived(&mut self, amount: i128, sent: Instant) {
+        let first = self.0.partition_point(|(at, _)| *at < sent);
+        let place = self.0.iter().skip(first).take_while(|(at, _)| *at == sent).position(|(_, taken)| *taken == amount);
+        place.and_then(|place| self.0.remove(first + place));
+    }
+
+    fn within(&self, span: Duration, now: Instant) -> i128 {
+        let latest = self.0.iter().rev().take_while(|(sent, _)| now.since(*sent) <= span);
+        latest.map(|(_, amount)| amount).sum()
     }
 }
 
@@ -115,9 +110,19 @@ impl TokenBucket {
         let void = self.overfilled.min(untaken);
         self.level = (self.level + untaken - void).min(self.burst);
         self.overfilled = (self.overfilled - void).min(self.held);
-        // The upstream had this back a moment ago, and was full perhaps: what has left since is missing there all the same.
-        let full = self.burst - self.on_its_way.at(now);
-        self.level = (self.level + i128::from(taken) * TOKEN).min(full.max(self.level));
+        self.come_back(taken, Duration::ZERO, now);
+    }
+
+    /// The upstream had it back so long ago and was full perhaps: what has left since is missing there all the same.
+    pub(super) fn come_back(&mut self, amount: u64, ago: Duration, now: Instant) {
+        self.refill(now);
+        let full = self.burst - self.on_its_way.within(ago.saturating_add(WAY), now);
+        self.level = (self.level + i128::from(amount) * TOKEN).min(full.max(self.level));
+    }
+
+    /// A call that left at `sent` with so much has ended, or never got there.
+    pub(super) fn arrived(&mut self, amount: u64, sent: Instant) {
+        self.on_its_way.arrived(i128::from(amount) * TOKEN, sent);
     }
 
     /// Whole tokens that may come back.
@@ -288,11 +293,23 @@ mod tests {
         bucket.send(20, 0, at(0));
         assert_eq!(bucket.tokens(at(30_000)), 60);
         bucket.send(15, 0, at(30_000));
+        bucket.arrived(20, at(0));
         bucket.settle(0, 12, at(30_040));
         // The upstream was full when the answer ended, and has lost fifteen since.
         assert_eq!(bucket.tokens(at(30_040)), 45);
         bucket.settle(0, 12, at(33_000));
         assert_eq!(bucket.tokens(at(33_000)), 60, "by now it knows of that call");
+    }
+
+    #[test]
+    fn a_call_that_ends_at_once_gives_back_all_that_it_did_not_use() {
+        let mut bucket = of_a_minute(60, 1_000, at(0));
+        for (sent, ends) in [(0, 5), (60_000, 60_200), (120_000, 121_900)] {
+            bucket.send(50, 0, at(sent));
+            bucket.arrived(50, at(sent));
+            bucket.settle(0, 50, at(ends));
+            assert_eq!(bucket.tokens(at(ends)), 60, "after {} ms", ends - sent);
+        }
     }
 
     #[test]

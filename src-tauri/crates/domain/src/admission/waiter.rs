@@ -36,8 +36,9 @@ pub(super) struct Waiter {
 /// Why a call has to wait, and how many go before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Met {
+    pub(super) at: Instant,
     pub(super) by: MetBy,
-    pub(super) ahead: u64,
+    pub(super) ahead: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
