@@ -402,7 +402,9 @@ fn the_figures_of_success_are_those_that_the_simulators_wrote_down() {
         let served = second.iter().filter(|call| call.outcome == simulator::Outcome::Completed).count() as u64;
         eprintln!("{figures:?}, {} refused of which {seen} reached a client", refused.len());
         assert_eq!((figures.rate_limit_errors_seen, figures.fallbacks_served), (seen, served));
-        assert!(!refused.is_empty() && (served > 100) == has_second && (seen > 0) != has_second);
+        // Whoever waited long for the first has no time left for the second's own limits now and then.
+        let few = if has_second { seen * 5 <= refused.len() as u64 } else { seen > 0 };
+        assert!(!refused.is_empty() && (served > 100) == has_second && few);
         // Nobody hears of an outage who is not there: it began when the script says. What was refused they have heard.
         let at =
             |call: &Record| Timestamp::parse(&call.ended_at).expect("a time").since(half.their_epoch).as_secs_f64();
