@@ -47,15 +47,16 @@ def pss_mb(pid):
 
 
 def cpu_s(pid):
-    ticks = 0
+    """Of all its threads and children; the kernel counts in ticks too, which are too coarse for a program at rest."""
+    nanos = 0
     for each in children_of(pid):
         try:
-            with open(f"/proc/{each}/stat") as file:
-                fields = file.read().rsplit(")", 1)[1].split()
-                ticks += int(fields[11]) + int(fields[12])
+            for thread in os.listdir(f"/proc/{each}/task"):
+                with open(f"/proc/{each}/task/{thread}/schedstat") as file:
+                    nanos += int(file.read().split()[0])
         except OSError:
             pass
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return nanos / 1e9
 
 
 class Desk:
