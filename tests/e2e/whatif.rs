@@ -108,8 +108,10 @@ async fn what_cannot_be_tried_is_said_in_a_sentence() {
 async fn last_weeks_calls_are_let_through_again_under_another_tier() {
     let home = home(TIER, "");
     let ledger = ledger(&home).await;
-    // Two hundred calls in a minute, an hour ago; tier 1 lets 50 a minute through.
-    let begin = now().before(Duration::from_secs(3_600));
+    // Two hundred calls in a minute, at noon of yesterday: none waits for the next day's budget. Tier 1 lets 50 a
+    // minute through.
+    let since_midnight = Duration::from_millis(now().as_millis().rem_euclid(86_400_000).unsigned_abs());
+    let begin = now().before(since_midnight + Duration::from_secs(12 * 3_600));
     for number in 0..200 {
         let at = begin.after(Duration::from_millis(300 * number));
         ledger.settle(&completed(at, number.into(), "ci", Class::Normal)).await.expect("settled");
