@@ -6,6 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::lab::let_midnight_pass;
 use tempfile::TempDir;
 
 /// Longest wait for something that a person would call instant.
@@ -35,6 +36,7 @@ impl Drop for Running {
 
 impl Desk {
     pub(crate) fn new() -> Desk {
+        let_midnight_pass();
         let home = tempfile::Builder::new().prefix("tidegate-desk-").tempdir().expect("a temporary folder");
         for folder in ["data", "config", "run", "cache"] {
             std::fs::create_dir(home.path().join(folder)).expect("a folder");

@@ -72,7 +72,8 @@ async fn a_budget_set_in_the_file_refuses_the_next_call_and_comments_stay() {
     assert_eq!((set.code, set.out.as_str()), (Some(0), ""), "{set:?}");
     let after = format!("{before}\n[[budget]]\nscope = \"client:test\"\ndaily_usd = 0.000001\n");
     assert_eq!((text(&lab), fs::read_to_string(lab.home.path("settings.toml.bak")).ok()), (after, Some(before)));
-    let refused = lab.call(&lab.message(body(false))).await;
+    // In the minutes before midnight it would wait for the next day's.
+    let refused = lab.call(&lab.message(body(false)).header("x-tidegate-max-wait", "5")).await;
     assert_eq!((refused.status(), code(&refused)), (429, "tidegate_budget_reached".to_owned()), "{}", refused.text());
     let spent = lab.home.books().json(&["status", "--json"]);
     let window =
