@@ -11,6 +11,7 @@ mod tray;
 mod window;
 mod words;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -110,7 +111,8 @@ fn open(app: &AppHandle, options: &Options) -> tauri::Result<()> {
 /// Without its books the app can do nothing: it says why, on the desktop too, and ends.
 fn refuse(app: &AppHandle, cause: &anyhow::Error) -> ! {
     let sentence = app::log::redacted(&format!("{cause:#}"));
-    eprintln!("tidegate-desktop: {sentence}");
+    // Where nobody reads it there is still the notification.
+    let _ = writeln!(std::io::stderr(), "tidegate-desktop: {sentence}");
     notifier::cannot_start(&sentence);
     app.cleanup_before_exit();
     std::process::exit(1)

@@ -1,6 +1,8 @@
 //! The window's program: reads its arguments and hands over.
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
+use std::io::Write;
+
 use clap::Parser;
 use desktop::Options;
 
@@ -12,7 +14,8 @@ fn main() -> std::process::ExitCode {
     match desktop::run(options) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(cause) => {
-            eprintln!("{cause:#}");
+            // There is no other place to say it.
+            let _ = writeln!(std::io::stderr(), "{cause:#}");
             std::process::ExitCode::FAILURE
         }
     }

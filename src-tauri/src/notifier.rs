@@ -1,6 +1,7 @@
 //! What the desktop is told outside the window.
 
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 
 use notify_rust::Notification;
@@ -41,7 +42,7 @@ fn notification(summary: &str, body: &str) -> Notification {
 /// A desktop without notifications is no reason to fail.
 fn show(notification: &Notification) {
     if let Err(cause) = notification.show() {
-        eprintln!("no notification could be shown: {cause}");
+        let _ = writeln!(std::io::stderr(), "no notification could be shown: {cause}");
     }
 }
 
