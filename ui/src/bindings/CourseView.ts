@@ -12,6 +12,6 @@ unit: string, since: string, resets_at: string,
  */
 points: Array<CoursePointView>, 
 /**
- * The spans of the same length before it, the latest first; none where nothing was used.
+ * The spans before it by the same clock, the latest first; none where nothing was used, or where calls begin it.
  */
 earlier: Array<EarlierCourseView>, };

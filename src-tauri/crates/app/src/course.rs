@@ -1,9 +1,11 @@
 //! How a window, a budget or a span of spending has filled so far, hour by hour.
 
+use std::iter;
 use std::ops::Range;
 
 use domain::admission::{QuotaKey, QuotaLevel, Unit};
-use domain::time::{Calendar, Timestamp};
+use domain::config::Period;
+use domain::time::{Calendar, Cycle, Timestamp};
 use ledger::{HourUsed, Spender};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -33,7 +35,7 @@ pub struct CourseView {
     pub resets_at: String,
     /// In their order, the last one now.
     pub points: Vec<CoursePointView>,
-    /// The spans of the same length before it, the latest first; none where nothing was used.
+    /// The spans before it by the same clock, the latest first; none where nothing was used, or where calls begin it.
     pub earlier: Vec<EarlierCourseView>,
 }
 
@@ -57,14 +59,12 @@ struct Course {
     spender: Spender,
     name: Option<String>,
     unit: Unit,
+    cycle: Option<Cycle>,
     since: Timestamp,
     resets_at: Timestamp,
 }
 
 const HOUR_MS: i64 = 3_600_000;
-const DAY_MS: i64 = 24 * HOUR_MS;
-/// Shorter spans begin with a call and follow no clock.
-const EARLIER_LEAST_MS: i64 = DAY_MS - HOUR_MS;
 const EARLIER_MOST: usize = 4;
 
 impl App {
@@ -83,28 +83,29 @@ impl App {
                 let spender = counting::spender(&quota.key, &counted.upstreams);
                 let (spender, name) = spender.ok_or_else(|| unknown(question))?;
                 let name = name.map(|name| name.to_string());
-                Course { spender, name, unit: quota.unit, since: quota.since, resets_at: quota.resets_at }
+                let QuotaLevel { unit, cycle, since, resets_at, .. } = *quota;
+                Course { spender, name, unit, cycle, since, resets_at }
             }
         };
         self.followed(&course, &counted, now).await.map_err(ApiError::machine)
     }
 
     fn spending(&self, question: &CourseQuestion, now: Timestamp) -> Option<Course> {
-        let month = |calendar: Calendar| (calendar.start_of_month(now), calendar.end_of_month(now));
-        let (spender, (since, resets_at)) = match (question.window.as_str(), &question.upstream) {
-            ("spend day", None) => (Spender::Client, (self.calendar.start_of_day(now), self.calendar.end_of_day(now))),
-            ("spend month", None) => (Spender::Client, month(self.calendar)),
+        let (spender, cycle) = match (question.window.as_str(), &question.upstream) {
+            ("spend day", None) => (Spender::Client, self.calendar.cycle(Period::Day)),
+            ("spend month", None) => (Spender::Client, self.calendar.cycle(Period::Month)),
             // The upstream's month is UTC's.
-            ("tier", Some(_)) => (Spender::Upstream, month(Calendar::UTC)),
+            ("tier", Some(_)) => (Spender::Upstream, Calendar::UTC.cycle(Period::Month)),
             _ => return None,
         };
-        Some(Course { spender, name: question.upstream.clone(), unit: Unit::Usd, since, resets_at })
+        let (name, since, resets_at) = (question.upstream.clone(), cycle.start(now), cycle.end(now));
+        Some(Course { spender, name, unit: Unit::Usd, cycle: Some(cycle), since, resets_at })
     }
 
     async fn followed(&self, course: &Course, counted: &Counted, now: Timestamp) -> Result<CourseView, ledger::Error> {
-        let Course { spender, name, unit, since, resets_at } = course;
+        let Course { spender, name, unit, cycle, since, resets_at } = course;
         let dearest = counted.dearest(now);
-        let spans = self.earlier(*since, *resets_at);
+        let spans = cycle.map_or(vec![], |cycle| earlier(cycle, *since));
         let first = spans.last().map_or(*since, |(since, _)| *since);
         let hours = self
             .ledger
@@ -130,24 +131,14 @@ impl App {
             points: points(within(&hours, hour_of(*since)..i64::MAX), *since, now),
         })
     }
+}
 
-    /// The spans before one, the latest first: months by the calendar, others of the same length.
-    fn earlier(&self, since: Timestamp, resets_at: Timestamp) -> Vec<(Timestamp, Timestamp)> {
-        let length = resets_at.as_millis().saturating_sub(since.as_millis());
-        if length < EARLIER_LEAST_MS {
-            return vec![];
-        }
-        let months = [self.calendar, Calendar::UTC]
-            .into_iter()
-            .find(|calendar| since == calendar.start_of_month(since) && resets_at == calendar.end_of_month(since));
-        let before = |end: &Timestamp| match months {
-            Some(calendar) => calendar.start_of_month(Timestamp::from_millis(end.as_millis() - 1)),
-            None => Timestamp::from_millis(end.as_millis() - length),
-        };
-        let starts: Vec<Timestamp> =
-            std::iter::successors(Some(since), |end| Some(before(end))).take(EARLIER_MOST + 1).collect();
-        starts.windows(2).map(|pair| (pair[1], pair[0])).collect()
-    }
+/// The spans before one, the latest first.
+fn earlier(cycle: Cycle, since: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+    let before = |end: &Timestamp| cycle.start(Timestamp::from_millis(end.as_millis() - 1));
+    let starts: Vec<Timestamp> =
+        iter::successors(Some(since), |end| Some(before(end))).take(EARLIER_MOST + 1).collect();
+    starts.windows(2).map(|pair| (pair[1], pair[0])).collect()
 }
 
 fn is(quota: &QuotaLevel, question: &CourseQuestion, upstreams: &[String]) -> bool {
@@ -200,6 +191,8 @@ fn unknown(question: &CourseQuestion) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use domain::time::{Every, Tz};
+
     use super::*;
 
     fn at(minutes: i64) -> Timestamp {
@@ -220,6 +213,36 @@ mod tests {
         assert_eq!(within(&hours, 2..4), [(2, 2), (2, 5)]);
         assert_eq!(within(&hours, 4..i64::MAX), [(4, 4)]);
         assert_eq!(within(&hours, 5..i64::MAX), []);
+    }
+
+    #[test]
+    fn the_spans_before_follow_the_same_clock() {
+        let at = |text: &str| Timestamp::parse(text).expect("a moment");
+        let berlin = Calendar::in_zone(Tz::Europe__Berlin);
+        // Of 28, 31, 31 and 30 days.
+        let billing = Cycle { every: Every::Month(15), ..Calendar::UTC.cycle(Period::Month) };
+        for (cycle, since, before) in [
+            (billing, "2026-03-15T00:00:00Z", ["2026-02-15", "2026-01-15", "2025-12-15", "2025-11-15"]),
+            (
+                Calendar::UTC.cycle(Period::Month),
+                "2026-03-01T00:00:00Z",
+                ["2026-02-01", "2026-01-01", "2025-12-01", "2025-11-01"],
+            ),
+        ] {
+            let found = earlier(cycle, at(since));
+            let expected: Vec<_> = before.map(|day| at(&format!("{day}T00:00:00Z"))).into();
+            assert_eq!(found.iter().map(|(start, _)| *start).collect::<Vec<_>>(), expected);
+            assert_eq!(found[0].1, at(since));
+        }
+        // The clocks went forward on the 29th.
+        let found = earlier(berlin.cycle(Period::Day), at("2026-03-29T22:00:00Z"));
+        assert_eq!(
+            found[..2],
+            [
+                (at("2026-03-28T23:00:00Z"), at("2026-03-29T22:00:00Z")),
+                (at("2026-03-27T23:00:00Z"), at("2026-03-28T23:00:00Z")),
+            ]
+        );
     }
 
     #[test]

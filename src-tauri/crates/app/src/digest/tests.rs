@@ -40,6 +40,7 @@ fn week_window(text: &str) -> QuotaLevel {
         limit: 250_000_000_000,
         used: 0,
         reserved: 0,
+        cycle: Some(BERLIN.cycle(Period::Week)),
         since: BERLIN.start_of_week(at),
         resets_at: BERLIN.end_of_week(at),
         hard: false,

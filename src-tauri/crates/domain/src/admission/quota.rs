@@ -13,7 +13,7 @@ use super::refusal::QuotaSpent;
 use crate::call::Class;
 use crate::config::{Amount, BackgroundGuard, Budget, Period, Rules, Scope, Span, Window};
 use crate::money::Usd;
-use crate::time::{Calendar, Timestamp};
+use crate::time::{Calendar, Cycle, Timestamp};
 use crate::usage::Tokens;
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -65,6 +65,8 @@ pub struct QuotaLevel {
     /// Held for calls that run, and for reservations.
     pub reserved: i64,
     pub limit: i64,
+    /// When it starts anew; `None` where its first call begins it.
+    pub cycle: Option<Cycle>,
     pub since: Timestamp,
     pub resets_at: Timestamp,
     pub hard: bool,
@@ -188,7 +190,7 @@ impl Quotas {
         }
     }
 
-    fn cycle(&self, period: Period) -> crate::time::Cycle {
+    fn cycle(&self, period: Period) -> Cycle {
         self.calendar.cycle(period)
     }
 
@@ -500,7 +502,11 @@ impl Quota {
     fn level(&self) -> QuotaLevel {
         let Quota { key, unit, limit, hard, since, resets_at, used, reserved, .. } = self;
         let (key, unit, limit, hard, since) = (key.clone(), *unit, *limit, *hard, *since);
-        QuotaLevel { key, unit, used: *used, reserved: *reserved, limit, since, resets_at: *resets_at, hard }
+        let cycle = match self.span {
+            Span::Until(cycle) => Some(cycle),
+            Span::Rolling(_) => None,
+        };
+        QuotaLevel { key, unit, used: *used, reserved: *reserved, limit, cycle, since, resets_at: *resets_at, hard }
     }
 }
 
