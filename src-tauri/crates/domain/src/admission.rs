@@ -38,7 +38,7 @@ use std::time::Duration;
 pub use self::demand::{Caching, Demand, Flow, Measure, ReservationId, Spent, Ticket, Verdict, WaiterId};
 pub use self::estimate::{Estimate, EstimateError, Estimates, LearnedEstimate, LearnedTemplate, Modes, Shape};
 pub use self::memory::{ClosedGroup, KnownWindow, LearnedLimit, Memory, Past};
-pub use self::quota::{QuotaKey, QuotaLevel, Unit, window_tokens};
+pub use self::quota::{Left, QuotaKey, QuotaLevel, Unit, window_tokens};
 pub use self::reading::{Limited, Reading, Readings, TaughtLimits, WindowReading};
 pub use self::refusal::{Binding, Kept, KeptBy, LimitSource, QuotaSpent, Refusal};
 pub use self::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};

@@ -4,7 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use domain::admission::{
-    AccountId, Binding, Kept, KeptBy, LimitSource, Measure, NotReserved, QuotaKey, QuotaSpent, Refusal, TTL_MAX, Unit,
+    AccountId, Binding, Kept, KeptBy, Left, LimitSource, Measure, NotReserved, QuotaKey, QuotaSpent, Refusal, TTL_MAX,
+    Unit,
 };
 use domain::config::{Budget, Period, Rules, Scope};
 use domain::money::Usd;
@@ -106,7 +107,15 @@ impl Words {
     pub(crate) fn kept(&self, Kept { by, ahead }: &Kept) -> String {
         let why = match by {
             KeptBy::Limit(binding) => format!("{} was used up", limit(binding)),
-            KeptBy::Quota(key) => format!("{} was spent, or running calls held the rest", self.quota_name(key)),
+            KeptBy::Quota(key, left) => {
+                let name = self.quota_name(key);
+                match left {
+                    Left::Held => format!("running calls held what was left of {name}"),
+                    Left::Nothing => format!("{name} was spent"),
+                    Left::ForCritical => format!("what was left of {name} was kept for critical calls"),
+                    Left::ForBusinessHours => format!("what was left of {name} was kept for business hours"),
+                }
+            }
             KeptBy::Pause => "somebody had paused it".to_owned(),
             KeptBy::Emergency => "there was an emergency".to_owned(),
             KeptBy::Upstream => "the upstream had failed, or had said when to come again".to_owned(),
@@ -352,8 +361,15 @@ mod tests {
             "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) was used up; 4 calls were before it"
         );
         assert_eq!(said(KeptBy::Pause, 1), "somebody had paused it; 1 call was before it");
-        let spent = said(KeptBy::Quota(week), 0);
-        assert!(spent.contains("week") && spent.ends_with("was spent, or running calls held the rest"), "{spent}");
+        let name = "the window \"week\" of upstream \"first\"";
+        for (left, expected) in [
+            (Left::Nothing, format!("{name} was spent")),
+            (Left::ForCritical, format!("what was left of {name} was kept for critical calls")),
+            (Left::Held, format!("running calls held what was left of {name}")),
+            (Left::ForBusinessHours, format!("what was left of {name} was kept for business hours")),
+        ] {
+            assert_eq!(said(KeptBy::Quota(week.clone(), left), 0), expected);
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Admission {
     /// shut the whole class of others before.
     fn quota_shut(&self, waiter: &Waiter, now: Now) -> Option<QuotaId> {
         let by = waiter.asked.reservation.filter(|_| waiter.row == Row::Reserved);
-        self.unpaid(by, &waiter.quotas, waiter.asked.class, now.timestamp)
+        self.unpaid(by, &waiter.quotas, waiter.asked.class, now.timestamp).map(|(id, _)| id)
     }
 
     fn park(&mut self, lane: LaneId, class: Class, waiter: WaiterId, quota: QuotaId) {

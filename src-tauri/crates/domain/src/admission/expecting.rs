@@ -82,8 +82,8 @@ impl Admission {
             if self.is_held(class) {
                 return MetBy::Emergency;
             }
-            if let Some(id) = self.unpaid(None, &waiter.quotas, class, now.timestamp) {
-                return MetBy::Quota(id);
+            if let Some((id, shut)) = self.unpaid(None, &waiter.quotas, class, now.timestamp) {
+                return MetBy::Quota(id, shut.left());
             }
         }
         if self.is_broken(waiter.lane, now.instant) {
@@ -202,7 +202,7 @@ impl Admission {
     pub(super) fn kept(&self, Met { by, ahead, .. }: Met) -> Kept {
         let by = match by {
             MetBy::Limit(id) => KeptBy::Limit(self.resources.binding(id)),
-            MetBy::Quota(id) => KeptBy::Quota(self.quotas.spent(id, false).key),
+            MetBy::Quota(id, left) => KeptBy::Quota(self.quotas.spent(id, false).key, left),
             MetBy::Pause => KeptBy::Pause,
             MetBy::Emergency => KeptBy::Emergency,
             MetBy::Upstream => KeptBy::Upstream,

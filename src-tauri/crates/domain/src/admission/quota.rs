@@ -96,6 +96,27 @@ pub(super) enum Shut {
     BusinessHours { opens: Timestamp },
 }
 
+impl Shut {
+    pub(super) const fn left(self) -> Left {
+        match self {
+            Shut::Held => Left::Held,
+            Shut::Spent { critical_only: false } => Left::Nothing,
+            Shut::Spent { critical_only: true } => Left::ForCritical,
+            Shut::BusinessHours { .. } => Left::ForBusinessHours,
+        }
+    }
+}
+
+/// What a quota had left when a call could have none of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Left {
+    Nothing,
+    /// By running calls.
+    Held,
+    ForCritical,
+    ForBusinessHours,
+}
+
 #[derive(Debug)]
 struct Quota {
     key: QuotaKey,

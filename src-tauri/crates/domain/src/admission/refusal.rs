@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::AccountId;
 use super::demand::Measure;
-use super::quota::{QuotaKey, Unit};
+use super::quota::{Left, QuotaKey, Unit};
 use crate::call::Class;
 use crate::time::{Instant, Timestamp};
 
@@ -60,8 +60,8 @@ pub struct Kept {
 pub enum KeptBy {
     /// The minute's limit that it waited for longest.
     Limit(Binding),
-    /// A window or a budget had nothing left for its class.
-    Quota(QuotaKey),
+    /// A window or a budget had nothing for its class.
+    Quota(QuotaKey, Left),
     /// Somebody had paused its class, client or session.
     Pause,
     Emergency,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::demand::{Measure, WaiterId};
 use super::minute::ResourceId;
 use super::queue::Row;
-use super::quota::QuotaId;
+use super::quota::{QuotaId, Shut};
 use super::reservation::{NotReserved, Reservation, ReservationAsk, TTL_MAX, TTL_MIN};
 use super::waiter::cost;
 use super::{Admission, Caching, Demand, LaneId, ReservationId, Shape};
@@ -278,9 +278,9 @@ impl Admission {
         quotas: &[QuotaId],
         class: Class,
         now: Timestamp,
-    ) -> Option<QuotaId> {
-        let shut = |id: &&QuotaId| !self.pays(by, **id) && self.quotas.shut(**id, class, now).is_some();
-        quotas.iter().find(shut).copied()
+    ) -> Option<(QuotaId, Shut)> {
+        let unpaid = quotas.iter().filter(|id| !self.pays(by, **id));
+        unpaid.copied().find_map(|id| Some((id, self.quotas.shut(id, class, now)?)))
     }
 
     fn parts(&self, lane: LaneId, ask: &ReservationAsk) -> Vec<Part> {

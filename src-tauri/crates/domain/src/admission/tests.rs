@@ -611,8 +611,12 @@ fn what_running_calls_may_cost_is_held_and_only_one_call_crosses_the_cap() {
     }
     assert_eq!(world.log, ["a@0", "b@0"], "six and six are more than ten, so the third waits");
     assert_eq!(world.quota(0).reserved, 12_000_000_000);
+    world.run_until(secs(1));
     world.settle(0, 1_000_000);
-    assert_eq!(world.log, ["a@0", "b@0", "c@0"]);
+    assert_eq!(world.log, ["a@0", "b@0", "c@1"]);
+    let key = world.quota(0).key;
+    let third = world.tickets.last().expect("it went");
+    assert_eq!(third.kept(), Some(&Kept { by: KeptBy::Quota(key, Left::Held), ahead: 0 }));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::demand::{Caching, Demand, Need, ReservationId, WaiterId};
 use super::estimate::{Estimate, Shape};
 use super::minute::ResourceId;
 use super::queue::{Load, Path, Place, Rank, Row, Seat};
-use super::quota::QuotaId;
+use super::quota::{Left, QuotaId};
 use super::{AccountId, LaneId};
 use crate::call::{CallId, Class};
 use crate::money::Usd;
@@ -44,7 +44,7 @@ pub(super) struct Met {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MetBy {
     Limit(ResourceId),
-    Quota(QuotaId),
+    Quota(QuotaId, Left),
     Pause,
     Emergency,
     Upstream,
