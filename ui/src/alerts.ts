@@ -37,6 +37,7 @@ const VERBS: Record<string, string> = {
   clock_jump: 'the clock jumps by *',
   ledger: 'something is wrong with the ledger',
   disk: 'less than * is free for the ledger',
+  failure: 'a part of Tidegate fails',
   quota_back: '# begins anew after turning away *',
   increase: 'an increase of a limit of # may be asked for',
   emergency: 'an emergency begins',

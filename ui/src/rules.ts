@@ -49,6 +49,7 @@ export const METRICS: Metric[] = [
   event('increase', 'an increase may be asked for'),
   event('emergency', 'an emergency'),
   event('ledger', 'trouble with the ledger', []),
+  event('failure', 'a failure of Tidegate itself', []),
 ]
 
 /** Its thresholds are dollars. */

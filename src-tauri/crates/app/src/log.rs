@@ -1,9 +1,13 @@
 //! What the program says of itself, on stderr. Never a body, a key or a token; a net takes what slips through.
 
 use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
 
+use domain::time::Instant;
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
+
+use crate::clock;
 
 /// How much is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +35,31 @@ pub fn start(loudness: Loudness) {
     // A second start finds the first one's subscriber in place.
     let _ = tracing::subscriber::set_global_default(subscriber.finish());
     // What panics say goes through the net too.
-    std::panic::set_hook(Box::new(|panic| tracing::error!("a part of Tidegate failed, report it: {panic}")));
+    std::panic::set_hook(Box::new(|panic| {
+        note_failure();
+        tracing::error!("a part of Tidegate failed, report it: {panic}");
+    }));
+}
+
+/// Panics of this process: each has ended the task in which it was, and nothing else.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Failures {
+    pub count: u64,
+    pub last: Instant,
+}
+
+static FAILURES: Mutex<Option<Failures>> = Mutex::new(None);
+
+/// `None` where all is well, and before `start`.
+pub fn failures() -> Option<Failures> {
+    *FAILURES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn note_failure() {
+    let last = clock::now().instant;
+    let mut failures = FAILURES.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = failures.map_or(0, |failures| failures.count) + 1;
+    *failures = Some(Failures { count, last });
 }
 
 /// Whether only what fails is to be said.

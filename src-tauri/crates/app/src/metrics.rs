@@ -15,6 +15,7 @@ use prometheus::{
     exponential_buckets,
 };
 
+use crate::log;
 use crate::view::{AmountView, ClassQueueView, LimitView, StatusView, WindowView};
 
 /// What is counted as calls end.
@@ -294,6 +295,8 @@ fn stand(registry: &Registry, status: &StatusView) -> Result<()> {
         gauge(name, help, &[])?.with_label_values::<&str>(&[]).set(value);
         Ok(())
     };
+    let failures = log::failures().map_or(0, |failures| failures.count) as f64;
+    alone("tidegate_failures", "Parts of Tidegate itself that have failed since it started.", failures)?;
     alone("tidegate_emergency_active", "1 in an emergency.", f64::from(u8::from(status.emergency.active)))?;
     let success = &status.success;
     let errors = success.rate_limit_errors_seen as f64;

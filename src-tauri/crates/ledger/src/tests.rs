@@ -26,7 +26,7 @@ mod csv;
 mod daily;
 mod explaining;
 mod fates;
-mod faults;
+pub(crate) mod faults;
 mod hostile;
 mod importing;
 mod machine;

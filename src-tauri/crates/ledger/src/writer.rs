@@ -2,9 +2,13 @@
 //! and notes in the same transaction how far it got. So each record is folded exactly once.
 
 use std::collections::{HashMap, HashSet};
+use std::future::{self, Future};
 use std::iter;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use domain::call::CallId;
@@ -49,12 +53,23 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Ends with the journal. What is unfolded then waits in it for the next start.
+    /// Ends with the journal. What is unfolded then waits in it for the next start. A panic costs no record: it goes on.
     pub(crate) async fn run(mut self) {
+        while unless_it_panics(self.fold_to_the_end()).await.is_none() {
+            let reason = "a part of Tidegate failed, as the log says".to_owned();
+            self.failed(Error::Unwritable { what: "the ledger".to_owned(), reason }).await;
+        }
+        if let Some(conn) = self.conn.take() {
+            // The journal holds whatever this could lose.
+            let _ = conn.close().await;
+        }
+    }
+
+    async fn fold_to_the_end(&mut self) {
         loop {
             let flushes = self.next().await;
             if self.journal.has_ended() {
-                break;
+                return;
             }
             let folded = self.fold_and_mend().await;
             for flush in flushes {
@@ -65,10 +80,6 @@ impl Writer {
                 Ok(()) => self.succeeded(),
                 Err(error) => self.failed(error).await,
             }
-        }
-        if let Some(conn) = self.conn.take() {
-            // The journal holds whatever this could lose.
-            let _ = conn.close().await;
         }
     }
 
@@ -180,6 +191,15 @@ impl Writer {
     }
 }
 
+async fn unless_it_panics<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let poll = |context: &mut Context<'_>| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
+    };
+    future::poll_fn(poll).await
+}
+
 /// Until the disk takes it. A disk that hangs keeps no call from being settled through SQLite.
 async fn mend(journal: Arc<Journal>) {
     while journal.has_failed() && !journal.has_ended() {
@@ -233,6 +253,8 @@ async fn fold(conn: &mut SqliteConnection, records: &[Record], power_safe: bool)
     insert_opened(&mut tx, &batch).await?;
     update_used(&mut tx, &batch).await?;
     settling::settle(&mut tx, &batch.settled).await?;
+    #[cfg(test)]
+    crate::tests::faults::panic_if_meant(records);
     note_folded(&mut tx, through).await?;
     tx.commit().await?;
     if power_safe {

@@ -19,6 +19,7 @@ use ledger::{By, Filter, Ledger, Observation, Spender};
 use serde::{Deserialize, Serialize};
 
 use super::{Alerts, read};
+use crate::log::{self, Failures};
 use crate::settings::Settings;
 use crate::tiers::Caps;
 use crate::{clock, folder, show};
@@ -78,6 +79,7 @@ const CALLS_MAX: u32 = 2_000;
 const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Rules say how many times less than this is free.
 const FREE_BYTES: i64 = 1_000_000_000;
+const FAILED_LATELY: Duration = Duration::from_secs(3_600);
 /// Files that grow with the ledger.
 const LOG: &str = "ledger.db-wal";
 
@@ -147,6 +149,7 @@ impl Lookout {
         self.see_over_time(&windows, now);
         let back = self.signs.back(&seen, self.alerts.take_turned_away());
         self.alerts.judge(Sign::QuotaBack, &back, now);
+        self.alerts.judge(Sign::Failure, &failures(log::failures(), now), now);
         let minutes: Vec<Reading> = levels.iter().map(|level| self.minute(level, waiting)).collect();
         self.alerts.judge(Sign::Minute, &minutes, now);
         self.keep();
@@ -414,6 +417,12 @@ fn prefix(entry: &Entry) -> u64 {
 }
 
 /// Nothing where nobody knows what is free.
+/// They are told of until an hour has passed without another.
+pub(super) fn failures(failures: Option<Failures>, now: Now) -> Vec<Reading> {
+    let fresh = failures.filter(|failures| now.instant.since(failures.last) < FAILED_LATELY);
+    fresh.map(|Failures { count, .. }| Reading::of("tidegate", "", Figure::count(count))).into_iter().collect()
+}
+
 pub(super) fn disk(free: Option<u64>) -> Vec<Reading> {
     let free = free.map(|free| i64::try_from(free).unwrap_or(i64::MAX).max(1));
     free.map(|free| Reading::of("disk", "", Figure::ratio(FREE_BYTES, free))).into_iter().collect()

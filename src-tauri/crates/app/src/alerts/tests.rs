@@ -4,7 +4,7 @@ use domain::alert::Turn;
 use domain::time::Instant;
 
 use super::*;
-use crate::{data, settings};
+use crate::{data, log, settings};
 
 fn at(seconds: u64) -> Now {
     let timestamp = Timestamp::from_millis(1_790_000_000_000).after(std::time::Duration::from_secs(seconds));
@@ -307,6 +307,30 @@ fn an_export_has_the_columns_that_scripts_know() {
     assert_eq!(csv(None, &some).lines().count(), 3);
     let error = AlertColumns::named("scope,size").expect_err("no such column");
     assert!(error.starts_with("there is no column \"size\": alert_id,"), "{error}");
+}
+
+#[test]
+fn a_panic_is_told_once_an_hour_and_is_over_an_hour_after_the_last() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let alerts = open(dir.path(), "", 0);
+    let look = |since_it: Option<u64>| {
+        let failures = log::failures();
+        let begin = failures.map_or(at(0), |failures| Now { instant: failures.last, ..at(0) });
+        let seconds = std::time::Duration::from_secs(since_it.unwrap_or(0));
+        let now = Now { instant: begin.instant.after(seconds), timestamp: begin.timestamp.after(seconds) };
+        alerts.judge(Sign::Failure, &lookout::failures(failures, now), now);
+        told(&alerts)
+    };
+    log::start(log::Loudness::Quiet);
+    assert!(look(None).is_empty());
+    for _ in 0..2 {
+        assert!(std::thread::spawn(|| panic!("a bug")).join().is_err());
+    }
+    assert_eq!(look(Some(0)), ["failure 1 critical"]);
+    assert_eq!(look(Some(3_599)), ["failure 1 critical"]);
+    let message = alerts.latest(1).remove(0).message;
+    assert!(message.starts_with("a part of Tidegate failed (2 times since it started)"), "{message}");
+    assert_eq!(look(Some(3_600)), ["failure 1 critical -"]);
 }
 
 #[test]

@@ -59,6 +59,12 @@ pub(super) fn sentence(crossed: &Crossed, calendar: Calendar, pauses_runaways: b
             "{} MB are free for the ledger; new calls are refused once it can't be written: make room on the disk",
             megabytes(*value)
         ),
+        Sign::Failure => {
+            let times = if *value == Figure::ONE { "once".to_owned() } else { format!("{value} times") };
+            format!(
+                "a part of Tidegate failed ({times} since it started): all else goes on; please report the line of the log that says so"
+            )
+        }
         Sign::QuotaBack => format!("{what} has begun anew: calls that were turned away can go"),
         Sign::Increase => {
             format!(

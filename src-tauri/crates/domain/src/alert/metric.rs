@@ -47,6 +47,8 @@ pub enum Sign {
     Ledger,
     /// How many times less than 1 GB is free where the ledger lies.
     Disk,
+    /// Parts of Tidegate itself that have failed, while the last one did in this hour.
+    Failure,
     /// Calls that a window turned away before it began anew.
     QuotaBack,
     /// 1 from when on an increase of a limit may be asked for.
@@ -68,7 +70,7 @@ enum Form {
 }
 
 impl Sign {
-    pub const ALL: [Sign; 23] = [
+    pub const ALL: [Sign; 24] = [
         Sign::Spend,
         Sign::Window,
         Sign::Week,
@@ -89,6 +91,7 @@ impl Sign {
         Sign::ClockJump,
         Sign::Ledger,
         Sign::Disk,
+        Sign::Failure,
         Sign::QuotaBack,
         Sign::Increase,
         Sign::Emergency,
@@ -117,6 +120,7 @@ impl Sign {
             Sign::ClockJump => "clock_jump",
             Sign::Ledger => "ledger",
             Sign::Disk => "disk",
+            Sign::Failure => "failure",
             Sign::QuotaBack => "quota_back",
             Sign::Increase => "increase",
             Sign::Emergency => "emergency",
@@ -143,6 +147,7 @@ impl Sign {
             | Sign::ClockJump
             | Sign::Ledger
             | Sign::Disk
+            | Sign::Failure
             | Sign::QuotaBack
             | Sign::Increase
             | Sign::Emergency => Form::Plain,
@@ -172,6 +177,7 @@ impl Sign {
             Sign::ClockJump => "clock_jump",
             Sign::Ledger => "ledger",
             Sign::Disk => "disk",
+            Sign::Failure => "failure",
             Sign::QuotaBack => "quota_back",
             Sign::Increase => "increase.upstream:anthropic",
             Sign::Emergency => "emergency",
@@ -208,6 +214,7 @@ impl Sign {
                 | Sign::ClockJump
                 | Sign::Ledger
                 | Sign::Disk
+                | Sign::Failure
                 | Sign::QuotaBack
                 | Sign::Increase
                 | Sign::Emergency

@@ -71,6 +71,7 @@ pub fn shipped(marks: &Marks) -> Vec<Rule> {
         Some(rule(Sign::ClockJump, &[(JUMP, Warning)], again_in(HOUR))),
         Some(rule(Sign::Ledger, &[(one, Critical)], Cooldown::Window)),
         Some(rule(Sign::Disk, &[(DISK_LOW, Warning), (DISK_NEARLY_FULL, Critical)], again_in(HOUR))),
+        Some(rule(Sign::Failure, &[(one, Critical)], again_in(HOUR))),
         Some(rule(Sign::QuotaBack, &[(one, Info)], Cooldown::Window)),
         Some(rule(Sign::Increase, &[(one, Info)], again_in(30 * DAY))),
         Some(rule(Sign::Emergency, &[(one, Emergency)], Cooldown::Window)),
@@ -101,6 +102,7 @@ const fn name(sign: Sign) -> &'static str {
         | Sign::ClockJump
         | Sign::Ledger
         | Sign::Disk
+        | Sign::Failure
         | Sign::QuotaBack
         | Sign::Increase
         | Sign::Emergency => sign.name(),

@@ -1,9 +1,13 @@
 //! Disks that fail, fill up or lie: nothing that was settled is lost, and all goes on without a restart where it can.
 
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::SeqCst;
+
 use super::machine::{Fault, Machine, Planted, pages};
 use super::vfs::{Folder, plug};
 use super::*;
 use crate::db::Db;
+use crate::journal::Record;
 
 const PAGE_BYTES: u64 = 8 << 10;
 
@@ -55,6 +59,30 @@ async fn writes_and_syncs_that_fail_for_a_while_lose_nothing_even_if_power_goes_
             assert_eq!(count_after_cut(desk).await, 40, "{fault:?}");
         }
     }
+}
+
+/// A batch with this call is not folded at first.
+const PANICS: u128 = 0xBAD0_BAD0_BAD0;
+static PANICS_LEFT: AtomicU32 = AtomicU32::new(2);
+
+pub(crate) fn panic_if_meant(records: &[Record]) {
+    let is_meant = records.iter().any(|record| record.call == CallId::new(noon(), PANICS));
+    let left = is_meant && PANICS_LEFT.try_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+    assert!(!left, "a bug");
+}
+
+#[tokio::test]
+async fn a_panic_in_mid_transaction_loses_nothing_and_folding_goes_on() {
+    let desk = desk().await;
+    settle_some(&desk.ledger, 0..10).await;
+    settle_some(&desk.ledger, PANICS..PANICS + 1).await;
+    settle_some(&desk.ledger, 10..20).await;
+    assert_eq!(desk.ledger.flush().await, Err(Error::Ended), "who waited for it is told");
+    while desk.ledger.flush().await.is_err() {}
+    assert_eq!(PANICS_LEFT.load(SeqCst), 0);
+    assert_eq!(desk.ledger.verify(Vec::new).await, Ok(vec![]));
+    settle_some(&desk.ledger, 20..30).await;
+    assert_eq!(count_after_cut(desk).await, 31);
 }
 
 #[tokio::test]
