@@ -50,6 +50,7 @@ async fn the_figures_are_the_ledgers_and_only_the_apis_token_reads_them() {
     let booked: u64 = tokens.iter().map(|name| count(&total[*name])).sum();
     assert_eq!(sum(&text, "tidegate_tokens_total"), booked as f64);
     assert_eq!(sum(&text, "gen_ai_client_token_usage_sum"), booked as f64);
+    assert!(text.lines().any(|line| line == "tidegate_failures 0"), "{text}");
     let cost = nano_dollars(&total["cost_usd"]);
     assert_eq!((sum(&text, "tidegate_cost_usd_total") * 1e9).round() as i128, cost);
     assert_eq!(

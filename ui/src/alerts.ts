@@ -13,6 +13,7 @@ const UNITS: Record<string, (at: string) => string> = {
   unpriced: (at) => (Number(at) === 1 ? 'one call' : `${Number(at)} calls`),
   clock_jump: (at) => `${Number(at)} s`,
   disk: (at) => (Number(at) > 1 ? `${Math.round(1_000 / Number(at))} MB` : `${Math.round(1 / Math.max(Number(at), 0.001))} GB`),
+  failure: (at) => (Number(at) === 1 ? 'once' : `${Number(at)} times`),
   quota_back: (at) => (Number(at) === 1 ? 'one call' : `${Number(at)} calls`),
 }
 
@@ -37,7 +38,7 @@ const VERBS: Record<string, string> = {
   clock_jump: 'the clock jumps by *',
   ledger: 'something is wrong with the ledger',
   disk: 'less than * is free for the ledger',
-  failure: 'a part of Tidegate fails',
+  failure: 'a part of Tidegate fails *',
   quota_back: '# begins anew after turning away *',
   increase: 'an increase of a limit of # may be asked for',
   emergency: 'an emergency begins',

@@ -43,13 +43,13 @@ export const METRICS: Metric[] = [
   row('quota_back', 'calls turned away before a window began anew', '1', 'calls', UPSTREAM),
   row('clock_jump', 'a jump of the clock', '60', 'seconds', []),
   row('disk', 'room for the ledger', '1', 'times less than 1 GB', []),
+  row('failure', 'failures of Tidegate itself', '1', 'failures', []),
   event('breaker', 'an upstream fails'),
   event('fallback', 'answers come from elsewhere'),
   event('key_refused', 'a key is refused'),
   event('increase', 'an increase may be asked for'),
   event('emergency', 'an emergency'),
   event('ledger', 'trouble with the ledger', []),
-  event('failure', 'a failure of Tidegate itself', []),
 ]
 
 /** Its thresholds are dollars. */

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use domain::time::Instant;
 use tracing::Level;
@@ -41,12 +42,17 @@ pub fn start(loudness: Loudness) {
     }));
 }
 
-/// Panics of this process: each has ended the task in which it was, and nothing else.
+/// Panics of this process: each has ended the call or the task in which it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Failures {
     pub count: u64,
+    /// Of those the last ones, with less than `LATELY` from one to the next.
+    pub lately: u64,
     pub last: Instant,
 }
+
+/// One that is longer ago is old news.
+pub const LATELY: Duration = Duration::from_secs(3_600);
 
 static FAILURES: Mutex<Option<Failures>> = Mutex::new(None);
 
@@ -58,8 +64,9 @@ pub fn failures() -> Option<Failures> {
 fn note_failure() {
     let last = clock::now().instant;
     let mut failures = FAILURES.lock().unwrap_or_else(PoisonError::into_inner);
+    let fresh = failures.filter(|failures| last.since(failures.last) < LATELY);
     let count = failures.map_or(0, |failures| failures.count) + 1;
-    *failures = Some(Failures { count, last });
+    *failures = Some(Failures { count, lately: fresh.map_or(0, |failures| failures.lately) + 1, last });
 }
 
 /// Whether only what fails is to be said.
@@ -68,7 +75,7 @@ pub fn is_quiet() -> bool {
 }
 
 /// Writes lines to stderr with everything that looks like a secret taken out. A line that stderr doesn't take, because
-/// it is a file on a full disk or nobody reads it, is lost: a failure told of would end the task that has logged.
+/// it is a file on a full disk or a pipe that was closed, is lost: a failure told of would end the task that has logged.
 struct Net;
 
 impl<'a> MakeWriter<'a> for Net {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::call::CallId;
 use domain::config::Client;
+use futures_util::FutureExt;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -75,6 +77,7 @@ struct Server {
 /// Beside as many as may wait.
 const CONNECTIONS_SPARE: usize = 2_048;
 const CLOSING: Duration = Duration::from_secs(1);
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 const MOUNT_BYTES_MAX: u64 = 4 << 20;
 const RESERVATION_BYTES_MAX: u64 = 64 << 10;
 const READ_BUFFER_BYTES_MAX: usize = 256 << 10;
@@ -106,10 +109,13 @@ impl Gateway {
             next_connection: AtomicU64::new(0),
             http: http(),
         });
-        let door_keeper = tokio::spawn(server.pipeline.door.clone().keep());
-        let listener = Mutex::new(Some(tokio::spawn(server.clone().accept(listener))));
-        tokio::spawn(server.pipeline.clone().keep_places());
-        tokio::spawn(server.pipeline.clone().keep_probing());
+        let (door, accepting, listener) = (server.pipeline.door.clone(), server.clone(), Arc::new(listener));
+        let (placing, probing) = (server.pipeline.clone(), server.pipeline.clone());
+        let door_keeper = tokio::spawn(through_panics(move || door.clone().keep()));
+        let accepting = through_panics(move || accepting.clone().accept(listener.clone()));
+        let listener = Mutex::new(Some(tokio::spawn(accepting)));
+        tokio::spawn(through_panics(move || placing.clone().keep_places()));
+        tokio::spawn(through_panics(move || probing.clone().keep_probing()));
         let gateway = Gateway { server, address, door_keeper, listener };
         gateway.set_budgets(config.budgets);
         Ok(gateway)
@@ -256,7 +262,7 @@ fn http() -> http1::Builder {
 }
 
 impl Server {
-    async fn accept(self: Arc<Server>, listener: TcpListener) {
+    async fn accept(self: Arc<Server>, listener: Arc<TcpListener>) {
         let mut phase = self.pipeline.phase.subscribe();
         let _ = phase.wait_for(|phase| *phase != Phase::Closed).await;
         loop {
@@ -481,5 +487,30 @@ fn protect(response: &mut Response<Answer>, browser: &Browser) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
         headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+}
+
+/// What all calls need begins anew where it panics, a moment later.
+async fn through_panics<F: Future<Output = ()>>(begin: impl Fn() -> F) {
+    while AssertUnwindSafe(begin()).catch_unwind().await.is_err() {
+        tokio::time::sleep(AFTER_PANIC).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_panics_begins_anew_until_it_ends_by_itself() {
+        let begun = Cell::new(0);
+        through_panics(|| {
+            begun.set(begun.get() + 1);
+            async { assert!(begun.get() > 2, "a bug") }
+        })
+        .await;
+        assert_eq!(begun.get(), 3);
     }
 }

@@ -9,6 +9,7 @@
 //! taken something new. Until then nothing is opened, and what runs is settled through SQLite alone.
 
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -341,7 +342,10 @@ impl Journal {
             return Ok(None);
         }
         let journal = self.clone();
-        let spawned = thread::Builder::new().name("journal".into()).spawn(move || while journal.sync_next() {});
+        let sync_all = move || {
+            while catch_unwind(AssertUnwindSafe(|| journal.sync_next())).unwrap_or_else(|_| journal.has_panicked()) {}
+        };
+        let spawned = thread::Builder::new().name("journal".into()).spawn(sync_all);
         spawned.map(Some).map_err(|error| Error::unwritable("the journal", &error))
     }
 
@@ -385,6 +389,13 @@ impl Journal {
             // One who has gone needs no answer.
             let _ = waiter.send(Ok(()));
         }
+        true
+    }
+
+    /// In a sync: what was on its way to the disk may not be there. It goes on.
+    fn has_panicked(&self) -> bool {
+        self.book().fail(Error::Panicked);
+        self.wake_folder();
         true
     }
 

@@ -131,6 +131,10 @@ pub enum Error {
     Sqlite { path: PathBuf, reason: String },
     #[error("too much waits to be written to the ledger; see in the log why SQLite doesn't take it")]
     Behind,
+    #[error(
+        "a part of Tidegate failed while it wrote the ledger; it goes on: please report the line of the log that says so"
+    )]
+    Panicked,
     #[error("the ledger was closed")]
     Ended,
 }
@@ -223,6 +227,7 @@ impl Ledger {
             conn: Some(conn),
             journal: journal.clone(),
             flushes: asked,
+            asked: Vec::new(),
             awake: true,
             failures: 0,
             damaged: None,

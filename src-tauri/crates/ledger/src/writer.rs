@@ -2,16 +2,14 @@
 //! and notes in the same transaction how far it got. So each record is folded exactly once.
 
 use std::collections::{HashMap, HashSet};
-use std::future::{self, Future};
 use std::iter;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use domain::call::CallId;
+use futures_util::FutureExt;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{self, JoinHandle};
@@ -42,6 +40,8 @@ pub(crate) struct Writer {
     pub(crate) conn: Option<SqliteConnection>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) flushes: mpsc::Receiver<Flush>,
+    /// Those who wait for this fold.
+    pub(crate) asked: Vec<Flush>,
     /// There were records a moment ago, so there may be more: it looks again without being woken.
     pub(crate) awake: bool,
     /// Folds that failed, one after the other.
@@ -55,9 +55,9 @@ pub(crate) struct Writer {
 impl Writer {
     /// Ends with the journal. What is unfolded then waits in it for the next start. A panic costs no record: it goes on.
     pub(crate) async fn run(mut self) {
-        while unless_it_panics(self.fold_to_the_end()).await.is_none() {
-            let reason = "a part of Tidegate failed, as the log says".to_owned();
-            self.failed(Error::Unwritable { what: "the ledger".to_owned(), reason }).await;
+        while AssertUnwindSafe(self.fold_to_the_end()).catch_unwind().await.is_err() {
+            self.answer(&Err(Error::Panicked));
+            self.failed(Error::Panicked).await;
         }
         if let Some(conn) = self.conn.take() {
             // The journal holds whatever this could lose.
@@ -67,15 +67,12 @@ impl Writer {
 
     async fn fold_to_the_end(&mut self) {
         loop {
-            let flushes = self.next().await;
+            self.next().await;
             if self.journal.has_ended() {
                 return;
             }
             let folded = self.fold_and_mend().await;
-            for flush in flushes {
-                // One who has gone needs no answer.
-                let _ = flush.send(folded.clone());
-            }
+            self.answer(&folded);
             match folded {
                 Ok(()) => self.succeeded(),
                 Err(error) => self.failed(error).await,
@@ -84,25 +81,30 @@ impl Writer {
     }
 
     /// Waits for records and their company, or for those who want to know now. While calls come and go nobody has to wake it.
-    async fn next(&mut self) -> Vec<Flush> {
-        let mut flushes = Vec::new();
+    async fn next(&mut self) {
         if !self.awake {
             tokio::select! {
-                flush = self.flushes.recv() => flushes.extend(flush),
+                flush = self.flushes.recv() => self.asked.extend(flush),
                 () = self.journal.first_unfolded.notified() => {}
             }
         }
         // What came while the last fold ran may be many already: nothing would tell of it again.
-        if flushes.is_empty() && !self.journal.has_many() {
+        if self.asked.is_empty() && !self.journal.has_many() {
             tokio::select! {
-                flush = self.flushes.recv() => flushes.extend(flush),
+                flush = self.flushes.recv() => self.asked.extend(flush),
                 () = self.journal.many_unfolded.notified() => {}
                 () = time::sleep(FOLD_WITHIN) => {}
             }
         }
         self.awake = self.journal.has_unfolded() || self.journal.wants_safety();
-        flushes.extend(iter::from_fn(|| self.flushes.try_recv().ok()));
-        flushes
+        self.asked.extend(iter::from_fn(|| self.flushes.try_recv().ok()));
+    }
+
+    fn answer(&mut self, folded: &Result<(), Error>) {
+        for flush in self.asked.drain(..) {
+            // One who has gone needs no answer.
+            let _ = flush.send(folded.clone());
+        }
     }
 
     fn succeeded(&mut self) {
@@ -189,15 +191,6 @@ impl Writer {
             db.checkpoint(conn, CHECKPOINT_PAGES).await?;
         }
     }
-}
-
-async fn unless_it_panics<T>(future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    let poll = |context: &mut Context<'_>| {
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        polled.map_or(Poll::Ready(None), |poll| poll.map(Some))
-    };
-    future::poll_fn(poll).await
 }
 
 /// Until the disk takes it. A disk that hangs keeps no call from being settled through SQLite.

@@ -1,6 +1,7 @@
 //! What the alert rules go by, as the app sees it: limits and windows each second, the ledger's figures each minute.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use domain::catalog;
 use domain::config::Period;
 use domain::money::Usd;
 use domain::time::{Calendar, Cycle, Now, Timestamp};
+use futures_util::FutureExt;
 use gateway::Gateway;
 use ledger::{By, Filter, Ledger, Observation, Spender};
 use serde::{Deserialize, Serialize};
@@ -79,7 +81,6 @@ const CALLS_MAX: u32 = 2_000;
 const LOG_BYTES_MAX: u64 = 256 << 20;
 /// Rules say how many times less than this is free.
 const FREE_BYTES: i64 = 1_000_000_000;
-const FAILED_LATELY: Duration = Duration::from_secs(3_600);
 /// Files that grow with the ledger.
 const LOG: &str = "ledger.db-wal";
 
@@ -111,7 +112,14 @@ impl Lookout {
         }
     }
 
+    /// Also where it panics itself: of that nobody else would tell.
     pub(crate) async fn run(mut self) {
+        while AssertUnwindSafe(self.watch()).catch_unwind().await.is_err() {
+            tokio::time::sleep(EVERY_AT_REST).await;
+        }
+    }
+
+    async fn watch(&mut self) {
         let (mut spent, mut called) = (None, None);
         loop {
             let now = clock::now();
@@ -416,13 +424,13 @@ fn prefix(entry: &Entry) -> u64 {
     text.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Nothing where nobody knows what is free.
 /// They are told of until an hour has passed without another.
 pub(super) fn failures(failures: Option<Failures>, now: Now) -> Vec<Reading> {
-    let fresh = failures.filter(|failures| now.instant.since(failures.last) < FAILED_LATELY);
-    fresh.map(|Failures { count, .. }| Reading::of("tidegate", "", Figure::count(count))).into_iter().collect()
+    let fresh = failures.filter(|failures| now.instant.since(failures.last) < log::LATELY);
+    fresh.map(|Failures { lately, .. }| Reading::of("tidegate", "", Figure::count(lately))).into_iter().collect()
 }
 
+/// Nothing where nobody knows what is free.
 pub(super) fn disk(free: Option<u64>) -> Vec<Reading> {
     let free = free.map(|free| i64::try_from(free).unwrap_or(i64::MAX).max(1));
     free.map(|free| Reading::of("disk", "", Figure::ratio(FREE_BYTES, free))).into_iter().collect()

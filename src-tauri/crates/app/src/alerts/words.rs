@@ -62,7 +62,7 @@ pub(super) fn sentence(crossed: &Crossed, calendar: Calendar, pauses_runaways: b
         Sign::Failure => {
             let times = if *value == Figure::ONE { "once".to_owned() } else { format!("{value} times") };
             format!(
-                "a part of Tidegate failed ({times} since it started): all else goes on; please report the line of the log that says so"
+                "a part of Tidegate failed {times}: calls go on; start it anew when you can, and report the line of the log that says so"
             )
         }
         Sign::QuotaBack => format!("{what} has begun anew: calls that were turned away can go"),
