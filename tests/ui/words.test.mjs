@@ -117,6 +117,12 @@ test('rules are sentences', async () => {
   assert.equal(rule('unheard.of', [['0.5', 'info']]), 'Tell when unheard.of passes 50 %, once per window.')
 })
 
+test('an alert leads to the upstream’s page that tells more, where there is one', async () => {
+  const { pageOf } = await modules.load('/src/alerts.ts')
+  assert.match(pageOf('breaker'), /status/)
+  assert.deepEqual(['ledger', 'disk', 'failure', 'clock_jump'].map(pageOf), [null, null, null, null])
+})
+
 test('every sign of a rule has a sentence of its own', async () => {
   const { readFileSync } = await import('node:fs')
   const source = readFileSync(new URL('../../src-tauri/crates/domain/src/alert/metric.rs', import.meta.url), 'utf8')

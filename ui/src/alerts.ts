@@ -105,7 +105,10 @@ export function ruleName(rule: string): string {
   return rule in VERBS || rule in PAGE_OF ? rule.replaceAll('_', ' ') : rule
 }
 
-/** Where the upstream tells more of what a rule is about. */
-export function pageOf(rule: string): string {
-  return PAGES[PAGE_OF[rule] ?? 'usage']
+/** Of what happens on this machine the upstream knows nothing. */
+const OURS = ['clock_jump', 'disk', 'failure', 'ledger']
+
+/** Where the upstream tells more of what a rule is about; null where it can't. */
+export function pageOf(rule: string): string | null {
+  return OURS.includes(rule) ? null : PAGES[PAGE_OF[rule] ?? 'usage']
 }
