@@ -71,8 +71,7 @@ async fn with_95_percent_of_the_week_gone_critical_calls_succeed_background_wait
     assert_eq!(during["emergency"]["calls_held"], 1);
     assert_eq!(during["queue"]["background"]["paused"], false, "nobody paused it by hand");
     // In the minutes before Monday a more patient call would wait for the next week.
-    let impatient = Request::message(body(false)).header("x-api-key", &lab.token).header("x-tidegate-max-wait", "5");
-    let refused = lab.call(&impatient).await;
+    let refused = lab.call(&message(&lab.token).header("x-tidegate-max-wait", "5")).await;
     assert_eq!(refused.json()["error"]["details"]["error_code"], "tidegate_window_exhausted");
     assert_eq!(call(&lab, &critical).await.status(), 200);
     let shown = lab.home.tidegate(&["emergency", "status"]);

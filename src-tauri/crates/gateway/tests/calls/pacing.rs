@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use domain::admission::{Measure, QuotaKey, QuotaLevel, Unit};
 use domain::call::{Class, Outcome};
@@ -39,18 +39,6 @@ fn usd(text: &str) -> Usd {
 
 fn machine(limit: &str, hard: bool) -> Budget {
     Budget { scope: Scope::Machine, period: Period::Day, limit: usd(limit), hard }
-}
-
-/// In the minutes before midnight a more patient call waits for the next day's budget.
-const IMPATIENT: Duration = Duration::from_secs(5);
-
-/// Shortly before it, all calls do.
-fn let_midnight_pass() {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let left = 86_400 - since_1970 % 86_400;
-    if left <= 2 * IMPATIENT.as_secs() {
-        std::thread::sleep(Duration::from_secs(left));
-    }
 }
 
 fn one_at_a_time(config: &mut gateway::Config) {
@@ -201,9 +189,7 @@ async fn a_spend_cap_comes_back_at_once_whatever_its_headers_say() {
 
 #[tokio::test]
 async fn a_budget_that_is_spent_refuses_and_names_itself() {
-    let_midnight_pass();
     let world = World::with(|config| {
-        config.max_wait = IMPATIENT;
         config.catalog = priced("claude-x");
         config.budgets = vec![machine("100", false)];
     })
@@ -271,9 +257,7 @@ async fn a_model_without_a_price_counts_at_the_dearest() {
 
 #[tokio::test]
 async fn a_hard_budget_ends_a_stream_with_an_error_and_no_clean_end() {
-    let_midnight_pass();
     let world = World::with(|config| {
-        config.max_wait = IMPATIENT;
         config.catalog = priced("claude-x");
         config.budgets = vec![machine("0.02", true)];
     })

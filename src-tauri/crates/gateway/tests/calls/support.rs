@@ -149,19 +149,17 @@ impl Secrets for FakeSecrets {
     }
 }
 
-/// Goes as the real one does until it is stopped, and jumps when a test says so.
+/// Goes as the real one does until it is stopped, and jumps when a test says so. It begins at a noon: no day ends by itself.
 pub(crate) struct TestClock {
     began: std::time::Instant,
-    began_at: Duration,
     jumped: Mutex<Duration>,
     stopped: Mutex<Option<Duration>>,
 }
 
 impl TestClock {
     fn new() -> TestClock {
-        let began_at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
         let (jumped, stopped) = (Mutex::default(), Mutex::default());
-        TestClock { began: std::time::Instant::now(), began_at, jumped, stopped }
+        TestClock { began: std::time::Instant::now(), jumped, stopped }
     }
 }
 
@@ -169,8 +167,8 @@ impl Clock for TestClock {
     fn now(&self) -> Now {
         let gone = self.stopped.lock().expect("a clock").unwrap_or_else(|| self.began.elapsed());
         let gone = gone + *self.jumped.lock().expect("a clock");
-        let millis = i64::try_from((self.began_at + gone).as_millis()).expect("before 292 million");
-        Now { instant: Instant::from_nanos(1_000_000_000_000).after(gone), timestamp: Timestamp::from_millis(millis) }
+        let noon = Timestamp::parse("2026-11-25T12:00:00Z").expect("a time");
+        Now { instant: Instant::from_nanos(1_000_000_000_000).after(gone), timestamp: noon.after(gone) }
     }
 }
 
