@@ -84,12 +84,9 @@ impl App {
             progress(now);
         };
         let terms = self.terms();
-        tokio::select! {
-            report = self.ledger.import_claude_code(&paths, &terms, self.now(), both) => {
-                report.map(|report| shown(&report)).map_err(ApiError::machine)
-            }
-            () = self.importing.stopped() => Err(ApiError::machine(STOPPED)),
-        }
+        let reading = self.ledger.import_claude_code(&paths, &terms, self.now(), both);
+        let report = self.importing.unless_stopped(reading).await.ok_or_else(|| ApiError::machine(STOPPED))?;
+        report.map(|report| shown(&report)).map_err(ApiError::machine)
     }
 
     /// Ends the imports that run; nothing where none does.

@@ -26,9 +26,13 @@ impl<P: Copy + Default> Job<P> {
         self.stop.notify_waiters();
     }
 
-    /// Until somebody ends it.
-    pub(crate) async fn stopped(&self) {
-        self.stop.notified().await;
+    /// What comes of the work; nothing where somebody ended it first.
+    pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stop.notified() => None,
+            done = work => Some(done),
+        }
     }
 
     fn set(&self, progress: Option<P>) {
@@ -65,5 +69,17 @@ mod tests {
         assert_eq!(job.now(), Some(5));
         drop(running);
         assert_eq!(job.now(), None);
+    }
+
+    #[tokio::test]
+    async fn a_stop_ends_all_that_run_and_none_that_begins_later() {
+        let job = Job::<u64>::default();
+        job.stop();
+        let (endless, done_as_well) = (std::future::pending::<()>(), tokio::task::yield_now());
+        let stopping = async { job.stop() };
+        let (endless, done_as_well, ()) =
+            tokio::join!(job.unless_stopped(endless), job.unless_stopped(done_as_well), stopping);
+        assert_eq!((endless, done_as_well), (None, None), "both ran when it came");
+        assert_eq!(job.unless_stopped(async { 7 }).await, Some(7));
     }
 }
