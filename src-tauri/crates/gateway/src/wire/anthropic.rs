@@ -307,12 +307,29 @@ fn type_or(json: &[u8], otherwise: &str) -> Arc<str> {
     kind.map_or_else(|| otherwise.into(), |kind| short(&kind))
 }
 
-/// How many bytes of an event `content_block_delta` are the model's words: its last string, unless that is a signature.
+/// How many bytes of an event `content_block_delta` are the model's words. The API writes it without blanks and its words
+/// last, which needs no parser.
 fn delta_bytes(data: &[u8]) -> u64 {
-    let Some(opens) = memmem::rfind(data, br#"":""#) else { return 0 };
+    let Some(opens) = memmem::rfind(data, br#"":""#) else { return parsed_delta_bytes(data) };
     let key = &data[..opens];
-    let counts = key.ends_with(b"text") || key.ends_with(b"thinking") || key.ends_with(b"partial_json");
-    if counts { data.len().saturating_sub(opens + 3 + 3) as u64 } else { 0 }
+    if WORDS.iter().any(|words| key.ends_with(words.as_bytes())) {
+        data.len().saturating_sub(opens + 3 + 3) as u64
+    } else {
+        parsed_delta_bytes(data)
+    }
+}
+
+/// What a delta's words are called; a signature has none.
+const WORDS: [&str; 3] = ["text", "thinking", "partial_json"];
+
+fn parsed_delta_bytes(data: &[u8]) -> u64 {
+    let mut bytes = 0;
+    if let Some(delta) = json::member(data, "delta") {
+        let quotes = 2;
+        let _ =
+            json::members(delta.get().as_bytes(), &WORDS, |_, words| bytes = words.get().len().saturating_sub(quotes));
+    }
+    bytes as u64
 }
 
 /// The sign of an answer that the Messages API never gives: a captive portal, a proxy's page.
@@ -454,6 +471,23 @@ mod tests {
             stream(&[("message_start", START), ("content_block_delta", &words), ("content_block_delta", &sign)]);
         assert_eq!(tally.settled(&Usage::default(), None).0.tokens.output, 100);
         assert_eq!(tally.settled(&Usage::default(), Some(30)).0.tokens.output, 30);
+    }
+
+    #[test]
+    fn words_count_however_their_event_is_written() {
+        for (event, bytes) in [
+            (r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"say \":"}}"#, 7),
+            (r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "four"}}"#, 4),
+            (r#"{"delta":{"text":"four","type":"text_delta"},"type":"content_block_delta"}"#, 4),
+            ("{\n \"delta\" : {\n \"partial_json\" : \"{\\\"a\\\": 1\" } }", 9),
+            (r#"{"delta":{"type":"thinking_delta","thinking":""}}"#, 0),
+            (r#"{"delta": {"type": "signature_delta", "signature": "EqQBCg"}}"#, 0),
+            (r#"{"delta":{"type":"signature_delta","signature":"EqQBCg"}}"#, 0),
+            (r#"{"delta":{"type":"text_delta","text":1}}"#, 0),
+            ("text", 0),
+        ] {
+            assert_eq!(delta_bytes(event.as_bytes()), bytes, "{event}");
+        }
     }
 
     #[test]
