@@ -5,12 +5,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use domain::call::{Call, CallId, Class, Entry, Opening, Outcome};
+use domain::call::{Call, CallId, Checkpoint, Class, Entry, Opening, Outcome};
 use domain::catalog::InForce;
 use domain::config::{Client, Pacing, Rules};
 use domain::success::{Success, Successes};
 use domain::time::{Calendar, Instant, Now, Timestamp};
-use domain::usage::Usage;
 use gateway::secret::Secret;
 use gateway::{
     AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Fallback, Gateway, KeyUnavailable, Ports, ProxyUse,
@@ -75,7 +74,12 @@ impl Books for Written {
         Ok(())
     }
 
-    fn checkpoint(&self, _: CallId, _: &Usage) {}
+    fn checkpoint(&self, _: CallId, _: &Checkpoint) {}
+
+    fn enter_once(&self, entries: Vec<Entry>) -> BoxFuture<Result<(), BooksClosed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(entries);
+        Box::pin(async { Ok(()) })
+    }
 
     fn settle(&self, entry: &Entry) -> BoxFuture<Result<(), BooksClosed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(entry.clone());

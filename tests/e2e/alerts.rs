@@ -94,3 +94,21 @@ async fn a_key_that_is_refused_is_told_with_the_call_that_found_it_out_and_over_
     assert_eq!(call("permission").await, 403);
     assert_eq!(refused(&lab).len(), 1, "not again within the hour");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_that_is_used_up_at_the_upstream_is_told_with_the_call_that_found_it_out() {
+    let lab = Lab::start();
+    let capped = |lab: &Lab| {
+        let is_it = |alert: &Value| alert["rule"] == "capped";
+        alerts(lab).into_iter().filter(is_it).collect::<Vec<_>>()
+    };
+    let wish = body(false).replace("Name three tides.", "[[fault spend_cap]]");
+    assert_eq!(lab.call(&lab.message(wish)).await.status(), 429, "it passes unchanged");
+    let told = capped(&lab);
+    let [one] = &told[..] else { panic!("{told:?}") };
+    let message = one["message"].as_str().expect("a message");
+    assert!(message.contains("its tier allows in a month") && message.contains("-01, 00:00 UTC"), "{one}");
+    assert_eq!((&one["severity"], &one["resolved_at"]), (&"critical".into(), &Value::Null));
+    assert_eq!(lab.call(&lab.message(body(false))).await.status(), 200);
+    assert!(capped(&lab)[0]["resolved_at"].is_string(), "an answer shows that there is money again");
+}

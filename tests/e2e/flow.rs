@@ -1,11 +1,12 @@
 //! A call flows: what the client sent leaves, what the upstream said comes back, and both books agree.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::books::{simulator, simulator_sums};
+use support::books::{nano_dollars, simulator, simulator_sums};
 use support::http::Request;
-use support::lab::{Lab, body};
+use support::lab::{Lab, SETTINGS, body};
 
 #[tokio::test]
 async fn a_json_call_is_answered_named_and_booked() {
@@ -88,6 +89,56 @@ async fn counting_tokens_and_listing_models_make_no_entry() {
     let unknown = lab.call(&lab.get("/v1/models/claude-nonesuch").header("anthropic-version", "2023-06-01")).await;
     assert_eq!((unknown.status(), unknown.json()["error"]["type"].as_str()), (404, Some("not_found_error")));
     assert_eq!(lab.home.books().calls(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_of_a_batch_are_entered_once_at_half_the_price() {
+    let budget = "\n[[budget]]\nscope = \"client:test\"\nmonthly_usd = 10\n";
+    let mut lab = Lab::with(&format!("{SETTINGS}{budget}"), &["--scheme", "none"]);
+    let ask: Value = serde_json::from_str(&body(false)).expect("json");
+    let requests: Vec<Value> = ["one", "two", "three"].map(|id| json!({"custom_id": id, "params": ask})).into();
+    let to_us = |request: Request, token: &str| {
+        request.header("authorization", &format!("Bearer {token}")).header("anthropic-version", "2023-06-01")
+    };
+    let create = to_us(Request::new("POST", "/v1/messages/batches"), &lab.token);
+    let batch = lab.call(&create.body(json!({ "requests": requests }).to_string())).await.json();
+    let id = batch["id"].as_str().expect("an id").to_owned();
+    let about = to_us(Request::new("GET", &format!("/v1/messages/batches/{id}")), &lab.token);
+    Lab::until(Duration::from_secs(20), async || lab.call(&about).await.json()["processing_status"] == "ended")
+        .await
+        .expect("it ends");
+    let fetch = to_us(Request::new("GET", &format!("/v1/messages/batches/{id}/results")), &lab.token);
+    for time in 0..3 {
+        let results = lab.call(&fetch).await;
+        assert_eq!((results.status(), results.text().lines().count(), results.whole), (200, 3, true));
+        let rows = lab.home.books().calls();
+        assert_eq!(rows.len(), 3, "fetched {time} times before");
+        let names: BTreeSet<&str> = rows.iter().map(|row| row["request_id"].as_str()).collect();
+        assert_eq!(
+            names,
+            BTreeSet::from(["one", "three", "two"].map(|name| format!("{id}/{name}")).each_ref().map(String::as_str))
+        );
+        assert!(rows.iter().all(|row| row["outcome"] == "completed" && row["estimated"] == "false"), "{rows:?}");
+        for row in &rows {
+            let [input, output] =
+                ["input_tokens", "output_tokens"].map(|name| row[name].parse::<i128>().expect("a count"));
+            let cost = nano_dollars(&Value::from(row["cost_usd"].as_str()));
+            assert_eq!(cost, input * 1_500 + output * 7_500, "half of $3 and $15: {row:?}");
+        }
+        lab.home.books().verify();
+        if time == 1 {
+            tokio::task::block_in_place(|| lab.crash_and_restart()).expect("it starts");
+        }
+    }
+    let spent = nano_dollars(&lab.home.books().usage()["total"]["cost_usd"]);
+    assert!(spent > 0);
+    let spends = async || {
+        let status = lab.home.books().json(&["status", "--json"]);
+        let month = |window: &&Value| window["name"].as_str().is_some_and(|name| name.contains("month"));
+        let budget = status["windows"].as_array().expect("windows").iter().find(month).expect("the budget").clone();
+        nano_dollars(&budget["used"]) == spent
+    };
+    Lab::until(Duration::from_secs(20), spends).await.expect("the budget knows of it");
 }
 
 #[tokio::test]

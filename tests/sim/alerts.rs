@@ -531,7 +531,7 @@ fn in_a_month_of_trouble_each_shipped_rule_fires_exactly_when_the_reference_says
         assert_same(&told, &month.raw.expected(&rules), seed);
         by_rule(&told).into_iter().for_each(|(rule, count)| *fired.entry(rule).or_default() += count);
     }
-    let apart = [Sign::ClockJump, Sign::Failure, Sign::QuotaBack];
+    let apart = [Sign::Capped, Sign::ClockJump, Sign::Failure, Sign::QuotaBack];
     for rule in rules.iter().filter(|rule| !apart.contains(&rule.metric.sign)) {
         assert!(fired.contains_key(&*rule.name), "{} never fired: {fired:?}", rule.name);
     }

@@ -33,6 +33,7 @@ const VERBS: Record<string, string> = {
   breaker: '# fails calls',
   fallback: 'calls of # get their answers elsewhere',
   key_refused: '# refuses the key',
+  capped: '# refuses calls: its money or window is used up',
   upstream_errors: '* of the calls to # fail',
   unpriced: 'the price of * of # is unknown',
   clock_jump: 'the clock jumps by *',
@@ -87,7 +88,7 @@ export const PAGES = {
 
 const PAGE_OF: Record<string, keyof typeof PAGES> = {
   tokens: 'limits', tier: 'limits', increase: 'limits', window: 'usage', week: 'usage', forecast: 'usage', burn: 'usage', daily_spend: 'billing', budget: 'usage',
-  breaker: 'status', fallback: 'status', key_refused: 'keys', upstream_errors: 'status', emergency: 'limits',
+  breaker: 'status', fallback: 'status', key_refused: 'keys', capped: 'billing', upstream_errors: 'status', emergency: 'limits',
 }
 
 /** Where the upstream tells more of why a call was refused or failed; null where nothing of it is the upstream's. */

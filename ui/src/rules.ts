@@ -47,6 +47,7 @@ export const METRICS: Metric[] = [
   event('breaker', 'an upstream fails'),
   event('fallback', 'answers come from elsewhere'),
   event('key_refused', 'a key is refused'),
+  event('capped', 'an upstream has no money left'),
   event('increase', 'an increase may be asked for'),
   event('emergency', 'an emergency'),
   event('ledger', 'trouble with the ledger', []),

@@ -65,6 +65,8 @@ pub struct App {
     serving: Mutex<Option<Serving>>,
     pub(crate) importing: Job<ProgressView>,
     pub(crate) exporting: Job<ExportProgressView>,
+    /// Results of batches were entered.
+    elsewhere: Arc<Notify>,
     /// Held while a bundle is made: who this device is to others is decided once.
     pub(crate) handing_over: tokio::sync::Mutex<()>,
     pub(crate) crisis: Arc<Crisis>,
@@ -151,6 +153,7 @@ impl App {
             serving: Mutex::new(None),
             importing: Job::default(),
             exporting: Job::default(),
+            elsewhere: Arc::default(),
             handing_over: tokio::sync::Mutex::default(),
             reconciled: Mutex::default(),
             purchases: Mutex::default(),
@@ -245,8 +248,14 @@ impl App {
         let address = gateway.address();
         self.crisis.watch(&gateway, counted.upstreams.clone());
         let page = settings.status_page.clone().map(|page| Arc::new(Page::of(page, settings.gateway.proxy.clone())));
-        let mut keeping =
-            Keeping::start(&gateway, &self.dir, counted.clone(), self.crisis.alerts.clone(), self.changes.clone());
+        let mut keeping = Keeping::start(
+            &gateway,
+            &self.dir,
+            counted.clone(),
+            self.crisis.alerts.clone(),
+            self.changes.clone(),
+            self.elsewhere.clone(),
+        );
         keeping.ask_for_limits(administered(settings, &counted.upstreams), &self.keychain, &settings.gateway.proxy);
         keeping.also(Retention::of(self.ledger.clone(), self.calendar, settings.retention).run());
         keeping.also(self.crisis.clone().run(gateway.traffic()));
@@ -338,7 +347,11 @@ impl App {
 
     fn ports(&self, answers: Option<Arc<ResponseCache>>) -> Ports {
         Ports {
-            books: Arc::new(GatewayBooks { ledger: self.ledger.clone(), meter: self.meter.clone() }),
+            books: Arc::new(GatewayBooks {
+                ledger: self.ledger.clone(),
+                meter: self.meter.clone(),
+                elsewhere: self.elsewhere.clone(),
+            }),
             secrets: Arc::new(GatewaySecrets(self.keychain.clone())),
             clock: Arc::new(SystemClock),
             watch: self.crisis.clone(),

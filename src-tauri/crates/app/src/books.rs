@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use domain::call::{Call, CallId, Entry, Opening};
-use domain::usage::Usage;
+use domain::call::{Call, CallId, Checkpoint, Entry, Opening};
 use gateway::{BooksClosed, BoxFuture};
 use ledger::Ledger;
+use tokio::sync::Notify;
 
 use crate::clock;
 use crate::metrics::Meter;
@@ -14,6 +14,8 @@ pub(crate) struct GatewayBooks {
     pub(crate) ledger: Arc<Ledger>,
     /// Where the settings have metrics on.
     pub(crate) meter: Option<Arc<Meter>>,
+    /// Something was entered that no window or budget has counted.
+    pub(crate) elsewhere: Arc<Notify>,
 }
 
 fn closed(error: ledger::Error) -> BooksClosed {
@@ -29,10 +31,24 @@ impl gateway::Books for GatewayBooks {
         self.ledger.opened(call, opening).map_err(closed)
     }
 
-    fn checkpoint(&self, call: CallId, usage: &Usage) {
-        if let Err(error) = self.ledger.checkpoint(call, usage, clock::now().timestamp) {
+    fn checkpoint(&self, call: CallId, shown: &Checkpoint) {
+        if let Err(error) = self.ledger.checkpoint(call, shown, clock::now().timestamp) {
             tracing::warn!("a checkpoint of call {call} was not written: {error}");
         }
+    }
+
+    fn enter_once(&self, entries: Vec<Entry>) -> BoxFuture<Result<(), BooksClosed>> {
+        let (ledger, meter, elsewhere) = (self.ledger.clone(), self.meter.clone(), self.elsewhere.clone());
+        Box::pin(async move {
+            let entered = ledger.settle_once(entries).await.map_err(closed)?;
+            if let Some(meter) = &meter {
+                entered.iter().for_each(|entry| meter.count(entry));
+            }
+            if !entered.is_empty() {
+                elsewhere.notify_one();
+            }
+            Ok(())
+        })
     }
 
     fn settle(&self, entry: &Entry) -> BoxFuture<Result<(), BooksClosed>> {

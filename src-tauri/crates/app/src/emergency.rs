@@ -10,7 +10,7 @@ use domain::admission::{BreakerView, QuotaKey, QuotaLevel};
 use domain::alert::Sign;
 use domain::emergency::{Cause, Change, Emergency, EmergencyMemory, EmergencyRules, Signs};
 use domain::money::Usd;
-use domain::routing::BreakerState;
+use domain::routing::{BreakerState, Cap};
 use domain::time::{Calendar, Instant, Now, Timestamp};
 use gateway::{Gateway, LiveState, Traffic, Watch};
 use ledger::{By, Ledger, Spender};
@@ -31,8 +31,8 @@ pub(crate) struct Crisis {
     pub(crate) alerts: Arc<Alerts>,
     /// Where each upstream's key lies, as the settings have it.
     keys: BTreeMap<String, String>,
-    /// Some upstream may refuse its key: whoever answers is asked about no more often than that.
-    key_refused: AtomicBool,
+    /// Some upstream may refuse its key or all calls: whoever answers is asked about no more often than that.
+    is_refused: AtomicBool,
     inside: Mutex<Inside>,
 }
 
@@ -127,7 +127,7 @@ impl Crisis {
             pages: pages(settings),
             alerts,
             keys: keys(settings),
-            key_refused: AtomicBool::new(true),
+            is_refused: AtomicBool::new(true),
             inside: Mutex::new(inside),
         }
     }
@@ -353,6 +353,28 @@ impl Crisis {
     }
 }
 
+/// Why an upstream refuses all calls, until when where that is known, and what to do.
+fn capped(upstream: &str, cap: Cap) -> String {
+    match cap {
+        Cap::Tier { until } => {
+            let day = until.to_string();
+            let day = day.get(..10).unwrap_or(&day);
+            format!(
+                "upstream \"{upstream}\" has spent what its tier allows in a month: it refuses calls until {day}, 00:00 UTC"
+            )
+        }
+        Cap::Credit => format!("upstream \"{upstream}\" has no credit left: it refuses calls until there is some"),
+        Cap::Window => {
+            format!(
+                "the subscription of upstream \"{upstream}\" has used up a window: it refuses calls until that begins anew"
+            )
+        }
+        Cap::Own => format!(
+            "upstream \"{upstream}\" has reached a spend limit that was set there: it refuses calls until that is raised or begins anew"
+        ),
+    }
+}
+
 /// The gateway tells what clients are about to see; stakeholders hear of it first.
 impl Watch for Crisis {
     fn falls_back(&self, from: &str, to: &str, why: &str) {
@@ -364,7 +386,7 @@ impl Watch for Crisis {
     }
 
     fn refuses_key(&self, upstream: &str, status: u16) {
-        self.key_refused.store(true, Ordering::Relaxed);
+        self.is_refused.store(true, Ordering::Relaxed);
         let key = self.keys.get(upstream).map_or("its key", String::as_str);
         let message = match status {
             401 => format!(
@@ -381,13 +403,23 @@ impl Watch for Crisis {
         self.alerts.cross(Crossing { sign: Sign::KeyRefused, scope, threshold, value, message }, clock::now());
     }
 
-    fn takes_key(&self, upstream: &str) {
-        if !self.key_refused.swap(false, Ordering::Relaxed) {
+    fn is_capped(&self, upstream: &str, cap: Cap) {
+        self.is_refused.store(true, Ordering::Relaxed);
+        let message = capped(upstream, cap);
+        let scope = format!("upstream:{upstream}");
+        let (threshold, value) = (String::new(), cap.name().to_owned());
+        self.alerts.cross(Crossing { sign: Sign::Capped, scope, threshold, value, message }, clock::now());
+    }
+
+    fn answers(&self, upstream: &str) {
+        if !self.is_refused.swap(false, Ordering::Relaxed) {
             return;
         }
-        self.alerts.resolve(Sign::KeyRefused, &format!("upstream:{upstream}"), clock::now());
-        if !self.alerts.open_scopes(Sign::KeyRefused).is_empty() {
-            self.key_refused.store(true, Ordering::Relaxed);
+        for sign in [Sign::KeyRefused, Sign::Capped] {
+            self.alerts.resolve(sign, &format!("upstream:{upstream}"), clock::now());
+            if !self.alerts.open_scopes(sign).is_empty() {
+                self.is_refused.store(true, Ordering::Relaxed);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use domain::alert::{Figure, Reading, Sign};
 use domain::time::Now;
 use gateway::{Gateway, ProxyUse};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::alerts::Alerts;
@@ -46,17 +47,20 @@ pub(crate) struct Administered {
 }
 
 impl Keeping {
+    /// `elsewhere` tells of entries that no window or budget has counted.
     pub(crate) fn start(
         gateway: &Arc<Gateway>,
         dir: &Path,
         counted: Counted,
         alerts: Arc<Alerts>,
         changes: Arc<Changes>,
+        elsewhere: Arc<Notify>,
     ) -> Keeping {
         let keeper = Arc::new(Mutex::new((Keeper::of(dir), changes)));
         let mut tasks = JoinSet::new();
         tasks.spawn(keep(gateway.clone(), keeper.clone()));
         tasks.spawn(watch_the_clock(gateway.clone(), counted.clone(), alerts));
+        tasks.spawn(recount_each_time(elsewhere, gateway.clone(), counted.clone()));
         Keeping { gateway: gateway.clone(), keeper, counted, tasks }
     }
 
@@ -129,6 +133,13 @@ fn jumped(before: Now, now: Now) -> Option<Duration> {
     let expected = before.timestamp.after(passed);
     let by = now.timestamp.since(expected).max(expected.since(now.timestamp));
     (by > JUMP).then_some(by)
+}
+
+async fn recount_each_time(elsewhere: Arc<Notify>, gateway: Arc<Gateway>, counted: Counted) {
+    loop {
+        elsewhere.notified().await;
+        recount(&gateway, &counted).await;
+    }
 }
 
 /// Sets what was spent of all windows and budgets to what the ledger has.

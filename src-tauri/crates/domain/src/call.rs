@@ -149,6 +149,27 @@ pub struct Opening {
     pub reserved: Usage,
 }
 
+/// What a running call has shown so far, so that a crash can close it near the truth.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Checkpoint {
+    /// Of all its attempts.
+    pub usage: Usage,
+    /// The head of the answer that is coming in.
+    pub answer: Option<Answered>,
+}
+
+/// The head of an answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// The attempt's number.
+    pub attempt: u32,
+    pub status: u16,
+    pub request_id: Option<Arc<str>>,
+    pub account: Option<Arc<str>>,
+    /// From the start of the call.
+    pub first_byte_ms: u64,
+}
+
 /// One time the call was sent. The first has number 1; a number is left out for each upstream that was passed over.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Attempt {

@@ -37,6 +37,16 @@ impl Charge {
         }
     }
 
+    /// Together with what an earlier attempt of the same call came to.
+    #[must_use]
+    pub fn and_again(self, before: Charge) -> Charge {
+        if self.price_id != before.price_id {
+            return self.and(before);
+        }
+        let price_id = self.price_id.clone();
+        Charge { price_id, ..self.and(before) }
+    }
+
     /// Of a call that Priority Tier served: the commitment is paid for, so this is only what it would have cost without.
     #[must_use]
     pub fn of_priority(self) -> Charge {

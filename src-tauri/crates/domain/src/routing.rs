@@ -8,6 +8,6 @@ mod classify;
 pub use self::backoff::{Backoff, RetryBudget};
 pub use self::breaker::{BreakerRules, BreakerState, Fared};
 pub use self::capability::{Capabilities, Capability};
-pub use self::classify::{Course, Failure, Phase, Retry, Signs, classify, measure_named};
+pub use self::classify::{Cap, Course, Failure, Phase, Retry, Signs, classify, measure_named};
 
 pub(crate) use self::breaker::{Breaker, Passage, ProbeId};

@@ -23,6 +23,7 @@ use crate::entry::{Ending, OpenEntry};
 use crate::heeding;
 use crate::holding::Begun;
 use crate::meter::{Meter, Seen};
+use crate::results::Results;
 use crate::silence::Silence;
 use crate::wire::anthropic::{self, Ended};
 use crate::{BooksClosed, BoxFuture};
@@ -41,6 +42,8 @@ enum Kind {
     /// Of a path that makes no entry.
     Passing(Passing),
     Metered(Box<Metered>),
+    /// Each of them is an entry.
+    Results(Box<Results>),
 }
 
 impl Answer {
@@ -54,6 +57,10 @@ impl Answer {
 
     pub(crate) fn passing(passing: Passing) -> Answer {
         Answer { kind: Kind::Passing(passing), busy: None, broken: None }
+    }
+
+    pub(crate) fn results(results: Results) -> Answer {
+        Answer { kind: Kind::Results(Box::new(results)), busy: None, broken: None }
     }
 
     pub(crate) fn metered(metered: Metered) -> Answer {
@@ -95,6 +102,7 @@ impl Body for Answer {
             Kind::Whole(bytes) => bytes.take().map(Ok),
             Kind::Passing(passing) => ready!(passing.poll(cx)),
             Kind::Metered(metered) => ready!(metered.poll(cx)),
+            Kind::Results(results) => ready!(results.poll(cx)),
         };
         match piece {
             Some(Err(broken)) => {
@@ -112,7 +120,7 @@ impl Body for Answer {
             Kind::Whole(bytes) => bytes.is_none(),
             Kind::Passing(passing) => passing.is_end_stream(),
             // Its end is told by `poll_frame` alone: it must not be dropped unpolled and unsettled.
-            Kind::Metered(_) => false,
+            Kind::Metered(_) | Kind::Results(_) => false,
         }
     }
 
@@ -121,6 +129,7 @@ impl Body for Answer {
             Kind::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Kind::Passing(passing) => passing.body.size_hint(),
             Kind::Metered(metered) => metered.length.map_or_else(SizeHint::new, SizeHint::with_exact),
+            Kind::Results(_) => SizeHint::new(),
         }
     }
 }
@@ -154,7 +163,7 @@ impl Passing {
         Some(self.body.size_hint().exact()? + read as u64)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         if let Some(piece) = self.read.pop_front() {
             return Poll::Ready(Some(Ok(piece)));
         }
@@ -450,12 +459,20 @@ impl Metered {
     }
 
     fn outcome(&self) -> Outcome {
-        if self.status.is_success() && self.is_api_answer { Outcome::Completed } else { Outcome::Failed }
+        let tally = self.meter.tally();
+        let says_it_failed = tally.error.is_some() && !tally.prompt_known;
+        let is_answered = self.status.is_success() && !self.is_unlike_an_answer() && !says_it_failed;
+        if is_answered { Outcome::Completed } else { Outcome::Failed }
+    }
+
+    /// A success that no upstream of this API gives.
+    fn is_unlike_an_answer(&self) -> bool {
+        self.status.is_success() && (!self.is_api_answer || self.meter.tally().foreign)
     }
 
     fn settle(&mut self, outcome: Outcome, error: Option<&str>, then: Then) {
         let reported = self.meter.tally().error.clone();
-        let unlike = (self.status.is_success() && !self.is_api_answer).then_some("not_an_api_answer");
+        let unlike = self.is_unlike_an_answer().then_some("not_an_api_answer");
         // No failure, and less than was asked for: whoever looks for cut answers finds it.
         let short = (outcome == Outcome::Completed && self.meter.tally().out_of_tokens).then_some("max_tokens");
         let error = unlike.or(error).or(short).map(Arc::from).or(reported);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::admission::{AccountId, Demand};
 use domain::config::Client;
-use domain::routing::{Backoff, Failure, Fared, Retry, RetryBudget};
+use domain::routing::{Backoff, Cap, Failure, Fared, Retry, RetryBudget};
 use domain::time::{Instant, Now};
 use http::{HeaderMap, Method, StatusCode};
 
@@ -72,23 +72,10 @@ pub(crate) struct SpentAccounts(Mutex<BTreeMap<AccountId, Instant>>);
 const SPENT_FOR: Duration = Duration::from_secs(60);
 
 impl SpentAccounts {
-    fn note(&self, account: AccountId, failure: Failure, now: Now) {
-        let until = match failure {
-            Failure::TierCap { until } => now.instant_of(until),
-            Failure::OwnCap | Failure::CreditGone | Failure::SubscriptionWindow => now.instant.after(SPENT_FOR),
-            Failure::Pace { .. }
-            | Failure::Acceleration
-            | Failure::Throttled
-            | Failure::Overloaded
-            | Failure::ServerError
-            | Failure::Timeout
-            | Failure::Lost
-            | Failure::Unreachable
-            | Failure::Cut
-            | Failure::BadRequest
-            | Failure::Authentication
-            | Failure::NotAnApiAnswer
-            | Failure::Unknown => return,
+    fn note(&self, account: AccountId, cap: Cap, now: Now) {
+        let until = match cap {
+            Cap::Tier { until } => now.instant_of(until),
+            Cap::Own | Cap::Credit | Cap::Window => now.instant.after(SPENT_FOR),
         };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(account, until);
     }
@@ -230,13 +217,16 @@ impl Pipeline {
             }
             let failed = match self.attempt(entry, upstream, &headers, sent).await {
                 Ok(Ok(begun)) => {
-                    self.watch.takes_key(&upstream.name);
+                    self.watch.answers(&upstream.name);
                     return Asked::Answered(begun);
                 }
                 Ok(Err(failed)) => failed,
                 Err(closed) => return Asked::refused(closed),
             };
-            self.spent.note(upstream.account, failed.failure, self.now());
+            if let Some(cap) = failed.failure.cap() {
+                self.spent.note(upstream.account, cap, self.now());
+                self.watch.is_capped(&upstream.name, cap);
+            }
             let status = entry.attempts().last().and_then(|attempt| attempt.status);
             if let (Failure::Authentication, Some(status)) = (failed.failure, status) {
                 self.watch.refuses_key(&upstream.name, status);
@@ -272,9 +262,7 @@ impl Pipeline {
         headers: &HeaderMap,
         sent: &Sent,
     ) -> Result<Result<Begun, Box<Failed>>, Error> {
-        entry
-            .leaves(&upstream.name)
-            .map_err(|closed| self.trouble.says(None, Error::Ledger { reason: closed.reason }))?;
+        entry.leaves(&upstream.name).map_err(|closed| self.unwritten(closed))?;
         let (body, departure) = Departing::with(sent.bytes());
         let answer = upstream.send(Method::POST, &sent.target, headers.clone(), body);
         let heard = match watched(entry, answer, departure).await {
@@ -337,7 +325,7 @@ impl Pipeline {
     fn stand_in(&self, entry: &mut OpenEntry, text: &str) -> Result<Begun, Error> {
         let name = Arc::from(stand_in::NAME);
         entry.waits_no_more();
-        entry.leaves(&name).map_err(|closed| self.trouble.says(None, Error::Ledger { reason: closed.reason }))?;
+        entry.leaves(&name).map_err(|closed| self.unwritten(closed))?;
         entry.answered(StatusCode::OK, None, None);
         Ok(stand_in::answer(entry.call(), text))
     }

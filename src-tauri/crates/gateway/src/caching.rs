@@ -21,7 +21,6 @@ use tokio::sync::watch;
 use crate::answers::{Answer, Broken};
 use crate::continuing::Continuing;
 use crate::entry::{Ending, OpenEntry};
-use crate::error::Error;
 use crate::headers;
 use crate::holding::Begun;
 use crate::pipeline::{Pipeline, Sent, mark, refuse};
@@ -153,7 +152,7 @@ impl Pipeline {
         mark(response.headers_mut(), &entry, None);
         let status = StatusCode::OK.as_u16();
         match at_once(entry.close(Ending { outcome: Outcome::Completed, status, error: None })) {
-            Some(Err(closed)) => refuse(&self.trouble.says(None, Error::Ledger { reason: closed.reason }), entry).await,
+            Some(Err(closed)) => refuse(&self.unwritten(closed), entry).await,
             Some(Ok(())) | None => response,
         }
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::admission::{Caching, Flow, QuotaSpent, Readings, Shape, Spent};
-use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Entry, Opening, Outcome, Source};
+use domain::call::{
+    Answered, Attempt, Attribution, CacheUse, Call, CallId, Checkpoint, Entry, Opening, Outcome, Source,
+};
 use domain::catalog::Charge;
 use domain::config::Client;
 use domain::money::Usd;
@@ -21,6 +23,7 @@ use crate::error::Error;
 use crate::headers;
 use crate::live::{Progress, millis};
 use crate::pipeline::Pipeline;
+use crate::results::Batch;
 use crate::returning::{Fate, Place, Sameness, Seat, Taken};
 use crate::user::User;
 use crate::wire::anthropic::{Peek, Tally};
@@ -55,8 +58,8 @@ pub(crate) struct OpenEntry {
     /// What the answer has shown so far.
     tally: Tally,
     checkpointed: Option<Instant>,
-    /// What an answer had used that broke off and was continued.
-    carried: Usage,
+    /// What answers had used that broke off and that others followed.
+    carried: Vec<Carried>,
     progress: Option<Arc<Progress>>,
     cache: CacheUse,
     saved: Option<Usd>,
@@ -65,6 +68,14 @@ pub(crate) struct OpenEntry {
     /// Known when it is closed.
     cost: Option<Usd>,
     stage: Stage,
+}
+
+/// What an answer had used that broke off.
+struct Carried {
+    upstream: Arc<str>,
+    /// Who answered.
+    model: Arc<str>,
+    usage: Usage,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -142,7 +153,7 @@ impl OpenEntry {
             account: None,
             tally: Tally::default(),
             checkpointed: None,
-            carried: Usage::default(),
+            carried: Vec::new(),
             progress: None,
             cache: CacheUse::Off,
             saved: None,
@@ -150,6 +161,25 @@ impl OpenEntry {
             cost: None,
             stage: Stage::Arriving,
         }
+    }
+
+    /// A batch's result: nobody waited for it, and the upstream has told all of it.
+    pub(crate) fn of_result(batch: &Batch, tally: Tally, id: &str) -> Entry {
+        let mut entry = OpenEntry::begin(batch.pipeline.clone(), &batch.client, &batch.headers);
+        entry.call.model = tally.model.clone().unwrap_or_default();
+        entry.attempts.push(Attempt {
+            number: 1,
+            upstream: batch.upstream.clone(),
+            opened_at: entry.call.started_at,
+            status: Some(StatusCode::OK.as_u16()),
+            request_id: Some(headers::short(id)),
+            error: None,
+            maybe_billed: false,
+        });
+        (entry.tally, entry.stage) = (tally, Stage::Sent);
+        let ended = entry.entry(Ending { outcome: Outcome::Completed, status: StatusCode::OK.as_u16(), error: None });
+        entry.vanish();
+        ended
     }
 
     pub(crate) fn call(&self) -> &Call {
@@ -368,7 +398,7 @@ impl OpenEntry {
         }
     }
 
-    /// The attempt is over and the call goes back to the queue. `billed`: what it may have used.
+    /// The attempt is over and the call goes back to the queue.
     pub(crate) fn again(&mut self, error: &str, maybe_billed: bool) {
         self.ends(error, maybe_billed);
         if let Some(pass) = self.pass.take() {
@@ -394,10 +424,13 @@ impl OpenEntry {
             attempt.error = Some(error.into());
             attempt.maybe_billed = maybe_billed;
         }
-        let may_owe = self.carried != Usage::default() || self.attempts.iter().any(|attempt| attempt.maybe_billed);
-        if !may_owe {
-            // Should this process die before the next attempt, nothing is owed for this one.
-            self.pipeline.books.checkpoint(self.call.id, &Usage::default());
+        if maybe_billed && (self.tally.prompt_known || self.tally.has_content) {
+            self.carry();
+        }
+        if !self.carried.is_empty() || self.attempts.iter().all(|attempt| !attempt.maybe_billed) {
+            // Should this process die before the next attempt, no more is owed than for those before.
+            let shown = Checkpoint { usage: self.carried_usage(), answer: None };
+            self.pipeline.books.checkpoint(self.call.id, &shown);
         }
         (self.tally, self.checkpointed, self.first_byte) = (Tally::default(), None, None);
     }
@@ -407,9 +440,25 @@ impl OpenEntry {
         self.pass.is_some()
     }
 
+    /// The upstream had begun to answer, and is paid for that.
+    fn carry(&mut self) {
+        let Some(attempt) = self.attempts.last() else { return };
+        let (usage, _) = self.tally.settled(&self.reserved, self.call.max_tokens);
+        let model = self.tally.model.as_ref().unwrap_or(&self.call.model).clone();
+        self.carried.push(Carried { upstream: attempt.upstream.clone(), model, usage });
+    }
+
+    fn carried_usage(&self) -> Usage {
+        let mut sum = self.carried.first().map(|first| first.usage).unwrap_or_default();
+        for carried in self.carried.iter().skip(1) {
+            sum.tokens += carried.usage.tokens;
+            sum.web_searches = sum.web_searches.saturating_add(carried.usage.web_searches);
+        }
+        sum
+    }
+
     /// Its answer broke off, and the rest is asked for: both are what it comes to.
     pub(crate) fn continues(&mut self) {
-        (self.carried, _) = self.tally.settled(&self.reserved, self.call.max_tokens);
         let first_byte = self.first_byte;
         self.again("cut", true);
         self.first_byte = first_byte;
@@ -432,7 +481,8 @@ impl OpenEntry {
         if tally.prompt_known && (fresh || self.checkpointed.is_none_or(|last| now.since(last) >= CHECKPOINT_EVERY)) {
             self.checkpointed = Some(now);
             let (usage, _) = tally.settled(&self.reserved, self.call.max_tokens);
-            self.pipeline.books.checkpoint(self.call.id, &usage);
+            let shown = Checkpoint { usage: self.with_carried(usage), answer: self.answer() };
+            self.pipeline.books.checkpoint(self.call.id, &shown);
         }
         match &mut self.pass {
             Some(pass) if tally.prompt_known => pass.progress(|| tally.settled(&self.reserved, self.call.max_tokens).0),
@@ -494,15 +544,13 @@ impl OpenEntry {
 
     fn entry(&mut self, ending: Ending) -> Entry {
         let now = self.end();
-        let (mut usage, mut estimated) = self.usage(ending.outcome);
-        if self.carried != Usage::default() {
-            usage.tokens += self.carried.tokens;
-            estimated = true;
-        }
-        let charge = self.charge(&usage);
+        let (mut usage, estimated) = self.usage(ending.outcome);
+        let charge = self.charge_of_all(&usage);
+        let estimated = estimated || !self.carried.is_empty();
         for aside in &self.tally.asides {
             usage.tokens += aside.tokens;
         }
+        let usage = self.with_carried(usage);
         let waited = self.waited();
         let unanswered = self.stage == Stage::Sent && !self.is_answered();
         if let Some(attempt) = self.attempts.last_mut() {
@@ -531,6 +579,36 @@ impl OpenEntry {
             error: ending.error,
             account: self.account.take(),
         }
+    }
+
+    /// `usage` and that of the answers before, which broke off.
+    fn with_carried(&self, usage: Usage) -> Usage {
+        let carried = self.carried_usage();
+        let web_searches = usage.web_searches.saturating_add(carried.web_searches);
+        Usage { tokens: usage.tokens + carried.tokens, web_searches, ..usage }
+    }
+
+    /// The head of the last attempt's answer.
+    fn answer(&self) -> Option<Answered> {
+        let attempt = self.attempts.last()?;
+        Some(Answered {
+            attempt: attempt.number,
+            status: attempt.status?,
+            request_id: attempt.request_id.clone(),
+            account: self.account.clone(),
+            first_byte_ms: millis(self.first_byte?),
+        })
+    }
+
+    /// Each answer at its own price, those that broke off too.
+    fn charge_of_all(&self, usage: &Usage) -> Charge {
+        let catalog = self.pipeline.catalog.get();
+        let mut carried = self.carried.iter().map(|Carried { upstream, model, usage }| {
+            let charge = catalog.charge(upstream, model, usage, self.call.started_at);
+            if *model == self.call.model { charge } else { charge.of_model(model) }
+        });
+        let last = if *usage == Usage::default() { carried.next() } else { None };
+        carried.fold(last.unwrap_or_else(|| self.charge(usage)), Charge::and_again)
     }
 
     /// The answer at its model's price, and what ran beside it at its own.
@@ -570,7 +648,7 @@ impl OpenEntry {
         let refused = failed && self.is_answered() && !self.tally.prompt_known;
         if self.stage == Stage::Sent && !refused {
             self.tally.settled(&self.reserved, self.call.max_tokens)
-        } else if self.carried == Usage::default() && self.attempts.iter().any(|attempt| attempt.maybe_billed) {
+        } else if self.carried.is_empty() && self.attempts.iter().any(|attempt| attempt.maybe_billed) {
             Tally::default().settled(&self.reserved, self.call.max_tokens)
         } else {
             (Usage::default(), false)
@@ -609,7 +687,7 @@ impl OpenEntry {
             account: None,
             tally: Tally::default(),
             checkpointed: None,
-            carried: Usage::default(),
+            carried: Vec::new(),
             progress: self.progress.clone(),
             cache: self.cache,
             saved: None,

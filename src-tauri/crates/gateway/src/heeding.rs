@@ -95,10 +95,10 @@ impl Pipeline {
         beginning: Beginning,
         readings: &Readings,
     ) -> Result<Begun, Box<Failed>> {
-        let complaint = match beginning {
+        let (complaint, is_foreign) = match beginning {
             Beginning::Content => return Ok(begun),
-            Beginning::Complaint(complaint) => complaint,
-            Beginning::Foreign => Complaint::default(),
+            Beginning::Complaint(complaint) => (complaint, false),
+            Beginning::Foreign => (Complaint::default(), true),
             Beginning::Cut => {
                 let error = Error::Lost { upstream: upstream.name.to_string() };
                 // Nobody has seen any of it: it is as if it had never begun.
@@ -110,9 +110,8 @@ impl Pipeline {
             }
         };
         let now = self.now().timestamp;
-        let Some(failure) =
-            failure_of(begun.head.status, begun.headers(), !begun.is_empty(), &complaint, readings, now)
-        else {
+        let has_body = !begun.is_empty() && !is_foreign;
+        let Some(failure) = failure_of(begun.head.status, begun.headers(), has_body, &complaint, readings, now) else {
             return Ok(begun);
         };
         let (retry_after, should_retry) =
@@ -194,10 +193,17 @@ pub(crate) fn failure_of(
         should_retry: anthropic::should_retry(headers),
         retry_after: anthropic::retry_after(headers, now),
         is_api_answer,
-        window_rejected: text(headers, "anthropic-ratelimit-unified-status") == Some("rejected"),
+        window_rejected: is_a_plans_limit(headers),
         emptied: limits::emptied(readings),
     };
     classify(&signs, now)
+}
+
+/// Whether a refusal is for want of a subscription's window: it says so, or which of them speaks.
+fn is_a_plans_limit(headers: &HeaderMap) -> bool {
+    text(headers, "anthropic-ratelimit-unified-status") == Some("rejected")
+        || headers.contains_key("anthropic-ratelimit-unified-representative-claim")
+        || headers.contains_key("anthropic-ratelimit-unified-overage-status")
 }
 
 /// Who pays, as the upstream says: an organisation, and its workspace where the key belongs to one.

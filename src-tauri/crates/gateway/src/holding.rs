@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use crate::meter::{self, Meter};
 use crate::wire::anthropic::complaint::Complaint;
 use crate::wire::anthropic::{self, Ended, Tally};
-use crate::wire::json;
+use crate::wire::json::{self, Ends};
 
 /// An answer whose beginning is here: what was read of its body, and what still comes.
 pub(crate) struct Begun {
@@ -93,12 +93,19 @@ impl Begun {
         }
     }
 
-    /// Some put an error into an answer that says it is a good one.
+    /// Some put an error, half of an answer or something else into what they say is a good one.
     fn said_in_a_document(&self) -> Beginning {
         if self.read.iter().map(Bytes::len).sum::<usize>() > COMPLAINT_BYTES_MAX {
             return Beginning::Content;
         }
         let body = self.unpacked();
+        match json::ends(&body) {
+            Ends::Object => {}
+            Ends::Torn => return Beginning::Cut,
+            // Packed so that nobody here can read it.
+            Ends::Other if body.is_empty() && !self.read.is_empty() => return Beginning::Content,
+            Ends::Other => return Beginning::Foreign,
+        }
         let is_error = |body: &[u8]| json::member(body, "type").is_some_and(|kind| kind.get() == r#""error""#);
         if memmem::find(&body, br#""error""#).is_some() && is_error(&body) {
             Beginning::Complaint(Complaint::read(&body))

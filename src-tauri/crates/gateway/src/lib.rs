@@ -14,13 +14,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::attribution;
 use domain::cache;
-use domain::call::{Call, CallId, Entry, Opening};
+use domain::call::{Call, CallId, Checkpoint, Entry, Opening};
 use domain::catalog::InForce;
 use domain::config::{Budget, Pacing, Rules};
 use domain::money::Usd;
-use domain::routing::Capabilities;
+use domain::routing::{Cap, Capabilities};
 use domain::time::{Now, Timestamp};
-use domain::usage::Usage;
 use http::{Request, Response};
 use thiserror::Error;
 
@@ -49,6 +48,7 @@ mod passing;
 mod pipeline;
 mod probing;
 mod reserving;
+mod results;
 mod returning;
 mod route;
 pub mod secret;
@@ -165,8 +165,11 @@ pub trait Books: Send + Sync + 'static {
     /// Before an attempt leaves. When it returns `Ok`, the row survives the end of this process.
     fn open(&self, call: &Call, opening: &Opening) -> Result<(), BooksClosed>;
 
-    /// What a running call has used so far; may be lost in a crash.
-    fn checkpoint(&self, call: CallId, usage: &Usage);
+    /// What a running call has shown so far; may be lost in a crash.
+    fn checkpoint(&self, call: CallId, shown: &Checkpoint);
+
+    /// Of calls that were made elsewhere, those of whose request no entry tells yet. The future ends when they are durable.
+    fn enter_once(&self, entries: Vec<Entry>) -> BoxFuture<Result<(), BooksClosed>>;
 
     /// Once per call. Written when this returns; the future ends when it is as durable as the settings ask.
     fn settle(&self, entry: &Entry) -> BoxFuture<Result<(), BooksClosed>>;
@@ -221,8 +224,11 @@ pub trait Watch: Send + Sync + 'static {
     /// An upstream answers 401 or 403: the key, or what it may do, is wrong.
     fn refuses_key(&self, _upstream: &str, _status: u16) {}
 
-    /// An upstream answers a call: its key is as it should be.
-    fn takes_key(&self, _upstream: &str) {}
+    /// An upstream refuses a call because money or a subscription's window is used up.
+    fn is_capped(&self, _upstream: &str, _cap: Cap) {}
+
+    /// An upstream answers a call: its key and its money are as they should be.
+    fn answers(&self, _upstream: &str) {}
 
     /// A call is refused for the reason that `code` names; `upstream`: whose breaker is open.
     fn turns_away(&self, _upstream: Option<&str>, _code: &str) {}

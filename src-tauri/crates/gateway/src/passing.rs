@@ -1,4 +1,4 @@
-//! Paths that are no calls: they go to the first upstream as they are and make no entry.
+//! Paths that are no calls: they go to the first upstream as they are and make no entry, but for results of batches.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use domain::config::Client;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use memchr::memmem;
@@ -16,6 +17,7 @@ use crate::answers::{Answer, Passing};
 use crate::bodies::{BODY_IDLE, MESSAGES_BYTES_MAX};
 use crate::error::Error;
 use crate::pipeline::{Phase, Pipeline};
+use crate::results::{Batch, Results};
 use crate::silence::Silence;
 use crate::upstream::{self, NoAnswer, Upstream};
 
@@ -27,7 +29,12 @@ const BATCH_ANSWER_BYTES_MAX: u64 = 16 << 20;
 
 impl Pipeline {
     /// `own` is the address that the client knows us by: `http://127.0.0.1:8432`.
-    pub(crate) async fn pass(&self, request: Request<Incoming>, own: &str) -> Result<Response<Answer>, Error> {
+    pub(crate) async fn pass(
+        self: &Arc<Self>,
+        client: &Client,
+        request: Request<Incoming>,
+        own: &str,
+    ) -> Result<Response<Answer>, Error> {
         if *self.phase.borrow() != Phase::Open {
             return Err(Error::Draining);
         }
@@ -37,10 +44,18 @@ impl Pipeline {
         let body = Capped::new(body, bytes_max(path))?;
         let over = body.over.clone();
         let target = head.uri.path_and_query().map_or(path, |target| target.as_str());
+        let asked = head.headers.clone();
         let mut headers = self.outgoing(upstream, head.headers).await?;
         let has_links = is_batch_answer(path);
-        if has_links {
-            // Only a plain answer can be read for its links.
+        let batch = batch_of_results(path).filter(|_| head.method == Method::GET).map(|id| Batch {
+            pipeline: self.clone(),
+            client: client.clone(),
+            headers: asked,
+            upstream: upstream.name.clone(),
+            id: id.to_owned(),
+        });
+        if has_links || batch.is_some() {
+            // Only a plain answer can be read.
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         let sent = upstream.send(head.method, target, headers, body.into_reqwest()).await;
@@ -52,7 +67,14 @@ impl Pipeline {
             head.headers.remove(CONTENT_LENGTH);
             return Ok(Response::from_parts(head, Answer::whole(point_results_here(&body, own))));
         }
-        Ok(Response::from_parts(head, Answer::passing(Passing::new(body, self.timeouts.idle))))
+        let is_plain = head.status.is_success() && !head.headers.contains_key(CONTENT_ENCODING);
+        let passing = Passing::new(body, self.timeouts.idle);
+        let Some(batch) = batch.filter(|_| is_plain) else {
+            return Ok(Response::from_parts(head, Answer::passing(passing)));
+        };
+        // With a length known, nobody would wait for the end.
+        head.headers.remove(CONTENT_LENGTH);
+        Ok(Response::from_parts(head, Answer::results(Results::of(batch, passing))))
     }
 }
 
@@ -71,6 +93,12 @@ fn bytes_max(path: &str) -> u64 {
 fn is_batch_answer(path: &str) -> bool {
     let Some(rest) = path.strip_prefix(BATCHES) else { return false };
     (rest.is_empty() || rest.starts_with('/')) && !rest.ends_with("/results")
+}
+
+/// The id of the batch whose results are asked for.
+fn batch_of_results(path: &str) -> Option<&str> {
+    let id = path.strip_prefix(BATCHES)?.strip_prefix('/')?.strip_suffix("/results")?;
+    (!id.is_empty() && !id.contains('/')).then_some(id)
 }
 
 /// SDKs fetch `results_url` as it stands and send their credential along: it must lead back to us.
@@ -196,5 +224,14 @@ mod tests {
     fn only_answers_about_batches_are_read_for_links() {
         assert!(is_batch_answer("/v1/messages/batches") && is_batch_answer("/v1/messages/batches/b/cancel"));
         assert!(!is_batch_answer("/v1/messages/batches/b/results") && !is_batch_answer("/v1/messages"));
+        for (path, batch) in [
+            ("/v1/messages/batches/b/results", Some("b")),
+            ("/v1/messages/batches/results", None),
+            ("/v1/messages/batches//results", None),
+            ("/v1/messages/batches/b/c/results", None),
+            ("/v1/messages/batches/b", None),
+        ] {
+            assert_eq!(batch_of_results(path), batch, "{path}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use domain::attribution;
 use domain::call::Outcome;
 use domain::catalog::InForce;
 use domain::config::Client;
-use domain::time::Now;
+use domain::time::{Instant, Now};
 use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, request};
 use http_body_util::BodyExt;
@@ -34,7 +34,7 @@ use crate::seldom::Seldom;
 use crate::upstream::{self, Upstream};
 use crate::wire::anthropic::{self, NotACall};
 use crate::words::Words;
-use crate::{Books, Clock, Secrets, Timeouts, Watch, headers};
+use crate::{Books, BooksClosed, Clock, Secrets, Timeouts, Watch, headers};
 
 /// Everything a call meets on its way.
 pub(crate) struct Pipeline {
@@ -276,8 +276,20 @@ pub(crate) fn mark(headers: &mut HeaderMap, entry: &OpenEntry, from: Option<&str
 #[derive(Default)]
 pub(crate) struct Trouble {
     is: AtomicBool,
+    /// When a call last didn't leave because it could not be written down.
+    unwritten: Mutex<Option<Instant>>,
     /// By the upstream that it is about; `None`: it is about all.
     sentences: Mutex<BTreeMap<Option<Arc<str>>, String>>,
+}
+
+const UNWRITTEN_FOR: Duration = Duration::from_secs(5);
+
+impl Pipeline {
+    /// A call that can't be written down doesn't leave.
+    pub(crate) fn unwritten(&self, closed: BooksClosed) -> Error {
+        *self.trouble.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.now().instant);
+        self.trouble.says(None, Error::Ledger { reason: closed.reason })
+    }
 }
 
 impl Trouble {
@@ -287,11 +299,18 @@ impl Trouble {
         error
     }
 
+    /// The ledger has just refused a call. After a while without calls nobody knows, and one may try.
+    pub(crate) fn is_of_the_ledger(&self, now: Instant) -> bool {
+        let unwritten = *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        unwritten.is_some_and(|last| now.since(last) < UNWRITTEN_FOR)
+    }
+
     /// An upstream has answered.
     pub(crate) fn passed(&self, upstream: &Arc<str>) {
         if self.is.load(Ordering::Relaxed) {
             let mut sentences = self.lock();
             sentences.remove(&None);
+            *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner) = None;
             sentences.remove(&Some(upstream.clone()));
             self.is.store(!sentences.is_empty(), Ordering::Relaxed);
         }

@@ -396,7 +396,7 @@ impl Server {
         if path.contains("//") || path.contains('%') || path.ends_with('/') {
             return self.refused(&Error::NotFound);
         }
-        self.pipeline.pass(request, own).await.unwrap_or_else(|error| self.refused(&error))
+        self.pipeline.pass(&client, request, own).await.unwrap_or_else(|error| self.refused(&error))
     }
 
     async fn reservation(&self, request: Request<Incoming>) -> Response<Answer> {
@@ -429,7 +429,9 @@ impl Server {
     }
 
     fn ready(&self) -> Response<Answer> {
+        let is_unwritten = self.pipeline.trouble.is_of_the_ledger(self.pipeline.now().instant);
         match *self.pipeline.phase.borrow() {
+            Phase::Open if is_unwritten => word(StatusCode::SERVICE_UNAVAILABLE, "ledger"),
             Phase::Open => word(StatusCode::OK, "ready"),
             Phase::Closed | Phase::Draining | Phase::Closing | Phase::Stopped => {
                 word(StatusCode::SERVICE_UNAVAILABLE, "draining")

@@ -9,6 +9,7 @@ use domain::admission::{
 };
 use domain::config::{Budget, Period, Rules, Scope};
 use domain::money::Usd;
+use domain::routing::BreakerRules;
 use domain::time::{Calendar, Now, Timestamp};
 
 use crate::Upstream;
@@ -20,7 +21,7 @@ pub(crate) struct Words {
     /// Of a window, what background work leaves to people. In thousandths.
     left_to_people: u32,
     /// In a row, until calls of a group are held back.
-    failures: u32,
+    breaker: BreakerRules,
     /// By account: its upstream's name and the windows that the settings give it.
     upstreams: Vec<(Arc<str>, Vec<Arc<str>>)>,
     /// Those of the settings: others are a client's own.
@@ -38,7 +39,7 @@ impl Words {
         Words {
             calendar: rules.calendar,
             left_to_people: rules.background.map_or(0, |guard| guard.share_permille),
-            failures: rules.breaker.failures,
+            breaker: rules.breaker,
             upstreams: upstreams.iter().map(|upstream| (upstream.name.as_str().into(), windows(upstream))).collect(),
             budgets: RwLock::default(),
         }
@@ -179,11 +180,21 @@ impl Words {
     }
 
     fn broken(&self, account: AccountId, group: &str, wait: Duration) -> String {
-        let (upstream, failures, seconds) = (self.upstream_name(account), self.failures, whole_seconds(wait));
-        format!(
-            "upstream \"{upstream}\" fails calls of {group} ([breaker] failures = {failures} in your settings): \
-             the next one may try in {seconds} s"
-        )
+        let (upstream, rule, seconds) = (self.upstream_name(account), self.breaker_rule(), whole_seconds(wait));
+        format!("upstream \"{upstream}\" fails calls of {group} ({rule}): the next one may try in {seconds} s")
+    }
+
+    /// What opens a breaker, and who says so.
+    fn breaker_rule(&self) -> String {
+        let BreakerRules { failures, error_ratio_permille, .. } = self.breaker;
+        let whose = if failures == BreakerRules::default().failures { "the default" } else { "in your settings" };
+        match error_ratio_permille {
+            0 => format!("[breaker] failures = {failures}, {whose}"),
+            ratio => {
+                let ratio = f64::from(ratio) / 1_000.0;
+                format!("[breaker] failures = {failures}, {whose}, or error_ratio = {ratio} in your settings")
+            }
+        }
     }
 
     fn upstream_name(&self, account: AccountId) -> &str {
@@ -451,15 +462,22 @@ mod tests {
 
     #[test]
     fn a_call_behind_an_open_breaker_learns_whose_it_is_and_when_the_next_may_try() {
-        let (words, ..) = words();
+        let (mut words, ..) = words();
         let until = Instant::from_nanos(41_500_000_000);
         let refusal = Refusal::BreakerOpen { account: AccountId::default(), group: "sonnet-4".into(), until };
         let error = words.refused(&refusal, "m", None, Now::default());
         assert_eq!(
             error.to_string(),
-            "upstream \"first\" fails calls of sonnet-4 ([breaker] failures = 5 in your settings): \
-             the next one may try in 42 s"
+            "upstream \"first\" fails calls of sonnet-4 ([breaker] failures = 5, the default): the next one may try in 42 s"
         );
+        for (failures, error_ratio_permille, rule) in [
+            (3, 0, "([breaker] failures = 3, in your settings)"),
+            (5, 500, "([breaker] failures = 5, the default, or error_ratio = 0.5 in your settings)"),
+        ] {
+            words.breaker = BreakerRules { failures, error_ratio_permille, ..BreakerRules::default() };
+            let error = words.refused(&refusal, "m", None, Now::default()).to_string();
+            assert!(error.contains(rule), "{error}");
+        }
         assert_eq!(error.retry_after(), Some(Duration::from_millis(41_500)));
     }
 

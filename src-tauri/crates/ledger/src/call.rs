@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry, Opening, Outcome, Source};
+use domain::call::{
+    Answered, Attempt, Attribution, CacheUse, Call, CallId, Checkpoint, Class, Entry, Opening, Outcome, Source,
+};
 use domain::money::Usd;
 use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
@@ -117,12 +119,30 @@ pub(crate) struct Opened {
     opening: OpeningRow,
 }
 
-/// The record of what a running call has used so far.
+/// The record of what a running call has shown so far.
 #[derive(Serialize)]
-pub(crate) struct Checkpoint {
+pub(crate) struct Shown {
     call_id: String,
     used_at: i64,
+    usage: ShownRow,
+}
+
+/// A checkpoint, as the column `usage` of an open call has it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ShownRow {
+    #[serde(flatten)]
     usage: UsageRow,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    answer: Option<AnsweredRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AnsweredRow {
+    attempt: u32,
+    status: u16,
+    request_id: String,
+    account: String,
+    first_byte_ms: i64,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -356,9 +376,32 @@ impl Opened {
     }
 }
 
-impl Checkpoint {
-    pub(crate) fn of(call: CallId, usage: &Usage, now: Timestamp) -> Checkpoint {
-        Checkpoint { call_id: call.to_string(), used_at: millis(now), usage: UsageRow::of(usage) }
+impl Shown {
+    pub(crate) fn of(call: CallId, shown: &Checkpoint, now: Timestamp) -> Shown {
+        let answer = shown.answer.as_ref().map(|answer| AnsweredRow {
+            attempt: answer.attempt,
+            status: answer.status,
+            request_id: none_as_empty(&answer.request_id),
+            account: none_as_empty(&answer.account),
+            first_byte_ms: count(answer.first_byte_ms),
+        });
+        let usage = ShownRow { usage: UsageRow::of(&shown.usage), answer };
+        Shown { call_id: call.to_string(), used_at: millis(now), usage }
+    }
+}
+
+impl ShownRow {
+    pub(crate) fn into_checkpoint(self) -> Result<Checkpoint, Unreadable> {
+        let answer = self.answer.map(|answer| {
+            Ok(Answered {
+                attempt: answer.attempt,
+                status: answer.status,
+                request_id: empty_as_none(&answer.request_id),
+                account: empty_as_none(&answer.account),
+                first_byte_ms: u64::try_from(answer.first_byte_ms).map_err(|_| Unreadable)?,
+            })
+        });
+        Ok(Checkpoint { usage: self.usage.into_usage()?, answer: answer.transpose()? })
     }
 }
 

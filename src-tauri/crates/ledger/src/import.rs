@@ -25,6 +25,8 @@ mod told;
 mod tree;
 
 pub use entering::Entered;
+pub(crate) use entering::calls_of_gateway;
+
 pub use finding::{LogsFound, logs_found};
 pub use observing::Observation;
 use told::AllTold;

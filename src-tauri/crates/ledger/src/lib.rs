@@ -6,13 +6,13 @@
 
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use domain::call::{Call, CallId, Entry, Opening};
+use domain::call::{Call, CallId, Checkpoint, Entry, Opening};
 use domain::catalog::Catalog;
 use domain::time::{Calendar, Timestamp};
 use domain::usage::Usage;
@@ -71,7 +71,7 @@ pub use retention::Deleted;
 pub use spending::{By, Filter, NotAQuestion, Spend, Totals, UsageReport, UsageRow};
 pub use verify::Finding;
 
-use call::{AttemptRow, Checkpoint, EntryRow, Opened, Settled};
+use call::{AttemptRow, EntryRow, Opened, Settled, Shown};
 use db::Db;
 use disk::Disk;
 use journal::{Found, Journal, Kind};
@@ -156,6 +156,8 @@ pub struct Ledger {
     chain_as_it_is: tokio::sync::Mutex<()>,
     /// The calls that were found open at the start, and what admission had reserved for each.
     interrupted: BTreeMap<CallId, Usage>,
+    /// Between looking for a request and entering it nobody else does.
+    once: tokio::sync::Mutex<()>,
     ends: Mutex<Ends>,
 }
 
@@ -242,6 +244,7 @@ impl Ledger {
             calendar,
             chain_as_it_is: Default::default(),
             interrupted,
+            once: tokio::sync::Mutex::default(),
             ends: Mutex::new(ends),
         })
     }
@@ -256,9 +259,9 @@ impl Ledger {
         self.journal.append(Kind::Opened, call.id, &Opened::of(call, opening)).map(drop)
     }
 
-    /// What a running call has used so far; `now` becomes its end if it is interrupted.
-    pub fn checkpoint(&self, call: CallId, usage: &Usage, now: Timestamp) -> Result<(), Error> {
-        self.journal.append(Kind::Used, call, &Checkpoint::of(call, usage, now)).map(drop)
+    /// What a running call has shown so far; `now` becomes its end if it is interrupted.
+    pub fn checkpoint(&self, call: CallId, shown: &Checkpoint, now: Timestamp) -> Result<(), Error> {
+        self.journal.append(Kind::Used, call, &Shown::of(call, shown, now)).map(drop)
     }
 
     /// Once per call. Written when this returns; the future ends when it is as durable as asked.
@@ -274,6 +277,25 @@ impl Ledger {
                 Some(sync) => sync.await.unwrap_or(Err(Error::Ended)),
             }
         }
+    }
+
+    /// Settles those of whose request no entry of the gateway's tells yet, and gives them back.
+    pub async fn settle_once(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, Error> {
+        let _alone = self.once.lock().await;
+        self.flush().await?;
+        let request =
+            |entry: &Entry| entry.attempts.last().and_then(|last| last.request_id.as_deref()).map(str::to_owned);
+        let requests: Vec<String> = entries.iter().filter_map(request).collect();
+        let mut conn = self.readers.acquire().await.map_err(|error| self.db.error(&error))?;
+        let known = import::calls_of_gateway(&mut conn, &requests).await.map_err(|error| self.db.error(&error))?;
+        drop(conn);
+        let mut seen: HashSet<String> = known.into_keys().collect();
+        entries.retain(|entry| request(entry).is_none_or(|request| seen.insert(request)));
+        let settled: Vec<_> = entries.iter().map(|entry| self.settle(entry)).collect();
+        for settled in settled {
+            settled.await?;
+        }
+        Ok(entries)
     }
 
     /// Returns when everything written before is in SQLite.

@@ -1,13 +1,13 @@
 //! What is still open at the start was interrupted: it is closed from what was metered, never as nothing.
 
-use domain::call::{Attempt, CacheUse, Call, Entry, Opening, Outcome, Source};
+use domain::call::{Attempt, CacheUse, Call, Checkpoint, Entry, Opening, Outcome, Source};
 use domain::catalog::{Catalog, Charge};
 use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use sqlx::SqliteConnection;
 
 use crate::Error;
-use crate::call::{CallRow, OpeningRow, Unreadable, UsageRow};
+use crate::call::{CallRow, OpeningRow, ShownRow, Unreadable};
 use crate::db::Db;
 
 /// A call that left and whose end nobody saw.
@@ -15,7 +15,7 @@ struct Interrupted {
     call: Call,
     /// At least one, in order.
     openings: Vec<Opening>,
-    checkpoint: Option<(Usage, Timestamp)>,
+    checkpoint: Option<(Checkpoint, Timestamp)>,
 }
 
 /// Each with what admission had reserved for its last attempt.
@@ -45,12 +45,12 @@ impl Interrupted {
     fn read(call: &str, openings: &str, usage: Option<&str>, used_at: Option<i64>) -> Result<Interrupted, Unreadable> {
         let call: CallRow = serde_json::from_str(call).map_err(|_| Unreadable)?;
         let openings: Vec<OpeningRow> = serde_json::from_str(openings).map_err(|_| Unreadable)?;
-        let usage: Option<UsageRow> = usage.map(serde_json::from_str).transpose().map_err(|_| Unreadable)?;
-        let usage = usage.map(UsageRow::into_usage).transpose()?;
+        let shown: Option<ShownRow> = usage.map(serde_json::from_str).transpose().map_err(|_| Unreadable)?;
+        let shown = shown.map(ShownRow::into_checkpoint).transpose()?;
         Ok(Interrupted {
             call: call.into_call()?,
             openings: openings.into_iter().map(OpeningRow::into_opening).collect::<Result<_, _>>()?,
-            checkpoint: usage.zip(used_at.map(Timestamp::from_millis)),
+            checkpoint: shown.zip(used_at.map(Timestamp::from_millis)),
         })
     }
 
@@ -63,29 +63,33 @@ impl Interrupted {
         let Interrupted { call, openings, checkpoint } = self;
         let opened_at = openings.last().map_or(call.started_at, |last| last.at);
         // That nothing was used is said of a refused attempt: not of one that left after it.
-        let holds = |(usage, at): &(Usage, Timestamp)| *usage != Usage::default() || *at > opened_at;
+        let holds = |(shown, at): &(Checkpoint, Timestamp)| shown.usage != Usage::default() || *at > opened_at;
         let checkpoint = checkpoint.filter(holds);
-        let (usage, ended_at) = match checkpoint {
-            Some((usage, at)) => (usage, at),
-            None => (least(openings.last().map(|last| last.reserved)), opened_at),
-        };
+        let has_shown = checkpoint.is_some();
+        let (Checkpoint { usage, answer }, ended_at) = checkpoint.unwrap_or_else(|| {
+            let usage = least(openings.last().map(|last| last.reserved));
+            (Checkpoint { usage, answer: None }, opened_at)
+        });
         let upstream = openings.last().map_or("", |last| &*last.upstream);
         let Charge { cost, price_id, .. } = catalog.charge(upstream, &call.model, &usage, call.started_at);
         let last = openings.len();
-        let attempts = openings.iter().enumerate().map(|(i, opening)| Attempt {
-            number: opening.number,
-            upstream: opening.upstream.clone(),
-            opened_at: opening.at,
-            status: None,
-            request_id: None,
-            error: None,
-            maybe_billed: i + 1 == last && checkpoint.is_none(),
+        let attempts = openings.iter().enumerate().map(|(i, opening)| {
+            let answer = answer.as_ref().filter(|answer| answer.attempt == opening.number);
+            Attempt {
+                number: opening.number,
+                upstream: opening.upstream.clone(),
+                opened_at: opening.at,
+                status: answer.map(|answer| answer.status),
+                request_id: answer.and_then(|answer| answer.request_id.clone()),
+                error: None,
+                maybe_billed: i + 1 == last && !has_shown,
+            }
         });
         let waited = openings.first().map_or(0, |first| millis_between(call.started_at, first.at));
         Entry {
             ended_at,
             attempts: attempts.collect(),
-            status: 0,
+            status: answer.as_ref().map_or(0, |answer| answer.status),
             outcome: Outcome::Interrupted,
             usage,
             cost,
@@ -94,12 +98,12 @@ impl Interrupted {
             source: Source::Gateway,
             waited_ms: waited,
             waited_for: None,
-            first_byte_ms: None,
+            first_byte_ms: answer.as_ref().map(|answer| answer.first_byte_ms),
             total_ms: millis_between(call.started_at, ended_at),
             cache: CacheUse::Off,
             saved: None,
             error: Some("Tidegate ended while the call ran".into()),
-            account: None,
+            account: answer.and_then(|answer| answer.account),
             call,
         }
     }

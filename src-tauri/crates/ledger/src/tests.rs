@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::call::{Attempt, Attribution, CacheUse, Call, CallId, Class, Entry, Opening, Outcome, Source};
+use domain::call::{
+    Answered, Attempt, Attribution, CacheUse, Call, CallId, Checkpoint, Class, Entry, Opening, Outcome, Source,
+};
 use domain::catalog::Catalog;
 use domain::money::Usd;
 use domain::price::{Factors, Price, Rate, Rates};
@@ -61,6 +63,10 @@ fn call(number: u128, started_at: Timestamp) -> Call {
 
 fn used(input: u64, output: u64) -> Usage {
     Usage { tokens: Tokens { input, output, ..Tokens::default() }, ..Usage::default() }
+}
+
+fn shown(usage: Usage) -> Checkpoint {
+    Checkpoint { usage, answer: None }
 }
 
 fn opening(call: &Call, number: u32) -> Opening {
@@ -213,8 +219,11 @@ async fn an_interrupted_call_costs_what_was_metered_else_its_prompt_and_one_toke
     }
     ledger.opened(&silent, &opening(&silent, 2)).expect("opened");
     let later = at("2026-11-24T12:00:07Z");
-    ledger.checkpoint(metered.id, &used(48, 1), noon()).expect("written");
-    ledger.checkpoint(metered.id, &used(48, 30), later).expect("written");
+    let request_id = Some("req_1".into());
+    let answer = Answered { attempt: 1, status: 200, request_id, account: Some("org".into()), first_byte_ms: 300 };
+    let answered = Checkpoint { answer: Some(answer), ..shown(used(48, 30)) };
+    ledger.checkpoint(metered.id, &shown(used(48, 1)), noon()).expect("written");
+    ledger.checkpoint(metered.id, &answered, later).expect("written");
     for folded in [false, true] {
         if folded {
             ledger.flush().await.expect("folded");
@@ -234,6 +243,9 @@ async fn an_interrupted_call_costs_what_was_metered_else_its_prompt_and_one_toke
         let metered = metered.await.expect("an answer").expect("an entry");
         assert_eq!((metered.usage, metered.ended_at, metered.total_ms), (used(48, 30), later, 7_000));
         assert_eq!(metered.cost, Some(Usd::from_nanos(198)));
+        let attempt = &metered.attempts[0];
+        assert_eq!((metered.status, attempt.status, attempt.request_id.as_deref()), (200, Some(200), Some("req_1")));
+        assert_eq!((metered.first_byte_ms, metered.account.as_deref()), (Some(300), Some("org")));
     }
 }
 
@@ -245,12 +257,12 @@ async fn a_call_that_was_refused_before_the_end_owes_nothing_until_it_leaves_aga
     let (later, latest) = (at("2026-11-24T12:00:01Z"), at("2026-11-24T12:00:02Z"));
     for call in [&refused, &again, &metered] {
         ledger.opened(call, &opening(call, 1)).expect("opened");
-        ledger.checkpoint(call.id, &Usage::default(), later).expect("written");
+        ledger.checkpoint(call.id, &Checkpoint::default(), later).expect("written");
     }
     for call in [&again, &metered] {
         ledger.opened(call, &Opening { at: latest, ..opening(call, 2) }).expect("opened");
     }
-    ledger.checkpoint(metered.id, &used(48, 30), latest).expect("written");
+    ledger.checkpoint(metered.id, &shown(used(48, 30)), latest).expect("written");
     for folded in [false, true] {
         if folded {
             ledger.flush().await.expect("folded");

@@ -45,6 +45,7 @@ pub(super) fn sentence(crossed: &Crossed, calendar: Calendar, pauses_runaways: b
         Sign::Breaker => format!("{what} fails calls, and its breaker is open"),
         Sign::Fallback => format!("calls of {what} get their answers elsewhere"),
         Sign::KeyRefused => format!("{what} refuses the key: `tidegate key set` puts another one in"),
+        Sign::Capped => format!("{what} refuses calls: what may be spent there is used up"),
         Sign::UpstreamErrors => format!("{} of the calls to {what} failed in the last ten minutes", percent(*value)),
         Sign::Unpriced => {
             format!(

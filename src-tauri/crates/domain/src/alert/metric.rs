@@ -37,6 +37,8 @@ pub enum Sign {
     Fallback,
     /// 1 while an upstream refuses the key that calls bring it.
     KeyRefused,
+    /// 1 while an upstream refuses calls because money or a subscription's window is used up there.
+    Capped,
     /// Part of an upstream's attempts that fail.
     UpstreamErrors,
     /// Calls of a model today whose price is unknown.
@@ -70,7 +72,7 @@ enum Form {
 }
 
 impl Sign {
-    pub const ALL: [Sign; 24] = [
+    pub const ALL: [Sign; 25] = [
         Sign::Spend,
         Sign::Window,
         Sign::Week,
@@ -86,6 +88,7 @@ impl Sign {
         Sign::Breaker,
         Sign::Fallback,
         Sign::KeyRefused,
+        Sign::Capped,
         Sign::UpstreamErrors,
         Sign::Unpriced,
         Sign::ClockJump,
@@ -115,6 +118,7 @@ impl Sign {
             Sign::Breaker => "breaker",
             Sign::Fallback => "fallback",
             Sign::KeyRefused => "key_refused",
+            Sign::Capped => "capped",
             Sign::UpstreamErrors => "upstream_errors",
             Sign::Unpriced => "unpriced",
             Sign::ClockJump => "clock_jump",
@@ -142,6 +146,7 @@ impl Sign {
             | Sign::Breaker
             | Sign::Fallback
             | Sign::KeyRefused
+            | Sign::Capped
             | Sign::UpstreamErrors
             | Sign::Unpriced
             | Sign::ClockJump
@@ -172,6 +177,7 @@ impl Sign {
             Sign::Breaker => "breaker",
             Sign::Fallback => "fallback",
             Sign::KeyRefused => "key_refused.upstream:anthropic",
+            Sign::Capped => "capped.upstream:anthropic",
             Sign::UpstreamErrors => "upstream_errors.upstream:anthropic",
             Sign::Unpriced => "unpriced",
             Sign::ClockJump => "clock_jump",
@@ -211,6 +217,7 @@ impl Sign {
                 | Sign::Breaker
                 | Sign::Fallback
                 | Sign::KeyRefused
+                | Sign::Capped
                 | Sign::ClockJump
                 | Sign::Ledger
                 | Sign::Disk

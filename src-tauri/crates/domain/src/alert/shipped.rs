@@ -66,6 +66,7 @@ pub fn shipped(marks: &Marks) -> Vec<Rule> {
         Some(rule(Sign::Breaker, &[(one, Critical)], Cooldown::Window)),
         Some(rule(Sign::Fallback, &[(one, Critical)], Cooldown::Window)),
         Some(rule(Sign::KeyRefused, &[(one, Critical)], again_in(HOUR))),
+        Some(rule(Sign::Capped, &[(one, Critical)], again_in(HOUR))),
         Some(rule(Sign::UpstreamErrors, &[(ERRORS_WARNING, Warning), (ERRORS_CRITICAL, Critical)], again_in(6 * HOUR))),
         Some(rule(Sign::Unpriced, &[(one, Warning)], again_in(7 * DAY))),
         Some(rule(Sign::ClockJump, &[(JUMP, Warning)], again_in(HOUR))),
@@ -97,6 +98,7 @@ const fn name(sign: Sign) -> &'static str {
         | Sign::Breaker
         | Sign::Fallback
         | Sign::KeyRefused
+        | Sign::Capped
         | Sign::UpstreamErrors
         | Sign::Unpriced
         | Sign::ClockJump

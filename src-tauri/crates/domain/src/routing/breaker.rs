@@ -81,6 +81,8 @@ enum State {
         /// In a row.
         failures: u32,
         recent: Recent,
+        /// Whose first words closed it, and what begins again should its answer break off.
+        on_trust: Option<(ProbeId, Outage)>,
     },
     Open {
         outage: Outage,
@@ -98,7 +100,7 @@ enum State {
 
 impl Default for State {
     fn default() -> State {
-        State::Closed { since: Instant::default(), failures: 0, recent: Recent::default() }
+        State::Closed { since: Instant::default(), failures: 0, recent: Recent::default(), on_trust: None }
     }
 }
 
@@ -108,6 +110,13 @@ struct Outage {
     since: Instant,
     /// One came good, and the call that believed it failed: none is asked any more.
     free_probes_lie: bool,
+}
+
+impl Outage {
+    /// A call has failed that went ahead; `is_early`: because a free probe came good.
+    fn again(self, is_early: bool) -> Outage {
+        Outage { free_probes_lie: self.free_probes_lie || is_early, ..self }
+    }
 }
 
 const FREE_PROBE_EVERY: Duration = Duration::from_secs(15);
@@ -148,26 +157,33 @@ impl Breaker {
         now: Instant,
     ) -> Option<Instant> {
         match &mut self.state {
+            State::Closed { on_trust, .. } if on_trust.is_some_and(|(probe, _)| own == Some(probe)) => {
+                let (_, outage) = on_trust.take().filter(|_| fared == Fared::Badly)?;
+                Some(self.open(outage, rules, now))
+            }
             // One that left before it closed tells of the time before.
-            State::Closed { since, failures, recent } if sent >= *since => {
+            State::Closed { since, failures, recent, on_trust } if sent >= *since => {
                 let failed = match fared {
                     Fared::Well => false,
                     Fared::Badly => true,
                     Fared::Unknown => return None,
                 };
                 *failures = if failed { failures.saturating_add(1) } else { 0 };
+                if !failed {
+                    *on_trust = None;
+                }
                 recent.add(failed);
                 let too_many = *failures >= rules.failures.max(1) || recent.reach(rules.error_ratio_permille);
                 (failed && too_many).then(|| self.open(Outage { since: now, free_probes_lie: false }, rules, now))
             }
             State::HalfOpen { outage, is_early, probe } if own.is_some() && *probe == own => match fared {
                 Fared::Well => {
-                    self.state = State::Closed { since: now, failures: 0, recent: Recent::default() };
+                    let on_trust = own.map(|probe| (probe, outage.again(*is_early)));
+                    self.state = State::Closed { since: now, failures: 0, recent: Recent::default(), on_trust };
                     None
                 }
                 Fared::Badly => {
-                    let free_probes_lie = outage.free_probes_lie || *is_early;
-                    let outage = Outage { free_probes_lie, ..*outage };
+                    let outage = outage.again(*is_early);
                     Some(self.open(outage, rules, now))
                 }
                 Fared::Unknown => {
@@ -311,6 +327,11 @@ mod tests {
                     probe.into_iter().for_each(|probe| self.breaker.ended(probe));
                     self.state(now)
                 }
+                [name, "begins"] => {
+                    let (sent, probe) = self.running[*name];
+                    self.breaker.fared(sent, probe, Fared::Well, &self.rules, now);
+                    self.state(now)
+                }
                 [name, fared] => {
                     let (sent, probe) = self.running.remove(*name).expect("a call that runs");
                     let fared = match *fared {
@@ -364,6 +385,20 @@ mod tests {
     #[test]
     fn it_opens_after_five_failures_in_a_row_for_five_minutes() {
         check_open("4 ask, 5 fail, 303 ask, 304 ask", "kept until 304, kept until 304, kept until 304, free");
+    }
+
+    #[test]
+    fn it_closes_at_a_first_word_and_opens_again_where_that_answer_breaks_off() {
+        check_open(
+            "304 go a, 305 a begins, 306 go b, 307 a fail, 308 b fail, 607 go c",
+            "ahead, closed, goes, open until 607, open until 607, ahead",
+        );
+        check_open("304 go a, 305 a begins, 306 a well, 307 fail, 308 fail", "ahead, closed, closed, closed, closed");
+        check_open("304 go a, 305 a begins, 306 well, 307 a fail, 308 go b", "ahead, closed, closed, closed, goes");
+        check_open(
+            "19 probe well, 19 go a, 20 a begins, 21 a fail, 36 probe well, 321 go b",
+            "half-open, ahead, closed, open until 321, not asked, ahead",
+        );
     }
 
     #[test]

@@ -120,15 +120,62 @@ pub fn classify(signs: &Signs<'_>, now: Timestamp) -> Option<Failure> {
     }
 }
 
+/// Money, or a subscription's window, of which nothing is left: every call is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cap {
+    /// What the tier allows in a month.
+    Tier {
+        until: Timestamp,
+    },
+    /// What its owner allows.
+    Own,
+    Credit,
+    Window,
+}
+
+impl Cap {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cap::Tier { .. } => "tier_cap",
+            Cap::Own => "own_cap",
+            Cap::Credit => "credit_gone",
+            Cap::Window => "subscription_window",
+        }
+    }
+}
+
 impl Failure {
+    /// `None`: another call may be let through all the same.
+    pub const fn cap(self) -> Option<Cap> {
+        match self {
+            Failure::TierCap { until } => Some(Cap::Tier { until }),
+            Failure::OwnCap => Some(Cap::Own),
+            Failure::CreditGone => Some(Cap::Credit),
+            Failure::SubscriptionWindow => Some(Cap::Window),
+            Failure::Pace { .. }
+            | Failure::Acceleration
+            | Failure::Throttled
+            | Failure::Overloaded
+            | Failure::ServerError
+            | Failure::Timeout
+            | Failure::Lost
+            | Failure::Unreachable
+            | Failure::Cut
+            | Failure::BadRequest
+            | Failure::Authentication
+            | Failure::NotAnApiAnswer
+            | Failure::Unknown => None,
+        }
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Failure::Pace { .. } => "pace",
             Failure::Acceleration => "acceleration",
-            Failure::TierCap { .. } => "tier_cap",
-            Failure::OwnCap => "own_cap",
-            Failure::CreditGone => "credit_gone",
-            Failure::SubscriptionWindow => "subscription_window",
+            Failure::TierCap { until } => Cap::Tier { until }.name(),
+            Failure::OwnCap => Cap::Own.name(),
+            Failure::CreditGone => Cap::Credit.name(),
+            Failure::SubscriptionWindow => Cap::Window.name(),
             Failure::Throttled => "throttled",
             Failure::Overloaded => "overloaded",
             Failure::ServerError => "server_error",

@@ -11,7 +11,7 @@ use memchr::memmem;
 use serde_json::Value;
 
 use self::complaint::Complaint;
-use super::json;
+use super::json::{self, Ends};
 use super::shape::{Findings, Gauge};
 use crate::headers::short;
 
@@ -107,6 +107,8 @@ pub(crate) struct Tally {
     pub(crate) has_content: bool,
     /// The turn is to be continued by another call.
     pub(crate) paused: bool,
+    /// A document that is no message, whatever its headers say.
+    pub(crate) foreign: bool,
     /// The type of the error it reported.
     pub(crate) error: Option<Arc<str>>,
     /// And all that it said, where it came as an event.
@@ -156,6 +158,7 @@ impl Tally {
     /// Reads a whole answer that is no stream.
     pub(crate) fn document(&mut self, body: &[u8]) {
         self.text_bytes = body.len() as u64;
+        self.foreign = json::ends(body) != Ends::Object;
         self.message(body);
         self.whole_known = self.prompt_known;
     }

@@ -34,6 +34,24 @@ pub(crate) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text<'_>>(value.get()).ok().map(|text| text.0)
 }
 
+/// What a text can be by its two ends, which is all that is looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ends {
+    Object,
+    /// It begins like an object and doesn't end like one.
+    Torn,
+    Other,
+}
+
+pub(crate) fn ends(text: &[u8]) -> Ends {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii();
+    match (text.first(), text.last()) {
+        (Some(b'{'), Some(b'}')) if text.len() > 1 => Ends::Object,
+        (Some(b'{'), _) => Ends::Torn,
+        _ => Ends::Other,
+    }
+}
+
 /// A larger value than any that is of use is taken for nothing.
 const VALUE_BYTES_MAX: usize = 64 << 10;
 
@@ -73,6 +91,22 @@ impl<'de, F: FnMut(&str, &'de RawValue)> Visitor<'de> for Members<'_, F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_is_told_from_half_of_one_by_its_ends() {
+        for (text, expected) in [
+            (&b" \n{\"a\":1}\r\n"[..], Ends::Object),
+            (b"\xef\xbb\xbf{}", Ends::Object),
+            (b"{", Ends::Torn),
+            (br#"{"a":"b"#, Ends::Torn),
+            (b"[]", Ends::Other),
+            (b"null", Ends::Other),
+            (b"event: ping", Ends::Other),
+            (b"", Ends::Other),
+        ] {
+            assert_eq!(ends(text), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn wanted_members_are_handed_on_as_written() {

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use domain::call::{Class, Outcome};
+use domain::call::{Checkpoint, Class, Outcome};
 use domain::config::WrittenLimits;
+use domain::money::Usd;
 use domain::routing::Backoff;
 use domain::tier::MinuteLimits;
 use gateway::{Config, Fallback, Upstream, Whose};
 
+use crate::pacing::priced;
 use crate::support::{Asked, FakeUpstream, Peer, Told, World, pacing};
 use crate::{ASK, ASK_STREAM, DELTA, END_DELTA, JSON, MESSAGE, PING, START, STOP};
 
@@ -199,20 +201,78 @@ async fn stream_whole(world: &World, mut peer: Peer, mut again: Asked, what: &st
     assert_eq!((answer.status, answer.text()), (200, format!("{START}{DELTA}{END_DELTA}{STOP}")), "{what}");
     let entry = world.books.entry().await;
     assert_eq!((entry.outcome, entry.attempts.len()), (Outcome::Completed, 2), "{what}");
-    assert_eq!(entry.attempts[0].maybe_billed, what != "error", "{what}");
+    let was_begun = what != "error";
+    assert_eq!((entry.attempts[0].maybe_billed, entry.estimated), (was_begun, was_begun), "{what}");
+    // The upstream had read its prompt and said so, and reads it again for the next.
+    let tokens = (entry.usage.tokens.input, entry.usage.tokens.output);
+    assert_eq!(tokens, if was_begun { (22, 43) } else { (11, 42) }, "{what}");
+}
+
+#[tokio::test]
+async fn what_an_upstream_began_is_paid_at_its_own_price_where_another_answers() {
+    let (world, second) = with_second(|config| {
+        unretried(config);
+        config.catalog = priced("claude-x");
+    })
+    .await;
+    let mut peer = world.call("", ASK_STREAM).await;
+    let mut first = world.upstream.asked().await;
+    first.start_stream().await;
+    first.chunk(START).await;
+    drop(first);
+    let mut other = second.asked().await;
+    other
+        .answer(
+            200,
+            "content-type: text/event-stream\r\nconnection: close\r\n",
+            &format!("{}{DELTA}{END_DELTA}{STOP}", START.replace("claude-x-1", "claude-new")),
+        )
+        .await;
+    assert_eq!(peer.answer().await.header("x-tidegate-upstream"), Some("second"));
+    let entry = world.books.entry().await;
+    assert_eq!((entry.usage.tokens.output, entry.cost), (43, None), "the price of \"claude-new\" is unknown");
+
+    let mut peer = world.call("", ASK_STREAM).await;
+    let mut first = world.upstream.asked().await;
+    first.start_stream().await;
+    first.chunk(START).await;
+    drop(first);
+    answer_each_with(second.asked().await, MESSAGE).await;
+    assert_eq!(peer.answer().await.status, 200);
+    let entry = world.books.until(|books| books.entries().len() == 2).await.entries().remove(1);
+    assert_eq!((entry.price_id.as_deref(), entry.estimated), (Some("p"), true));
+    assert_eq!(entry.cost, Some(Usd::from_nanos(1_000_000 * i64::try_from(entry.usage.tokens.output).expect("few"))));
 }
 
 #[tokio::test]
 async fn a_document_that_breaks_off_is_asked_for_again_unseen() {
-    let world = hasty_world().await;
+    // With an end that looks good, too: half of a message is none.
+    for length in [MESSAGE.len(), 30] {
+        let world = hasty_world().await;
+        let mut peer = world.call("", ASK).await;
+        let mut first = world.upstream.asked().await;
+        let half = &MESSAGE[..30];
+        first
+            .send(&format!("HTTP/1.1 200 X\r\ncontent-length: {length}\r\nconnection: close\r\n{JSON}\r\n{half}"))
+            .await;
+        drop(first);
+        answer_each(&world, &[(200, MESSAGE)]).await;
+        let answer = peer.answer().await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, MESSAGE));
+        assert!(world.books.entry().await.attempts[0].maybe_billed);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_calls_itself_a_good_answer_is_one_and_costs_nothing() {
+    let world = World::with(unretried).await;
     let mut peer = world.call("", ASK).await;
-    let mut first = world.upstream.asked().await;
-    first.send(&format!("HTTP/1.1 200 X\r\ncontent-length: {}\r\n{JSON}\r\n{}", MESSAGE.len(), &MESSAGE[..30])).await;
-    drop(first);
-    answer_each(&world, &[(200, MESSAGE)]).await;
+    answer_each(&world, &[(200, INTERNAL)]).await;
     let answer = peer.answer().await;
-    assert_eq!((answer.status, answer.text().as_str()), (200, MESSAGE));
-    assert!(world.books.entry().await.attempts[0].maybe_billed);
+    assert_eq!((answer.status, answer.text().as_str()), (200, INTERNAL));
+    let entry = world.books.entry().await;
+    assert_eq!((entry.outcome, entry.error.as_deref()), (Outcome::Failed, Some("api_error")));
+    assert_eq!((entry.usage.tokens.prompt(), entry.usage.tokens.output, entry.estimated), (0, 0, false));
 }
 
 #[tokio::test]
@@ -728,7 +788,9 @@ async fn an_attempt_that_may_be_billed_is_not_said_to_be_nothing() {
 fn in_short(told: &Told) -> String {
     match told {
         Told::Opened(opening) => format!("opened {}", opening.number),
-        Told::Checkpoint(usage) => format!("used {}", usage.tokens.prompt() + usage.tokens.output),
+        Told::Checkpoint(Checkpoint { usage, .. }) => {
+            format!("used {}", usage.tokens.prompt() + usage.tokens.output)
+        }
         Told::Settled(_) => "settled".to_owned(),
     }
 }

@@ -77,7 +77,10 @@ async fn a_stream_passes_event_by_event_and_its_last_waits_for_the_ledger() {
     assert_eq!((entry.outcome, entry.estimated), (Outcome::Completed, false));
     assert_eq!((entry.usage.tokens.input, entry.usage.tokens.output), (11, 42));
     assert_eq!(entry.call.who.tenant.as_deref(), Some("u7"));
-    assert_eq!(world.books.checkpoints()[0].tokens.input, 11);
+    let shown = &world.books.checkpoints()[0];
+    let answer = shown.answer.as_ref().expect("an answer");
+    assert_eq!((shown.usage.tokens.input, answer.attempt, answer.status), (11, 1, 200));
+    assert_eq!(answer.request_id, entry.attempts[0].request_id);
     assert_eq!(world.books.entries().len(), 1);
 }
 
@@ -402,6 +405,14 @@ async fn our_own_refusals_are_envelopes_and_make_entries() {
     let entries = world.books.entries();
     assert_eq!(entries.len(), 4);
     assert!(entries.iter().all(|entry| entry.outcome == Outcome::Refused && entry.attempts.is_empty()));
+    let is_ready = async || {
+        let mut peer = world.connect().await;
+        peer.send(&world.request("GET", "/readyz", "", "")).await;
+        peer.answer().await.status == 200
+    };
+    assert!(!is_ready().await, "no call would leave");
+    world.skip(Duration::from_secs(5));
+    assert!(is_ready().await, "one may find out");
     assert!(world.upstream.is_idle().await);
 }
 
@@ -442,7 +453,13 @@ async fn packed_answers_pass_untouched_and_are_counted() {
 
 #[tokio::test]
 async fn what_is_no_answer_of_the_api_passes_and_costs_nothing() {
-    for (headers, body) in [("content-type: text/html\r\n", "<html>log in</html>"), ("", "")] {
+    for (headers, body) in [
+        ("content-type: text/html\r\n", "<html>log in</html>"),
+        ("", ""),
+        (JSON, "null"),
+        (JSON, "[]"),
+        (JSON, "event: message_stop\ndata: {}\n\n"),
+    ] {
         let world = World::new().await;
         let mut peer = world.call("", ASK).await;
         world.upstream.asked().await.answer(200, headers, body).await;
@@ -497,6 +514,37 @@ async fn other_paths_pass_without_an_entry() {
     let here = format!(r#"{{"results_url":"http://{}/v1/messages/batches/b1/results"}}"#, world.gateway.address());
     assert_eq!(peer.answer().await.text(), here);
     assert!(world.books.entries().is_empty());
+}
+
+#[tokio::test]
+async fn results_of_a_batch_pass_as_they_are_and_are_entries_before_the_last_of_them_is_here() {
+    let world = World::with(|config| config.catalog = pacing::priced("claude-x")).await;
+    let lines = format!(
+        "{{\"custom_id\":\"a\",\"result\":{{\"type\":\"succeeded\",\"message\":{MESSAGE}}}}}\n\
+         {{\"custom_id\":\"b\",\"result\":{{\"type\":\"errored\",\"error\":{{\"type\":\"error\"}}}}}}\nno json\n\
+         {{ \"result\": {{\"message\": {MESSAGE}, \"type\": \"succeeded\"}}, \"custom_id\": \"c\"}}"
+    );
+    world.books.durable.send_replace(false);
+    let mut peer = world.connect().await;
+    peer.send(&world.request("GET", "/v1/messages/batches/msgbatch_1/results", "", "")).await;
+    let mut asked = world.upstream.asked().await;
+    assert!(asked.head.contains("accept-encoding: identity"), "{}", asked.head);
+    asked.answer(200, "content-type: application/x-jsonl\r\n", &lines).await;
+    let mut seen = peer.read_until("\"c\"}").await;
+    seen += &peer.read_until("\r\n").await;
+    assert!(peer.is_silent().await, "its end waits for the books");
+    world.books.durable.send_replace(true);
+    seen += &peer.read_until("0\r\n\r\n").await;
+    assert!(seen.contains(&lines), "{seen}");
+    let entries = world.books.entries();
+    let requests = entries.iter().map(|entry| entry.attempts[0].request_id.as_deref());
+    assert_eq!(requests.collect::<Vec<_>>(), [Some("msgbatch_1/a"), Some("msgbatch_1/c")]);
+    assert!(entries.iter().all(|entry| entry.usage.batch && entry.usage.tokens.output == 7 && !entry.estimated));
+    assert_eq!(
+        (&*entries[0].call.model, entries[0].outcome, entries[0].status),
+        ("claude-x-1", Outcome::Completed, 200)
+    );
+    assert_eq!(entries[0].price_id.as_deref(), Some("p"));
 }
 
 #[tokio::test]

@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::call::{Call, CallId, Class, Entry, Opening};
+use domain::call::{Call, CallId, Checkpoint, Class, Entry, Opening};
 use domain::catalog::InForce;
 use domain::config::{Client, Pacing, Rules};
 use domain::time::{Instant, Now, Timestamp};
-use domain::usage::Usage;
 use gateway::secret::Secret;
 use gateway::{
     AnswerKey, AnswerStore, Books, BooksClosed, BoxFuture, Clock, Config, Gateway, KeyUnavailable, Mount, Ports,
@@ -31,7 +30,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
     Opened(Opening),
-    Checkpoint(Usage),
+    Checkpoint(Checkpoint),
     Settled(Box<Entry>),
 }
 
@@ -72,9 +71,11 @@ impl FakeBooks {
             .collect()
     }
 
-    pub(crate) fn checkpoints(&self) -> Vec<Usage> {
+    pub(crate) fn checkpoints(&self) -> Vec<Checkpoint> {
         let told = self.told.lock().expect("books");
-        told.iter().filter_map(|told| if let Told::Checkpoint(usage) = told { Some(*usage) } else { None }).collect()
+        told.iter()
+            .filter_map(|told| if let Told::Checkpoint(shown) = told { Some(shown.clone()) } else { None })
+            .collect()
     }
 
     pub(crate) fn openings(&self) -> Vec<Opening> {
@@ -113,10 +114,19 @@ impl Books for FakeBooks {
         Ok(())
     }
 
-    fn checkpoint(&self, _call: CallId, usage: &Usage) {
+    fn checkpoint(&self, _call: CallId, shown: &Checkpoint) {
         let panics = *self.panics_at_checkpoints.lock().expect("books");
         assert!(!panics, "a bug");
-        self.tell(Told::Checkpoint(*usage));
+        self.tell(Told::Checkpoint(shown.clone()));
+    }
+
+    fn enter_once(&self, entries: Vec<Entry>) -> BoxFuture<Result<(), BooksClosed>> {
+        entries.into_iter().for_each(|entry| self.tell(Told::Settled(Box::new(entry))));
+        let mut durable = self.durable.subscribe();
+        Box::pin(async move {
+            let _ = durable.wait_for(|durable| *durable).await;
+            Ok(())
+        })
     }
 
     fn settle(&self, entry: &Entry) -> BoxFuture<Result<(), BooksClosed>> {

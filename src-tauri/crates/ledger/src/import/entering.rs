@@ -205,7 +205,15 @@ async fn told_of(
 
 /// The requests that went through the gateway, and their calls.
 async fn of_gateway(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<HashMap<String, String>> {
-    let requests = json(&named(rows.keys().map(|key| &key.request_id)))?;
+    calls_of_gateway(conn, &named(rows.keys().map(|key| &key.request_id))).await
+}
+
+/// Which of these requests went through the gateway, and their calls.
+pub(crate) async fn calls_of_gateway(
+    conn: &mut SqliteConnection,
+    requests: &[String],
+) -> sqlx::Result<HashMap<String, String>> {
+    let requests = json(&requests)?;
     let found = sqlx::query!(
         "SELECT request_id, call_id FROM json_each(?1) JOIN entry ON entry.request_id = value
          WHERE source = 'gateway' AND request_id <> ''",

@@ -98,7 +98,7 @@ async fn a_call_that_was_interrupted_counts_for_what_it_had_reserved() {
     let (ledger, _) = open(dir.path()).await;
     let call = call(1, noon());
     ledger.opened(&call, &opening(&call, 1)).expect("written");
-    ledger.checkpoint(call.id, &used(50, 3), noon()).expect("written");
+    ledger.checkpoint(call.id, &shown(used(50, 3)), noon()).expect("written");
     let crashed = copy(dir.path());
     let (ledger, _) = open(crashed.path()).await;
     let sent = ledger.sent(noon().before(Duration::from_secs(60)), Duration::ZERO).await.expect("asked");

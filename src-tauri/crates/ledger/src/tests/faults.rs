@@ -140,7 +140,7 @@ async fn a_journal_that_fails_for_ever_takes_no_new_call_and_what_runs_is_settle
         assert!(refused.starts_with("can't write journal/"), "{refused}");
         tokio::task::yield_now().await;
     }
-    desk.ledger.checkpoint(running.id, &used(50, 7), noon()).expect("noted");
+    desk.ledger.checkpoint(running.id, &shown(used(50, 7)), noon()).expect("noted");
     desk.ledger.settle(&entry(running.clone())).await.expect("settled");
     assert_eq!(desk.ledger.verify(Vec::new).await, Ok(vec![]));
     assert_eq!(count_after_cut(desk).await, 6);

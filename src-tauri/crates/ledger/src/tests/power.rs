@@ -144,7 +144,9 @@ impl Story {
             }
             self.opened.borrow_mut().push(number);
             tokio::task::yield_now().await;
-            if self.chance.borrow_mut().u32(..3) == 0 && ledger.checkpoint(call.id, &used(50, 7), noon()).is_err() {
+            if self.chance.borrow_mut().u32(..3) == 0
+                && ledger.checkpoint(call.id, &shown(used(50, 7)), noon()).is_err()
+            {
                 return;
             }
             if self.chance.borrow_mut().u32(..6) == 0 {
