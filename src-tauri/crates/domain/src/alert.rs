@@ -236,6 +236,9 @@ pub struct Crossed {
     pub rule: Arc<Rule>,
     /// The reading's name.
     pub scope: Arc<str>,
+    /// The reading's scope and part.
+    pub owner: Arc<str>,
+    pub part: Arc<str>,
     pub threshold: Threshold,
     pub value: Figure,
     pub delay: Duration,

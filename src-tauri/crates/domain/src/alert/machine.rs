@@ -316,6 +316,8 @@ impl Track {
             events.push(Event::Crossed(Crossed {
                 rule: rule.clone(),
                 scope: scope.clone(),
+                owner: reading.scope.clone(),
+                part: reading.part.clone(),
                 threshold: *threshold,
                 value: reading.value,
                 delay: reading.delay,
