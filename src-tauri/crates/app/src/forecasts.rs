@@ -514,8 +514,9 @@ impl Seen {
         };
         let delay = self.forecast.runs_out.p50.map_or(Duration::ZERO, |at| at.since(now));
         let turn = Some(Turn { since: self.subject.span.since, resets_at: self.subject.span.resets_at });
+        let limit = self.subject.span.limit.map(|limit| parts(self.subject.unit, limit));
         let value = Figure::permille((p * 1_000.0) as u32);
-        Some(Reading { delay, turn, ..Reading::of(scope, self.view.window.as_str(), value) })
+        Some(Reading { delay, turn, limit, ..Reading::of(scope, self.view.window.as_str(), value) })
     }
 }
 

@@ -198,6 +198,8 @@ pub struct Reading {
     pub delay: Duration,
     /// In which the value grows from nothing; `None` for what has no reset.
     pub turn: Option<Turn>,
+    /// What it is held against, in its own unit, where that may change: with another one the crossing begins anew.
+    pub limit: Option<i64>,
 }
 
 impl Reading {
