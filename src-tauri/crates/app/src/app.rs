@@ -493,6 +493,16 @@ impl App {
         self.changes.all()
     }
 
+    /// How busy today has been up to now, where a gateway runs whose limits can be held against it.
+    pub(crate) async fn count_today(&self, now: Timestamp) {
+        if self.running().is_err() {
+            return;
+        }
+        if let Err(error) = self.peaks.count(now).await {
+            tracing::warn!("how busy today was is not counted: {error}");
+        }
+    }
+
     /// As far as half of a limit was used, of the limits that are known now.
     pub(crate) fn halves(&self, upstream: &str) -> Vec<HalfView> {
         let Ok((gateway, upstreams)) = self.running() else { return vec![] };

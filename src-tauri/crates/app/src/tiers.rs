@@ -170,6 +170,7 @@ impl App {
     pub(crate) async fn tiers(&self) -> Result<TiersView, ApiError> {
         let kept = self.bought()?;
         let now = self.now();
+        self.count_today(now).await;
         let mut accounts = vec![];
         for upstream in &self.settings().upstreams {
             let Some((scheme, tier)) = &upstream.pacing.presumed else { continue };

@@ -176,8 +176,8 @@ pub struct Peak {
     pub permille: u32,
 }
 
-/// From where on an increase may be asked for.
-const HALF: u32 = 500;
+/// From where on an increase may be asked for, in thousandths.
+pub const HALF: u32 = 500;
 const TREND_DAYS: u64 = 28;
 const DAYS_MIN: usize = 7;
 
