@@ -16,7 +16,7 @@ balance_usd: string | null,
  */
 reload_below_usd: string | null, reload_usd: string | null, a_day_usd: string, month_usd: string, monthly_cap_usd: string | null, 
 /**
- * When 80 % of a month's cap, and all of it, is spent.
+ * When 80 % of a month's cap, and all of it, is spent; of this month's the hour in which it was, where it has been.
  */
 cap_near_at: string | null, cap_hit_at: string | null, purchase_at: string | null, 
 /**

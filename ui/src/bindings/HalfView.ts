@@ -9,7 +9,7 @@ export type HalfView = { group: string,
  */
 resource: string, limit: number, 
 /**
- * The most that a minute of the last 28 days took, as a part of the limit.
+ * The most that a minute of the last 28 days and today took, as a part of the limit.
  */
 peak: number, 
 /**

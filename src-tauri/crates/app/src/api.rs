@@ -563,7 +563,9 @@ impl App {
             Command::Facts => Answer::Facts(Box::new(self.facts())),
             Command::Protections => Answer::Protections(self.protections().await?),
             // Whoever holds the file answers these.
-            Command::SettingsShow | Command::SettingsSet { .. } => return Err(elsewhere()),
+            Command::SettingsShow | Command::SettingsSet { .. } | Command::AlertRaiseCap { .. } => {
+                return Err(elsewhere());
+            }
             Command::TierList => Answer::Tiers(Box::new(self.tiers().await?)),
             Command::TierPurchase { usd, date, upstream } => {
                 Answer::Purchases(vec![self.add_purchase(&usd, date.as_deref(), upstream.as_deref())?])
@@ -577,10 +579,6 @@ impl App {
             }
             Command::AlertTest { channel } => {
                 self.test_channel(&channel).await?;
-                Answer::Done
-            }
-            Command::AlertRaiseCap { id } => {
-                self.raise_cap(&self.alert(&id)?).await?;
                 Answer::Done
             }
             Command::AlertSnooze { id, until } => Answer::Alerts(vec![self.snooze_alert(&id, until.as_deref())?]),

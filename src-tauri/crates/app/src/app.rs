@@ -49,7 +49,7 @@ use crate::tiers::{Caps, Saved};
 use crate::veil::Veil;
 use crate::view::{ClientView, ForecastView, KeptView, LiveCallView, StatusView, WhatIfView};
 use crate::watch::{Inlet, Sources, Watched};
-use crate::{HostError, counting, desktop, hands, learned, port, show, statusline};
+use crate::{Host, HostError, counting, desktop, hands, learned, port, show, statusline};
 
 pub struct App {
     dir: PathBuf,
@@ -493,17 +493,27 @@ impl App {
     }
 
     /// Does what is asked for on notifications from now on; `window` is told when it is to be opened, where there is one.
-    pub(crate) fn take_hands(self: &Arc<App>, window: &Arc<Notify>, has_window: bool) {
+    pub(crate) fn take_hands(self: &Arc<App>, host: &Arc<Host>, window: &Arc<Notify>, has_window: bool) {
         if has_window {
             self.desktop.has_window();
         }
         if let Some(clicks) = lock(&self.clicks).take() {
-            tokio::spawn(hands::obey(Arc::downgrade(self), clicks, window.clone()));
+            tokio::spawn(hands::obey(Arc::downgrade(self), Arc::downgrade(host), clicks, window.clone()));
         }
     }
 
     pub(crate) fn changes_seen(&self) -> Vec<ChangeView> {
         self.changes.all()
+    }
+
+    /// How busy today has been up to now, where a gateway runs whose limits can be held against it.
+    pub(crate) async fn count_today(&self, now: Timestamp) {
+        if self.running().is_err() {
+            return;
+        }
+        if let Err(error) = self.peaks.count(now).await {
+            tracing::warn!("how busy today was is not counted: {error}");
+        }
     }
 
     /// As far as half of a limit was used, of the limits that are known now.

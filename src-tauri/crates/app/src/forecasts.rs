@@ -28,7 +28,7 @@ mod observed;
 mod whatif;
 
 use book::Book;
-use hours::{HourReader, Hours, Whose};
+use hours::{HourReader, Hours, Refused, Shut, Whose};
 use observed::Percent;
 pub(crate) use observed::SUBSCRIPTION as SUBSCRIPTION_WINDOWS;
 pub(crate) use whatif::{CHANGES_MAX, Change};
@@ -150,9 +150,10 @@ impl Forecasts {
         counted: &Counted,
         now: Timestamp,
     ) -> Result<Vec<Seen>, ledger::Error> {
+        let refused = self.hours.refused(now).await?;
         let mut all = vec![];
         for subject in self.subjects(quotas, counted, now).await? {
-            let past = self.past(&subject, counted, now).await?;
+            let past = self.past(&subject, &refused, counted, now).await?;
             all.push(self.ask(&subject, &past, now));
         }
         Ok(all)
@@ -176,9 +177,10 @@ impl Forecasts {
         if let Err(wrong) = changed.check(&subjects, clients) {
             return Ok(Err(wrong));
         }
+        let refused = self.hours.refused(now).await?;
         let mut all = vec![];
         for subject in &subjects {
-            let past = self.past(subject, counted, now).await?;
+            let past = self.past(subject, &refused, counted, now).await?;
             let before = self.ask(subject, &past, now).view;
             all.push(WhatIfView { before, after: self.ask_changed(subject, &past, &changed).view });
         }
@@ -246,7 +248,13 @@ impl Forecasts {
         Ok(Window { since, resets_at, used, limit: limit.map(|usd| number(Unit::Usd, usd.as_nanos())) })
     }
 
-    async fn past(&self, subject: &Subject, counted: &Counted, now: Timestamp) -> Result<Past, ledger::Error> {
+    async fn past(
+        &self,
+        subject: &Subject,
+        refused: &Refused,
+        counted: &Counted,
+        now: Timestamp,
+    ) -> Result<Past, ledger::Error> {
         match &subject.by {
             By::Spent(spender, name) => {
                 let whose = Whose { spender: *spender, name: name.clone(), way: Way::Gateway };
@@ -257,9 +265,10 @@ impl Forecasts {
                     (hours.begin..).zip(&used).map(|(hour, used)| *used > 0.0 || book.listened(hour)).collect()
                 };
                 forget_what_was_full(&used, &mut known, hours.begin, subject.span);
+                forget_what_was_shut(&used, &mut known, hours.begin, subject.span, &refused.of(&whose));
                 Ok(Past { hours, known, exchange: None })
             }
-            By::Told(window) => self.past_told(subject, window, counted, now).await,
+            By::Told(window) => self.past_told(subject, window, refused, counted, now).await,
         }
     }
 
@@ -267,6 +276,7 @@ impl Forecasts {
         &self,
         subject: &Subject,
         window: &str,
+        refused: &Refused,
         counted: &Counted,
         now: Timestamp,
     ) -> Result<Past, ledger::Error> {
@@ -280,6 +290,9 @@ impl Forecasts {
             }
             None => Whose { spender: Spender::Client, name: None, way: Way::Elsewhere },
         };
+        if whose.way == Way::Gateway {
+            forget_what_was_shut(&used, &mut known, begin, subject.span, &refused.of(&whose));
+        }
         let spent = self.hours.hours(&whose, Unit::Usd, counted, now).await?;
         let exchange = observed::exchange(&seen, spent.begin, &spent.sum());
         Ok(Past { hours: Hours::alone(begin, used), known, exchange })
@@ -337,21 +350,47 @@ const SUBSCRIPTION: &str = "subscription";
 /// anew. What came through all the same was seen: then its limit was another, or none.
 fn forget_what_was_full(used: &[f64], known: &mut [bool], begin: i64, window: Window) {
     let Some(limit) = window.limit else { return };
-    let length = (window.resets_at.as_millis() - window.since.as_millis()) / HOUR_MS;
-    if length < 1 {
-        return;
-    }
-    let since = hour_of(window.since);
-    let number = |place: usize| (begin + i64::try_from(place).unwrap_or(0) - since).div_euclid(length);
+    let Some(turn_of) = turns(window) else { return };
+    let turn_of = |place: usize| turn_of(begin + i64::try_from(place).unwrap_or(0));
     let mut from = 0;
     while from < used.len() {
-        let to = (from..used.len()).find(|place| number(*place) != number(from)).unwrap_or(used.len());
+        let to = (from..used.len()).find(|place| turn_of(*place) != turn_of(from)).unwrap_or(used.len());
         let is_full = used[from..to].iter().sum::<f64>() >= limit;
         if let Some(last) = used[from..to].iter().rposition(|used| *used > 0.0).filter(|_| is_full) {
             known[from + last + 1..to].fill(false);
         }
         from = to;
     }
+}
+
+/// Nor is what was wanted in hours in which calls were turned away. Where a window, a budget or an emergency did it, that
+/// lasts until the window begins anew, or until calls come through and none is turned away.
+fn forget_what_was_shut(used: &[f64], known: &mut [bool], begin: i64, window: Window, shut: &BTreeMap<i64, Shut>) {
+    let Some(turn_of) = turns(window) else { return };
+    let mut spent_in = None;
+    for ((hour, used), known) in (begin..).zip(used).zip(known) {
+        let is_used = *used > 0.0;
+        let is_unknown = match shut.get(&hour) {
+            Some(Shut::Spent) => {
+                spent_in = Some(turn_of(hour));
+                true
+            }
+            Some(Shut::Held) => true,
+            Some(Shut::Meanwhile) => !is_used,
+            None => {
+                spent_in = spent_in.filter(|spent_in| *spent_in == turn_of(hour) && !is_used);
+                spent_in.is_some()
+            }
+        };
+        *known &= !is_unknown;
+    }
+}
+
+/// Tells in which window like this one an hour lies.
+fn turns(window: Window) -> Option<impl Fn(i64) -> i64> {
+    let length = (window.resets_at.as_millis() - window.since.as_millis()) / HOUR_MS;
+    let since = hour_of(window.since);
+    (length >= 1).then_some(move |hour: i64| (hour - since).div_euclid(length))
 }
 
 /// One forecast, as it is shown, judged and scored.
@@ -475,8 +514,9 @@ impl Seen {
         };
         let delay = self.forecast.runs_out.p50.map_or(Duration::ZERO, |at| at.since(now));
         let turn = Some(Turn { since: self.subject.span.since, resets_at: self.subject.span.resets_at });
+        let limit = self.subject.span.limit.map(|limit| parts(self.subject.unit, limit));
         let value = Figure::permille((p * 1_000.0) as u32);
-        Some(Reading { delay, turn, ..Reading::of(scope, self.view.window.as_str(), value) })
+        Some(Reading { delay, turn, limit, ..Reading::of(scope, self.view.window.as_str(), value) })
     }
 }
 
@@ -507,7 +547,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use domain::call::{CallId, Outcome};
+    use domain::catalog::InForce;
+    use ledger::{Durability, Options};
+
     use super::*;
+    use crate::testing;
 
     #[test]
     fn what_was_wanted_of_a_full_window_is_not_known_until_it_began_anew() {
@@ -524,5 +569,63 @@ mod tests {
         let mut all = vec![true; 3];
         forget_what_was_full(&[9.0; 3], &mut all, 1_000, Window { limit: None, ..window });
         assert_eq!(all, [true; 3]);
+    }
+
+    /// Three calls a day for five weeks, and in a sixth up to 95 % of its limit; then they are turned away, or none comes.
+    async fn p_runs_out(turned_away: bool) -> f64 {
+        const FIRST: i64 = 497_000;
+        let dir = tempfile::tempdir().expect("a folder");
+        let catalog = Arc::new(crate::data::catalog().expect("prices"));
+        let options = Options { durability: Durability::Process, catalog: catalog.clone(), calendar: Calendar::UTC };
+        let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("it opens").0);
+        let hours = (0..40).flat_map(|day| [9, 12, 15].map(|hour| day * 24 + hour));
+        for (number, hour) in (1_u128..).zip(hours) {
+            let is_spent = hour >= 37 * 24;
+            let outcome = if is_spent { Outcome::Refused } else { Outcome::Completed };
+            let mut entry = testing::entry("claude-sonnet-4-5", outcome);
+            let at = Timestamp::from_millis((FIRST + hour) * HOUR_MS);
+            entry.call.id = CallId::new(at, number);
+            (entry.call.started_at, entry.ended_at) = (at, at);
+            entry.attempts.iter_mut().for_each(|attempt| attempt.opened_at = at);
+            if is_spent {
+                (entry.attempts, entry.error, entry.cost) = (vec![], Some("tidegate_emergency".into()), None);
+            }
+            if turned_away || !is_spent {
+                ledger.settle(&entry).await.expect("written");
+            }
+        }
+        let counted =
+            Counted { ledger: ledger.clone(), catalog: InForce::from(catalog), upstreams: vec!["u".to_owned()] };
+        let at = |day: i64| Timestamp::from_millis((FIRST + day * 24) * HOUR_MS);
+        let span = Window { since: at(35), resets_at: at(42), used: 0.015, limit: Some(0.0158) };
+        let subject = Subject::spending("week", Some("u".to_owned()), span, (Spender::Upstream, Some("u".into())));
+        let forecasts = Forecasts::open(dir.path(), ledger, Calendar::UTC, Caps::default());
+        let refused = forecasts.hours.refused(at(40)).await.expect("read");
+        let past = forecasts.past(&subject, &refused, &counted, at(40)).await.expect("read");
+        forecasts.ask(&subject, &past, at(40)).forecast.p_runs_out.expect("a limit")
+    }
+
+    #[tokio::test]
+    async fn a_week_that_turns_calls_away_before_it_is_full_is_not_idle() {
+        let (idle, turned_away) = (p_runs_out(false).await, p_runs_out(true).await);
+        assert!(turned_away > 0.8 && turned_away > idle + 0.1, "{idle} {turned_away}");
+    }
+
+    #[test]
+    fn what_was_wanted_while_calls_were_turned_away_is_not_known() {
+        let at = |hour: i64| Timestamp::from_millis(hour * HOUR_MS);
+        let window = Window { since: at(1_000), resets_at: at(1_008), used: 0.0, limit: None };
+        let check = |shut: &[(i64, Shut)], used: &[f64], expected: &str| {
+            let mut known = vec![true; used.len()];
+            forget_what_was_shut(used, &mut known, 1_000, window, &shut.iter().copied().collect());
+            let found: String = known.iter().map(|known| if *known { 'k' } else { '-' }).collect();
+            assert_eq!(found, expected, "{shut:?}");
+        };
+        // The second window begins with the ninth hour.
+        check(&[(1_002, Shut::Spent)], &[1.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], "kk------kk");
+        check(&[(1_002, Shut::Spent)], &[1.0, 1.0, 0.5, 0.0, 2.0, 0.0, 0.0, 0.0], "kk--kkkk");
+        check(&[(1_002, Shut::Spent), (1_004, Shut::Spent)], &[1.0, 1.0, 0.5, 0.0, 0.1, 0.0], "kk----");
+        check(&[(1_001, Shut::Held), (1_003, Shut::Held)], &[1.0, 1.0, 0.0, 0.0, 0.0], "k-k-k");
+        check(&[(1_001, Shut::Meanwhile), (1_003, Shut::Meanwhile)], &[1.0, 1.0, 0.0, 0.0, 0.0], "kkk-k");
     }
 }

@@ -2,19 +2,22 @@
 
 use std::sync::{Arc, Weak};
 
+use domain::alert::Figure;
+use domain::config::{Budget, Scope};
 use domain::money::Usd;
 use tokio::sync::{Notify, mpsc};
 
-use crate::App;
 use crate::api::{ApiError, Command};
 use crate::clients::ClientChange;
 use crate::desktop::{self, Action, Click};
+use crate::settings::SettingChange;
 use crate::view::{AlertView, ClientView};
+use crate::{App, Host};
 
-/// As long as the app is there. `window` is told when it is to be opened.
-pub(crate) async fn obey(app: Weak<App>, mut clicks: mpsc::Receiver<Click>, window: Arc<Notify>) {
+/// As long as the app is there, and whoever holds its settings. `window` is told when it is to be opened.
+pub(crate) async fn obey(app: Weak<App>, host: Weak<Host>, mut clicks: mpsc::Receiver<Click>, window: Arc<Notify>) {
     while let Some(Click { alert, action }) = clicks.recv().await {
-        let Some(app) = app.upgrade() else { return };
+        let (Some(app), Some(host)) = (app.upgrade(), host.upgrade()) else { return };
         tracing::info!("{action:?} was asked for on the notification of alert {}", alert.alert_id);
         let done = match action {
             Action::Open => {
@@ -22,7 +25,7 @@ pub(crate) async fn obey(app: Weak<App>, mut clicks: mpsc::Receiver<Click>, wind
                 Ok(())
             }
             Action::Snooze => app.snooze(&alert).await,
-            Action::RaiseCap => app.raise_cap(&alert).await,
+            Action::RaiseCap => host.raise_cap(&app, &alert).await,
             Action::PauseClient => app.pause_client(&alert).await,
         };
         if let Err(error) = done {
@@ -37,19 +40,18 @@ impl App {
         self.answer(Command::AlertSnooze { id, until: None }).await.map(drop)
     }
 
-    /// Of a client's own budget: one of the settings is changed there.
-    pub(crate) async fn raise_cap(&self, alert: &AlertView) -> Result<(), ApiError> {
-        let name = client(&alert.scope)?;
-        let period = alert.scope.split_once(' ').map_or("", |(_, period)| period);
+    /// Of a client's own budget. One of the settings stays as it is: what to change there is the answer.
+    async fn raise_cap(&self, alert: &AlertView) -> Result<Option<SettingChange>, ApiError> {
+        let (name, period) = client(&alert.scope)?;
         let clients = self.clients();
         let known = clients.iter().find(|client| client.name == name);
-        let change = known.and_then(|client| raised(client, period));
-        let change = change.ok_or_else(|| {
-            ApiError::asker(format!("the budget of {name} is in the settings' [[budget]]: raise it there"))
-        })?;
-        self.set_client(name, &change)?;
-        self.recount().await;
-        Ok(())
+        if let Some(change) = known.and_then(|client| raised(client, period)) {
+            self.set_client(name, &change)?;
+            self.recount().await;
+            return Ok(None);
+        }
+        let change = raised_in_settings(&self.settings().budgets, name, period);
+        change.map(Some).ok_or_else(|| ApiError::asker(format!("{name} has no budget of a {period} any more")))
     }
 
     pub(crate) fn alert(&self, id: &str) -> Result<AlertView, ApiError> {
@@ -60,33 +62,61 @@ impl App {
     }
 
     async fn pause_client(&self, alert: &AlertView) -> Result<(), ApiError> {
-        let name = client(&alert.scope)?.to_owned();
+        let (name, _) = client(&alert.scope)?;
         self.answer(Command::Pause { class: format!("client:{name}") }).await.map(drop)
     }
 }
 
-/// `client:ci day` is of `ci`.
-fn client(scope: &str) -> Result<&str, ApiError> {
-    let name = scope.strip_prefix("client:").map(|rest| rest.split_once(' ').map_or(rest, |(name, _)| name));
-    name.ok_or_else(|| ApiError::asker(format!("{scope} is no client")))
+impl Host {
+    /// Of a client's budget, wherever it is written. The demo has none of the settings'.
+    pub(crate) async fn raise_cap(&self, app: &App, alert: &AlertView) -> Result<(), ApiError> {
+        let Some(change) = app.raise_cap(alert).await? else { return Ok(()) };
+        let changed = self.change_settings(&[change], None).await?;
+        changed.refused.into_iter().next().map_or(Ok(()), |refused| Err(ApiError::asker(refused.reason)))
+    }
+}
+
+/// `client:ci day` is of `ci`, and of its day.
+fn client(scope: &str) -> Result<(&str, &str), ApiError> {
+    let client = scope.strip_prefix("client:").map(|rest| rest.rsplit_once(' ').unwrap_or((rest, "")));
+    client.ok_or_else(|| ApiError::asker(format!("{scope} is no client")))
+}
+
+fn half_more(usd: Usd) -> Usd {
+    Usd::from_nanos(usd.as_nanos().saturating_add(usd.as_nanos() / 2))
 }
 
 fn raised(client: &ClientView, period: &str) -> Option<ClientChange> {
-    let half_more = |usd: &Option<String>| {
-        let usd: Usd = usd.as_ref()?.parse().ok()?;
-        Some(Usd::from_nanos(usd.as_nanos().saturating_add(usd.as_nanos() / 2)).to_string())
-    };
+    let more = |usd: &Option<String>| Some(half_more(usd.as_ref()?.parse().ok()?).to_string());
     let nothing = ClientChange::default();
     Some(match period {
-        "day" => ClientChange { daily_usd: Some(half_more(&client.daily_usd)?), ..nothing },
-        "week" => ClientChange { weekly_usd: Some(half_more(&client.weekly_usd)?), ..nothing },
-        "month" => ClientChange { monthly_usd: Some(half_more(&client.monthly_usd)?), ..nothing },
+        "day" => ClientChange { daily_usd: Some(more(&client.daily_usd)?), ..nothing },
+        "week" => ClientChange { weekly_usd: Some(more(&client.weekly_usd)?), ..nothing },
+        "month" => ClientChange { monthly_usd: Some(more(&client.monthly_usd)?), ..nothing },
         _ => return None,
     })
 }
 
+fn raised_in_settings(budgets: &[Budget], name: &str, period: &str) -> Option<SettingChange> {
+    let key = match period {
+        "day" => "daily_usd",
+        "week" => "weekly_usd",
+        "month" => "monthly_usd",
+        _ => return None,
+    };
+    let is_it = |budget: &&Budget| {
+        budget.period.name() == period && matches!(&budget.scope, Scope::Client(client) if **client == *name)
+    };
+    let budget = budgets.iter().find(is_it)?;
+    // As a person writes it: without zeros at its end.
+    let value = Figure::usd(half_more(budget.limit)).to_string();
+    Some(SettingChange { path: format!("budget[scope=client:{name}].{key}"), value: Some(value) })
+}
+
 #[cfg(test)]
 mod tests {
+    use domain::config::Period;
+
     use super::*;
 
     #[test]
@@ -98,9 +128,20 @@ mod tests {
     }
 
     #[test]
+    fn a_cap_of_the_settings_is_raised_there() {
+        let limit = "1.50".parse().expect("money");
+        let budget = Budget { scope: Scope::Client("two".into()), period: Period::Week, limit, hard: false };
+        let raised = |name, period| raised_in_settings(std::slice::from_ref(&budget), name, period);
+        let change = raised("two", "week").expect("it has one");
+        assert_eq!(change.path, "budget[scope=client:two].weekly_usd");
+        assert_eq!(change.value.as_deref(), Some("2.25"));
+        assert_eq!((raised("two", "day"), raised("one", "week")), (None, None));
+    }
+
+    #[test]
     fn a_scope_names_its_client() {
-        assert_eq!(client("client:ci day").ok(), Some("ci"));
-        assert_eq!(client("client:ci").ok(), Some("ci"));
+        assert_eq!(client("client:ci day").ok(), Some(("ci", "day")));
+        assert_eq!(client("client:ci").ok(), Some(("ci", "")));
         assert!(client("machine day").is_err());
     }
 }

@@ -106,10 +106,7 @@ impl Host {
         };
         let books = if options.demo { demo_dir(folder.path())? } else { folder.path().to_owned() };
         let app = Arc::new(App::open(&books, &settings).await?);
-        let opening = Arc::new(Notify::new());
-        app.take_hands(&opening, options.window);
         let host = Arc::new(Host {
-            opening,
             options,
             folder,
             settings: Mutex::new(settings),
@@ -119,7 +116,9 @@ impl Host {
             demo: tokio::sync::Mutex::default(),
             shown: Mutex::default(),
             control_token: new_token("tg-control-")?,
+            opening: Arc::default(),
         });
+        host.take_hands(&host.app);
         tokio::spawn(Host::follow_settings(Arc::downgrade(&host)));
         Ok(host)
     }
@@ -175,6 +174,10 @@ impl Host {
         lock(&self.shown).as_ref().map_or_else(|| self.own(), |demo| demo.app().clone())
     }
 
+    fn take_hands(self: &Arc<Host>, app: &Arc<App>) {
+        app.take_hands(self, &self.opening, self.options.window);
+    }
+
     /// Until somebody asks on a notification for the window.
     pub async fn asked_to_open(&self) {
         self.opening.notified().await;
@@ -202,6 +205,11 @@ impl Host {
         if let Command::SettingsSet { changes, hash } = &command {
             return Ok(Answer::SettingsSet(self.change_settings(changes, hash.as_deref()).await?));
         }
+        if let Command::AlertRaiseCap { id } = &command {
+            let app = self.app();
+            self.raise_cap(&app, &app.alert(id)?).await?;
+            return Ok(Answer::Done);
+        }
         let app = if command.is_about_this_machine() { self.app.clone() } else { self.app() };
         app.answer(command).await
     }
@@ -227,14 +235,14 @@ impl Host {
     }
 
     /// Shows a simulated API with made-up traffic in place of the user's own books, until `stop_demo`.
-    pub async fn start_demo(&self) -> Result<(), HostError> {
+    pub async fn start_demo(self: &Arc<Host>) -> Result<(), HostError> {
         let _one_at_a_time = self.demo.lock().await;
         if lock(&self.shown).is_some() {
             return Ok(());
         }
         let settings = demo::settings(&lock(&self.settings))?;
         let app = Arc::new(App::open(&demo_dir(self.folder.path())?, &settings).await?);
-        app.take_hands(&self.opening, self.options.window);
+        self.take_hands(&app);
         let address = app.serve(&settings, demo::ANY_PORT, vec![]).await?;
         let demo = Demo::traffic(app, &format!("http://{address}"))?;
         *lock(&self.shown) = Some(Arc::new(demo));

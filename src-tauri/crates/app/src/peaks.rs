@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::admission::Level;
 use domain::alert::{Figure, Reading, Sign};
 use domain::catalog;
-use domain::tier::course::{Peak, half_used_on, working_days_before};
+use domain::tier::course::{HALF, Peak, half_used_on, working_days_before};
 use domain::time::{Calendar, Timestamp};
 use gateway::Gateway;
 use ledger::{Ledger, MinuteUsed};
@@ -27,7 +27,7 @@ pub struct HalfView {
     /// `requests`, `input_tokens`, `output_tokens`.
     pub resource: String,
     pub limit: u64,
-    /// The most that a minute of the last 28 days took, as a part of the limit.
+    /// The most that a minute of the last 28 days and today took, as a part of the limit.
     pub peak: f64,
     /// The day on which half of it was first used, or will be as the last four weeks went; null where it isn't in sight.
     pub half_on: Option<String>,
@@ -56,6 +56,9 @@ pub(crate) struct LimitNow {
 #[serde(default)]
 struct Kept {
     days: BTreeMap<i64, BTreeMap<String, [u64; 3]>>,
+    /// The day that runs, as far as it has come.
+    #[serde(skip)]
+    today: (i64, BTreeMap<String, [u64; 3]>),
 }
 
 const FILE: &str = "peaks.json";
@@ -80,7 +83,7 @@ impl Peaks {
         Peaks { ledger, file, kept: Mutex::new(kept), lead_days }
     }
 
-    /// Counts each day once it is over, as long as a gateway runs.
+    /// Counts each day once it is over, and the one that runs each hour, as long as a gateway runs.
     pub(crate) async fn run(self: Arc<Peaks>, gateway: Weak<Gateway>, upstreams: Vec<String>, alerts: Arc<Alerts>) {
         loop {
             let now = clock::now();
@@ -93,8 +96,8 @@ impl Peaks {
         }
     }
 
-    /// Days that are over and were not counted yet.
-    async fn count(&self, now: Timestamp) -> Result<(), ledger::Error> {
+    /// Days that are over and were not counted yet, and today.
+    pub(crate) async fn count(&self, now: Timestamp) -> Result<(), ledger::Error> {
         let today = Calendar::UTC.day_number(now);
         let missing: Vec<i64> = {
             let kept = self.lock();
@@ -110,6 +113,8 @@ impl Peaks {
                 tracing::warn!("how busy past days were is not kept: {error}");
             }
         }
+        let minutes = self.ledger.minutes(Calendar::UTC.start_of_day(now), now).await?;
+        self.lock().today = (today, peaks(&minutes));
         Ok(())
     }
 
@@ -150,13 +155,17 @@ impl Kept {
     fn halves(&self, upstream: &str, limits: &[LimitNow], lead: u32) -> Vec<HalfView> {
         let half = |LimitNow { group, resource, limit }: &LimitNow| {
             let place = RESOURCES.iter().position(|known| known == resource).filter(|_| *limit > 0)?;
-            let peaks = self.peaks(&format!("{upstream} {group}"), place, *limit);
+            let mut peaks = self.peaks(&format!("{upstream} {group}"), place, *limit);
+            let today = self.peak_today(&format!("{upstream} {group}"), place, *limit);
+            let most = peaks.iter().chain(&today).map(|peak| peak.permille).max().unwrap_or(0);
+            // Before its end a day's peak may only be too small: a trend of it would lead down.
+            peaks.extend(today.filter(|today| today.permille >= HALF));
             let half = half_used_on(&peaks);
             Some(HalfView {
                 group: group.clone(),
                 resource: (*resource).to_owned(),
                 limit: *limit,
-                peak: peaks.iter().map(|peak| f64::from(peak.permille) / 1_000.0).fold(0.0, f64::max),
+                peak: f64::from(most) / 1_000.0,
                 half_on: half.map(|day| day.to_string()),
                 ask_from: half.map(|day| working_days_before(day, lead).to_string()),
             })
@@ -168,13 +177,18 @@ impl Kept {
 
     /// In thousandths of a limit. Days without a call are no peak.
     fn peaks(&self, name: &str, resource: usize, limit: u64) -> Vec<Peak> {
-        let peak = |(day, all): (&i64, &BTreeMap<String, [u64; 3]>)| {
-            let used = all.get(name)?[resource];
-            let permille = u32::try_from(u128::from(used) * 1_000 / u128::from(limit)).unwrap_or(u32::MAX);
-            Some(Peak { day: Calendar::day_of_number(*day), permille })
-        };
-        self.days.iter().filter_map(peak).collect()
+        self.days.iter().filter_map(|(day, all)| peak(*day, all.get(name)?[resource], limit)).collect()
     }
+
+    fn peak_today(&self, name: &str, resource: usize, limit: u64) -> Option<Peak> {
+        let (day, all) = &self.today;
+        peak(*day, all.get(name)?[resource], limit)
+    }
+}
+
+fn peak(day: i64, used: u64, limit: u64) -> Option<Peak> {
+    let permille = u128::from(used) * 1_000 / u128::from(limit.max(1));
+    Some(Peak { day: Calendar::day_of_number(day), permille: u32::try_from(permille).unwrap_or(u32::MAX) })
 }
 
 /// The busiest minute of each group, each resource for itself.
@@ -235,5 +249,45 @@ mod tests {
         assert!((first.peak - 0.43).abs() < 1e-9);
         assert_eq!((second.resource.as_str(), &second.half_on), ("requests", &None), "nothing rises");
         assert_eq!(kept.halves("other", &limits, 0)[0].peak, 0.0);
+    }
+
+    #[test]
+    fn today_counts_from_the_minute_on_that_took_half_of_a_limit_and_bends_no_trend_before() {
+        let mut kept = Kept::default();
+        let today = Calendar::UTC.day_number(Timestamp::parse("2026-11-27T00:00:00Z").expect("a time"));
+        let used = |used| BTreeMap::from([("v sonnet-4".to_owned(), [1, used, 1])]);
+        for day in 0..14 {
+            kept.days.insert(today - 14 + day, used(300 + 10 * u64::try_from(day).expect("small")));
+        }
+        let limits = [LimitNow { group: "sonnet-4".to_owned(), resource: "input_tokens", limit: 1_000 }];
+        let half_on = |kept: &Kept| kept.halves("v", &limits, 0).remove(0).half_on;
+        kept.today = (today, used(1));
+        assert_eq!(half_on(&kept).as_deref(), Some("2026-12-03"));
+        kept.today = (today, used(640));
+        assert_eq!(half_on(&kept).as_deref(), Some("2026-11-27"));
+        assert!((kept.halves("v", &limits, 0)[0].peak - 0.64).abs() < 1e-9);
+    }
+
+    #[tokio::test]
+    async fn a_day_that_runs_is_counted_and_counted_again() {
+        use domain::call::{CallId, Outcome};
+        use ledger::{Durability, Options};
+
+        let dir = tempfile::tempdir().expect("a folder");
+        let catalog = Arc::new(crate::data::catalog().expect("prices"));
+        let options = Options { durability: Durability::Process, catalog, calendar: Calendar::UTC };
+        let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("it opens").0);
+        let settings = crate::settings::parse("", &crate::data::schemes().expect("tiers")).expect("legal");
+        let peaks = Peaks::open(dir.path(), ledger.clone(), &settings);
+        let limit = [LimitNow { group: "sonnet-4".to_owned(), resource: "requests", limit: 8 }];
+        // Each call is sent twice.
+        for (number, half_on) in [(1, None), (2, Some("2026-09-21"))] {
+            let mut entry = crate::testing::entry("claude-sonnet-4-5", Outcome::Completed);
+            entry.call.id = CallId::new(entry.ended_at, number);
+            ledger.settle(&entry).await.expect("written");
+            peaks.count(entry.ended_at.after(Duration::from_secs(60))).await.expect("counted");
+            let half = peaks.halves("u", &limit).remove(0);
+            assert_eq!(half.half_on.as_deref(), half_on, "{half:?}");
+        }
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use domain::admission::Unit;
 use domain::catalog::Catalog;
 use domain::money::Usd;
-use domain::tier::course::{Account, Course, place};
+use domain::tier::course::{Account, Course, near, place};
 use domain::tier::{Scheme, Tier};
 use domain::time::{Calendar, Timestamp};
-use ledger::Spender;
+use ledger::{HourUsed, Spender, Way};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -53,7 +53,7 @@ pub struct AccountTierView {
     pub a_day_usd: String,
     pub month_usd: String,
     pub monthly_cap_usd: Option<String>,
-    /// When 80 % of a month's cap, and all of it, is spent.
+    /// When 80 % of a month's cap, and all of it, is spent; of this month's the hour in which it was, where it has been.
     pub cap_near_at: Option<String>,
     pub cap_hit_at: Option<String>,
     pub purchase_at: Option<String>,
@@ -170,6 +170,7 @@ impl App {
     pub(crate) async fn tiers(&self) -> Result<TiersView, ApiError> {
         let kept = self.bought()?;
         let now = self.now();
+        self.count_today(now).await;
         let mut accounts = vec![];
         for upstream in &self.settings().upstreams {
             let Some((scheme, tier)) = &upstream.pacing.presumed else { continue };
@@ -249,8 +250,32 @@ impl App {
             spent_this_month: month,
             a_day: Usd::from_nanos(i64::try_from(a_day).unwrap_or(i64::MAX)),
         };
-        let view = account_view(&upstream.name, &account, &account.course(now));
+        let mut course = account.course(now);
+        if let Some(cap) = course.monthly_cap.filter(|cap| month >= near(*cap)) {
+            let [near, all] = self.reached(&upstream.name, [near(cap), cap], now).await?;
+            course.cap_near_at = near.or(course.cap_near_at);
+            course.cap_hit_at = all.or(course.cap_hit_at);
+        }
+        let view = account_view(&upstream.name, &account, &course);
         Ok(AccountTierView { purchases: bought.views(&upstream.name), ..view })
+    }
+
+    /// The hours of this month in which the upstream's calls came to these sums, of those that they have come to.
+    async fn reached(
+        &self,
+        upstream: &str,
+        sums: [Usd; 2],
+        now: Timestamp,
+    ) -> Result<[Option<Timestamp>; 2], ledger::Error> {
+        let counted = Counted { ledger: self.ledger.clone(), catalog: self.prices.in_force(), upstreams: vec![] };
+        let dearest = counted.dearest(now);
+        let hour_of = |at: Timestamp| at.as_millis().div_euclid(HOUR_MS);
+        let (first, last) = (hour_of(Calendar::UTC.start_of_month(now)), hour_of(now) + 1);
+        let hours = self.ledger.hours((Spender::Upstream, Some(upstream)), Way::Gateway, first, last).await?;
+        let amount =
+            |HourUsed { hour, used, .. }: &HourUsed| (*hour, counting::amount(used, Unit::Usd, dearest.as_ref()));
+        let spent: Vec<(i64, i64)> = hours.iter().map(amount).collect();
+        Ok(sums.map(|sum| hour_of_sum(&spent, sum)))
     }
 
     async fn spent_of(&self, upstream: &str, from: Timestamp, to: Timestamp) -> Result<Usd, ledger::Error> {
@@ -261,6 +286,17 @@ impl App {
         let nanos = of_it.map(|used| counting::amount(used, Unit::Usd, dearest.as_ref())).fold(0, i64::saturating_add);
         Ok(Usd::from_nanos(nanos))
     }
+}
+
+/// Of what was spent in which hour.
+fn hour_of_sum(spent: &[(i64, i64)], sum: Usd) -> Option<Timestamp> {
+    let mut all = 0_i64;
+    let reaches = |(_, nanos): &&(i64, i64)| {
+        all = all.saturating_add(*nanos);
+        all >= sum.as_nanos()
+    };
+    let (hour, _) = spent.iter().find(reaches)?;
+    Some(Timestamp::from_millis(hour * HOUR_MS))
 }
 
 fn millis(time: Duration) -> u64 {
@@ -311,5 +347,20 @@ fn scheme_view(scheme: &Scheme) -> SchemeView {
         valid_from: scheme.valid_from.to_string(),
         source: scheme.source.to_string(),
         tiers: scheme.tiers.iter().map(tier).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_was_reached_in_the_hour_that_brought_it() {
+        let hour = Timestamp::parse("2027-03-23T14:00:00Z").expect("a time").as_millis() / HOUR_MS;
+        let dollar = 1_000_000_000;
+        let spent = [(hour - 300, 70 * dollar), (hour, 9 * dollar), (hour, dollar), (hour + 160, 11 * dollar)];
+        let reached = |usd: &str| hour_of_sum(&spent, usd.parse().expect("money")).map(|at| at.to_string());
+        assert_eq!(reached("80").as_deref(), Some("2027-03-23T14:00:00.000Z"));
+        assert_eq!(reached("100"), None);
     }
 }

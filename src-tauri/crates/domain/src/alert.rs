@@ -198,6 +198,8 @@ pub struct Reading {
     pub delay: Duration,
     /// In which the value grows from nothing; `None` for what has no reset.
     pub turn: Option<Turn>,
+    /// What it is held against, in its own unit, where that may change: with another one the crossing begins anew.
+    pub limit: Option<i64>,
 }
 
 impl Reading {
@@ -236,6 +238,9 @@ pub struct Crossed {
     pub rule: Arc<Rule>,
     /// The reading's name.
     pub scope: Arc<str>,
+    /// The reading's scope and part.
+    pub owner: Arc<str>,
+    pub part: Arc<str>,
     pub threshold: Threshold,
     pub value: Figure,
     pub delay: Duration,

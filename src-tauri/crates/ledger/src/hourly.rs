@@ -27,6 +27,18 @@ pub struct HourUsed {
     pub used: Used,
 }
 
+/// Of one hour: that calls of these were turned away, and by which code.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HourRefused {
+    /// Hours since 1970 UTC.
+    pub hour: i64,
+    pub client: String,
+    pub person: String,
+    pub project: String,
+    pub tenant: String,
+    pub error: String,
+}
+
 /// What the latest calls of a client and a model in one class came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Mix {
@@ -65,6 +77,7 @@ struct MixRow {
 }
 
 const QUARTERS_AN_HOUR: i64 = 4;
+const HOUR_MS: i64 = QUARTER_MS * QUARTERS_AN_HOUR;
 
 impl Ledger {
     /// Of the calls that started in the hours from `from` on and before `to`: those of one client, person, project, tenant
@@ -76,7 +89,7 @@ impl Ledger {
         from: i64,
         to: i64,
     ) -> Result<Vec<HourUsed>, Error> {
-        const _: () = assert!(QUARTER_MS * QUARTERS_AN_HOUR == 3_600_000);
+        const _: () = assert!(HOUR_MS == 3_600_000);
         self.flush().await?;
         let (from, to) = (from.saturating_mul(QUARTERS_AN_HOUR), to.saturating_mul(QUARTERS_AN_HOUR));
         let (of, all, through) = (of.name(), name.is_none(), way == Way::Gateway);
@@ -101,6 +114,22 @@ impl Ledger {
         .fetch_all(&self.readers)
         .await;
         Ok(rows.map_err(|error| self.db.error(&error))?.into_iter().map(hour).collect())
+    }
+
+    /// Of the calls through the gateway that started in the hours from `from` on and before `to`: those that were turned
+    /// away before they were sent, as far as the ledger still has them. In the order of hours.
+    pub async fn hours_refused(&self, from: i64, to: i64) -> Result<Vec<HourRefused>, Error> {
+        self.flush().await?;
+        let (from, to) = (from.saturating_mul(HOUR_MS), to.saturating_mul(HOUR_MS));
+        let rows = sqlx::query_as!(
+            HourRefused,
+            r#"SELECT DISTINCT started_at / 3600000 AS "hour!: i64", client, person, project, tenant, error
+             FROM entry WHERE started_at >= ?1 AND started_at < ?2 AND outcome = 'refused' AND source = 'gateway'
+             ORDER BY 1"#,
+            from,
+            to
+        );
+        rows.fetch_all(&self.readers).await.map_err(|error| self.db.error(&error))
     }
 
     /// The hour of the first call that the ledger has of these.

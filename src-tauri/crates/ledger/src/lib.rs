@@ -61,7 +61,7 @@ pub use dashboard::DashboardRow;
 pub use explain::{Bill, Explanation, Reason, SESSIONS_MAX, SessionBill, SessionName, Share};
 pub use export::{Columns, UnknownColumn, csv_cell};
 pub use fates::Fates;
-pub use hourly::{HourUsed, Mix, Way};
+pub use hourly::{HourRefused, HourUsed, Mix, Way};
 pub use import::{Entered, Event, ImportReport, LogsFound, Observation, Progress, Skipped, Terms, Told, logs_found};
 pub use like_calls::LikeCalls;
 pub use minutes::MinuteUsed;

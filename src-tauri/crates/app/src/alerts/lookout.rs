@@ -186,7 +186,7 @@ impl Lookout {
         let turn = Turn { since: quota.since, resets_at: quota.resets_at };
         let value = Figure::ratio(quota.used, quota.limit);
         let turn = (quota.resets_at > Timestamp::default()).then_some(turn);
-        Reading { turn, ..Reading::of(scope, part, value) }
+        Reading { turn, limit: Some(quota.limit), ..Reading::of(scope, part, value) }
     }
 
     /// How full a bucket is, and how long people's calls have waited for it. Background calls are there to wait.
@@ -278,7 +278,8 @@ impl Lookout {
         let tier = |(upstream, cap): &(String, Usd)| {
             let spent: Usd = used.iter().filter(|used| *used.name == **upstream).map(|used| used.known_cost).sum();
             let part = Figure::ratio(spent.as_nanos(), cap.as_nanos());
-            Reading { turn: Some(turn), ..Reading::of(format!("upstream:{upstream}"), "", part) }
+            let limit = Some(cap.as_nanos());
+            Reading { turn: Some(turn), limit, ..Reading::of(format!("upstream:{upstream}"), "", part) }
         };
         Ok(caps.iter().map(tier).collect())
     }

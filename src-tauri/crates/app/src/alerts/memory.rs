@@ -19,6 +19,8 @@ struct KeptTrack {
     scope: String,
     /// Since when, and when it resets.
     window: Option<(i64, i64)>,
+    #[serde(default)]
+    limit: Option<i64>,
     value: i64,
     seen_at: i64,
     marks: Vec<KeptMark>,
@@ -46,6 +48,7 @@ impl Kept {
             rule: track.rule.to_string(),
             scope: track.scope.to_string(),
             window: track.turn.map(|turn| (turn.since.as_millis(), turn.resets_at.as_millis())),
+            limit: track.limit,
             value: track.value.as_millionths(),
             seen_at: track.seen_at.as_millis(),
             marks: track.marks.iter().map(KeptMark::of).collect(),
@@ -62,6 +65,7 @@ impl Kept {
             rule: track.rule.as_str().into(),
             scope: track.scope.as_str().into(),
             turn: track.window.map(|(since, resets_at)| Turn { since: moment(since), resets_at: moment(resets_at) }),
+            limit: track.limit,
             value: Figure::from_millionths(track.value),
             seen_at: moment(track.seen_at),
             marks: track.marks.iter().map(KeptMark::memory).collect(),

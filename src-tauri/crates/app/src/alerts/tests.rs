@@ -231,6 +231,26 @@ fn a_report_is_news_for_the_inbox_and_for_the_channels_that_were_chosen() {
 }
 
 #[test]
+fn names_with_spaces_are_whole_in_what_is_said() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let own = "[[alert]]\nmetric = \"spend.week.project:my shop\"\nthresholds = [5]";
+    let alerts = open(dir.path(), own, 0);
+    let said = |sign, scope: &str, part: &str, value: &str| {
+        for (value, seconds) in [("0", 1), (value, 2)] {
+            let reading = Reading::of(scope, part, value.parse().expect("a figure"));
+            alerts.judge(sign, &[reading], at(seconds));
+        }
+        alerts.latest(1).remove(0).message
+    };
+    let budget = said(Sign::Budget, "project:my shop", "day", "0.85");
+    assert_eq!(budget, "85.0 % of the day's budget of project \"my shop\" is spent");
+    let spent = said(Sign::Spend, "project:my shop", "week", "6.106");
+    assert_eq!(spent, "$6.11 were spent this week by project \"my shop\"; the mark is $5.00");
+    let unpriced = said(Sign::Unpriced, "model:my own model", "", "1");
+    assert!(unpriced.starts_with("the price of model \"my own model\" is unknown"), "{unpriced}");
+}
+
+#[test]
 fn quiet_hours_hold_a_warning_back_until_they_end() {
     let dir = tempfile::tempdir().expect("a folder");
     // It begins at 14:13:20 UTC.

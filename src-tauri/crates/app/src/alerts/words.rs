@@ -5,14 +5,14 @@ use domain::time::Calendar;
 
 /// One sentence, or two.
 pub(super) fn sentence(crossed: &Crossed, calendar: Calendar, pauses_runaways: bool) -> String {
-    let Crossed { scope, value, threshold, .. } = crossed;
-    let what = thing(scope);
+    let Crossed { scope, owner, part, value, threshold, .. } = crossed;
+    let what = thing(owner, part);
     let moment = crossed.turn.map(|turn| calendar.words(turn.resets_at));
     let reset = moment.as_ref().map(|moment| format!("; it begins anew {moment}")).unwrap_or_default();
     match crossed.rule.metric.sign {
-        Sign::Spend => format!("{} were spent {}; the mark is {}", usd(*value), spender(scope), usd(threshold.at)),
+        Sign::Spend => format!("{} were spent {}; the mark is {}", usd(*value), spent(owner, part), usd(threshold.at)),
         Sign::Window | Sign::Week => format!("{} of {what} is used{reset}", percent(*value)),
-        Sign::Budget => format!("{} of {} is spent{reset}", percent(*value), budget(scope)),
+        Sign::Budget => format!("{} of {} is spent{reset}", percent(*value), budget(owner, part)),
         Sign::Minute => format!(
             "{what} is {} full, and calls have waited {} s for it; background can wait: `tidegate pause background`",
             percent(*value),
@@ -83,41 +83,39 @@ pub(super) fn action(crossed: &Crossed, pauses_runaways: bool) -> Option<String>
     (crossed.rule.metric.sign == Sign::Runaway).then(|| format!("{act}_session:{session}"))
 }
 
-/// `upstream:anthropic week` as a person says it.
-fn thing(scope: &str) -> String {
-    let (scope, part) = scope.split_once(' ').unwrap_or((scope, ""));
-    let owner = match scope.split_once(':') {
+/// `upstream:anthropic` and `week` as a person says them.
+fn thing(owner: &str, part: &str) -> String {
+    let owner = match owner.split_once(':') {
         Some((kind, name)) => format!("{kind} \"{name}\""),
-        None => format!("the {scope}"),
+        None => format!("the {owner}"),
     };
     if part.is_empty() { owner } else { format!("the {part} of {owner}") }
 }
 
-/// `client:ci day` as a person says it.
-fn budget(scope: &str) -> String {
-    let (scope, period) = scope.split_once(' ').unwrap_or((scope, "month"));
-    format!("the {period}'s budget of {}", thing(scope))
+/// `client:ci` and `day` as a person says them.
+fn budget(owner: &str, period: &str) -> String {
+    format!("the {period}'s budget of {}", thing(owner, ""))
 }
 
-fn spender(scope: &str) -> String {
-    let (scope, part) = scope.split_once(' ').unwrap_or((scope, ""));
-    let when = match part {
+fn spent(owner: &str, period: &str) -> String {
+    let when = match period {
         "day" => "today",
         "week" => "this week",
         _ => "this month",
     };
-    match scope.split_once(':') {
+    match owner.split_once(':') {
         Some((kind, name)) => format!("{when} by {kind} \"{name}\""),
         None => when.to_owned(),
     }
 }
 
-/// A small sum with all that it is.
+/// To the nearest cent, as everywhere; a small sum with all that it is.
 fn usd(value: Figure) -> String {
     const SMALL: i64 = 100_000;
+    const HALF_A_CENT: i64 = 5_000;
     match value.as_millionths() {
         millionths @ 1..SMALL => format!("$0.{:04}", millionths / 100),
-        _ => format!("${}", hundredths(value)),
+        millionths => format!("${}", hundredths(Figure::from_millionths(millionths.saturating_add(HALF_A_CENT)))),
     }
 }
 

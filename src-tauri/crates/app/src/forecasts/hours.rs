@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use domain::admission::Unit;
 use domain::price::Price;
 use domain::time::Timestamp;
-use ledger::{HourUsed, Ledger, Spender, Way};
+use ledger::{HourRefused, HourUsed, Ledger, Spender, Way};
 
 use super::{hour_of, lock, number};
 use crate::counting::{self, Counted};
@@ -32,9 +32,30 @@ pub(super) struct Hours {
     read_in: i64,
 }
 
+/// What turned calls of an hour away; the last says most of the hours after it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Shut {
+    /// A minute's limit, or an upstream that failed: most of them came again.
+    Meanwhile,
+    /// Somebody held them back.
+    Held,
+    /// A window, a budget or an emergency, which lasts.
+    Spent,
+}
+
+/// Hours in which calls were turned away.
+#[derive(Clone, Default)]
+pub(super) struct Refused {
+    rows: Vec<HourRefused>,
+    /// Before which all were read, and when that began.
+    through: i64,
+    read_in: i64,
+}
+
 pub(super) struct HourReader {
     ledger: Arc<Ledger>,
     read: Mutex<BTreeMap<(Whose, &'static str), Hours>>,
+    refused: Mutex<Refused>,
 }
 
 /// No forecast looks further back.
@@ -44,10 +65,28 @@ const HOURS_OPEN: i64 = 3;
 /// Prices of the past may be changed: all is read anew so often.
 const HOURS_KEPT: i64 = 24;
 const KINDS_MAX: usize = 48;
+/// Each call is looked at for it; hours before these weigh little.
+const REFUSED_BACK: i64 = 8 * 168;
 
 impl HourReader {
     pub(super) fn of(ledger: Arc<Ledger>) -> HourReader {
-        HourReader { ledger, read: Mutex::default() }
+        HourReader { ledger, read: Mutex::default(), refused: Mutex::default() }
+    }
+
+    /// Up to the hour that runs now, and without it.
+    pub(super) async fn refused(&self, now: Timestamp) -> Result<Refused, ledger::Error> {
+        let end = hour_of(now);
+        let kept = lock(&self.refused).clone();
+        let mut refused = match (0..HOURS_KEPT).contains(&(end - kept.read_in)) {
+            true => kept,
+            false => Refused { rows: vec![], through: end - REFUSED_BACK, read_in: end },
+        };
+        let from = (refused.through - HOURS_OPEN).max(end - REFUSED_BACK);
+        refused.rows.retain(|row| row.hour < from);
+        refused.rows.extend(self.ledger.hours_refused(from, end).await?);
+        refused.through = end;
+        lock(&self.refused).clone_from(&refused);
+        Ok(refused)
     }
 
     /// Up to the hour that runs now, and without it.
@@ -73,6 +112,49 @@ impl HourReader {
 
     fn kept(&self, place: &(Whose, &'static str), end: i64) -> Option<Hours> {
         lock(&self.read).get(place).filter(|hours| (0..HOURS_KEPT).contains(&(end - hours.read_in))).cloned()
+    }
+}
+
+impl Whose {
+    /// What a budget turns away it will turn away again: that is no demand on a window that others share.
+    fn was_shut_by(&self, refused: &HourRefused) -> Option<Shut> {
+        let own = match self.spender {
+            Spender::Client => &refused.client,
+            Spender::Person => &refused.person,
+            Spender::Project => &refused.project,
+            Spender::Tenant => &refused.tenant,
+            Spender::Upstream => "",
+        };
+        let somebody = self.name.as_deref().filter(|_| self.spender != Spender::Upstream);
+        match (somebody, &*refused.error) {
+            (Some(name), _) if name != own => None,
+            (None, "tidegate_budget_reached") => None,
+            (_, error) => Shut::of(error),
+        }
+    }
+}
+
+impl Shut {
+    /// Nothing where the call itself was to blame.
+    fn of(error: &str) -> Option<Shut> {
+        match error {
+            "tidegate_window_exhausted" | "tidegate_budget_reached" | "tidegate_emergency" => Some(Shut::Spent),
+            "tidegate_held" => Some(Shut::Held),
+            "tidegate_deadline" | "tidegate_queue_full" | "tidegate_breaker_open" => Some(Shut::Meanwhile),
+            _ => None,
+        }
+    }
+}
+
+impl Refused {
+    /// By hour.
+    pub(super) fn of(&self, whose: &Whose) -> BTreeMap<i64, Shut> {
+        let mut shut = BTreeMap::new();
+        for (hour, by) in self.rows.iter().filter_map(|row| Some((row.hour, whose.was_shut_by(row)?))) {
+            let worst = shut.entry(hour).or_insert(by);
+            *worst = by.max(*worst);
+        }
+        shut
     }
 }
 
@@ -211,6 +293,46 @@ mod tests {
         settle(&counted.ledger, FIRST, 2, "ci").await;
         let hours = read(&HourReader::of(counted.ledger.clone()), &counted, FIRST + 2).await;
         assert_eq!((hours.begin, hours.sum()), (FIRST, vec![ONE, 0.0]));
+    }
+
+    async fn turn_away(ledger: &Ledger, hour: i64, number: u128, client: &str, error: &str) {
+        let mut entry = testing::entry("claude-sonnet-4-5", Outcome::Refused);
+        let at = Timestamp::from_millis(hour * HOUR_MS + 1_000);
+        entry.call.id = CallId::new(at, number);
+        entry.call.who.client = client.into();
+        (entry.call.started_at, entry.ended_at) = (at, at);
+        (entry.attempts, entry.error) = (vec![], Some(error.into()));
+        ledger.settle(&entry).await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn hours_that_turned_calls_away_are_those_of_their_client_and_a_budget_s_are_nobody_else_s() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let counted = books(dir.path()).await;
+        let reader = HourReader::of(counted.ledger.clone());
+        for (number, (hour, client, error)) in [
+            (FIRST, "ci", "tidegate_deadline"),
+            (FIRST, "ci", "tidegate_emergency"),
+            (FIRST + 1, "web", "tidegate_budget_reached"),
+            (FIRST + 2, "ci", "tidegate_bad_request"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            turn_away(&counted.ledger, hour, number as u128, client, error).await;
+        }
+        let shut = |refused: &Refused, spender, name: Option<&str>| {
+            let whose = Whose { spender, name: name.map(Into::into), way: Way::Gateway };
+            refused.of(&whose).into_iter().map(|(hour, shut)| (hour - FIRST, shut)).collect::<Vec<_>>()
+        };
+        let refused = reader.refused(Timestamp::from_millis((FIRST + 3) * HOUR_MS)).await.expect("read");
+        assert_eq!(shut(&refused, Spender::Client, Some("ci")), [(0, Shut::Spent)]);
+        assert_eq!(shut(&refused, Spender::Client, Some("web")), [(1, Shut::Spent)]);
+        assert_eq!(shut(&refused, Spender::Client, None), [(0, Shut::Spent)]);
+        assert_eq!(shut(&refused, Spender::Upstream, Some("anthropic")), [(0, Shut::Spent)]);
+        turn_away(&counted.ledger, FIRST + 2, 9, "ci", "tidegate_held").await;
+        let later = reader.refused(Timestamp::from_millis((FIRST + 4) * HOUR_MS)).await.expect("read");
+        assert_eq!(shut(&later, Spender::Client, Some("ci")), [(0, Shut::Spent), (2, Shut::Held)], "it came late");
     }
 
     #[tokio::test]

@@ -62,7 +62,7 @@ impl Change {
             ["batch"] => Some(Change::Batch { client: None }),
             ["batch", client] => Some(Change::Batch { client: Some(client.into()) }),
             ["limit", window, "to", amount] => limit(None, window, amount),
-            ["limit", whose, window, "to", amount] => limit(Some(whose), window, amount),
+            ["limit", ref whose @ .., window, "to", amount] => limit(Some(&whose.join(" ")), window, amount),
             _ => None,
         };
         change.ok_or_else(|| format!("{text:?} is nothing that can be tried; what can: {FORMS}"))
@@ -261,6 +261,9 @@ mod tests {
         assert_eq!(parse("stop ci at 18:00"), Ok(Change::Stop { client: "ci".into(), from: six }));
         let tomorrow = Timestamp::parse("2026-11-28T09:30:00Z").expect("a time");
         assert_eq!(parse("stop ci at 9:30"), Ok(Change::Stop { client: "ci".into(), from: tomorrow }));
+        let whose = Some("project:my shop".into());
+        let shop = Change::Limit { whose, window: "day".into(), amount: 5.0 };
+        assert_eq!(parse("limit project:my shop day to 5"), Ok(shop));
         for wrong in ["", "stop", "pause ci", "move 0% to m", "move 101% to m", "stop ci at 24:00", "limit week to -1"]
         {
             let told = parse(wrong).expect_err(wrong);

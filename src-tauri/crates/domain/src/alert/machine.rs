@@ -1,8 +1,8 @@
 //! The one state machine: when a rule fires, and when what it told of is over.
 //!
-//! Each threshold of each thing that a rule covers has a mark. A mark fires when the value passes it, once per window;
-//! it is over when the value is back by a margin or the window ends, and only then can it fire again. What is past its
-//! mark when it is seen for the first time was so before anybody looked: it is noted and not told.
+//! Each threshold of each thing that a rule covers has a mark. A mark fires when the value passes it, once per window and
+//! limit; it is over when the value is back by a margin or the window ends, and only then can it fire again. What is past
+//! its mark when it is seen for the first time was so before anybody looked: it is noted and not told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub struct Alerts {
 #[derive(Clone, Debug)]
 struct Track {
     turn: Option<Turn>,
+    limit: Option<i64>,
     value: Figure,
     seen_at: Timestamp,
     /// As the rule's thresholds.
@@ -87,6 +88,7 @@ pub struct TrackMemory {
     pub rule: Arc<str>,
     pub scope: Arc<str>,
     pub turn: Option<Turn>,
+    pub limit: Option<i64>,
     pub value: Figure,
     pub seen_at: Timestamp,
     pub marks: Vec<MarkMemory>,
@@ -128,6 +130,7 @@ impl Alerts {
             rule: rule.clone(),
             scope: scope.clone(),
             turn: track.turn,
+            limit: track.limit,
             value: track.value,
             seen_at: track.seen_at,
             marks: track.marks.iter().map(Mark::remember).collect(),
@@ -192,7 +195,9 @@ impl Alerts {
         let rule_is_new = !self.known.contains(&rule.name);
         let name = reading.name();
         let key = (rule.name.clone(), name.clone());
-        let is_first_sight = !sign.happens() && (rule_is_new || !sign.begins_at_zero());
+        // Of more than it keeps, what is new may be known and forgotten.
+        let is_seen_coming = sign.begins_at_zero() || (sign.is_our_own() && self.tracks.len() < TRACKS_MAX);
+        let is_first_sight = !sign.happens() && (rule_is_new || !is_seen_coming);
         let mut is_new = false;
         let track = self.tracks.entry(key).or_insert_with(|| {
             is_new = true;
@@ -242,7 +247,7 @@ impl Track {
         let mark = |at: Figure| Mark { at, stand: Stand::Armed, told_in: vec![], told_at: None, cools: now.instant };
         let marks = rule.thresholds.iter().map(|threshold| mark(threshold.at)).collect();
         let value = if rule.metric.sign.is_low() { Figure(i64::MAX) } else { Figure::ZERO };
-        Track { turn: None, value, seen_at: now.timestamp, marks }
+        Track { turn: None, limit: None, value, seen_at: now.timestamp, marks }
     }
 
     /// A threshold that is new is seen for the first time.
@@ -257,7 +262,7 @@ impl Track {
             }
         };
         let marks = rule.thresholds.iter().map(|threshold| mark(threshold.at)).collect();
-        Track { turn: memory.turn, value: memory.value, seen_at: memory.seen_at, marks }
+        Track { turn: memory.turn, limit: memory.limit, value: memory.value, seen_at: memory.seen_at, marks }
     }
 
     fn is_told(&self) -> bool {
@@ -284,7 +289,7 @@ impl Track {
     }
 
     fn note(&mut self, reading: &Reading, now: Now) {
-        (self.value, self.turn) = (reading.value, reading.turn);
+        (self.value, self.turn, self.limit) = (reading.value, reading.turn, reading.limit.or(self.limit));
         if now.timestamp.since(self.seen_at).max(self.seen_at.since(now.timestamp)) >= SEEN_WITHIN {
             self.seen_at = now.timestamp;
         }
@@ -297,10 +302,15 @@ impl Track {
             events.extend(self.marks.iter().filter(|mark| mark.stand == Stand::Told).map(resolved));
             self.marks.iter_mut().for_each(|mark| mark.stand = Stand::Armed);
         }
+        let has_other_limit = self.has_other_limit(reading);
         self.note(reading, now);
         let mut fires = None;
         for (place, mark) in self.marks.iter_mut().enumerate() {
             let position = Position::of(rule.metric.sign, reading.value, mark.at);
+            if has_other_limit && position == Position::Back {
+                mark.forget_told_in(reading.turn);
+                mark.cools = now.instant;
+            }
             if position == Position::Back && mark.stand == Stand::Told {
                 events.push(resolved(mark));
             }
@@ -316,6 +326,8 @@ impl Track {
             events.push(Event::Crossed(Crossed {
                 rule: rule.clone(),
                 scope: scope.clone(),
+                owner: reading.scope.clone(),
+                part: reading.part.clone(),
                 threshold: *threshold,
                 value: reading.value,
                 delay: reading.delay,
@@ -324,6 +336,10 @@ impl Track {
             }));
         }
         events
+    }
+
+    fn has_other_limit(&self, reading: &Reading) -> bool {
+        self.limit.zip(reading.limit).is_some_and(|(before, limit)| before != limit)
     }
 
     /// Whether this is another window than the last. One whose reset was moved before it came, and of which no less is
@@ -407,9 +423,13 @@ impl Mark {
     /// The value is back. Where windows are not what counts, it may fire in this one again.
     fn rearm(&mut self, cooldown: Cooldown, turn: Option<Turn>) {
         self.stand = Stand::Armed;
-        if let (Cooldown::For(_), Some(turn)) = (cooldown, turn) {
-            self.told_in.retain(|end| !is_near(*end, turn.resets_at));
+        if matches!(cooldown, Cooldown::For(_)) {
+            self.forget_told_in(turn);
         }
+    }
+
+    fn forget_told_in(&mut self, turn: Option<Turn>) {
+        self.told_in.retain(|end| turn.is_none_or(|turn| !is_near(*end, turn.resets_at)));
     }
 
     fn has_told_in(&self, turn: Option<Turn>) -> bool {

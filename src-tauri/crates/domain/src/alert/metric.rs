@@ -228,6 +228,11 @@ impl Sign {
         )
     }
 
+    /// What is new of it has just been made by somebody here, and was nowhere full before.
+    pub(super) const fn is_our_own(self) -> bool {
+        matches!(self, Sign::Budget)
+    }
+
     /// What isn't there is zero, and what is new was zero before.
     pub const fn begins_at_zero(self) -> bool {
         self.happens() || matches!(self, Sign::Spend | Sign::UpstreamErrors | Sign::Unpriced)

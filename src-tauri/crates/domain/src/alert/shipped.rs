@@ -25,6 +25,8 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 const RUNS_OUT: Figure = Figure::from_millionths(500_000);
+/// Whoever was told that it may run out hears once more when it nearly must.
+const SURELY_RUNS_OUT: Figure = Figure::from_millionths(900_000);
 /// At this pace a week's window lasts 11 h 40 min. It is the pace that site reliability engineers page for.
 const BURN: Figure = Figure::from_millionths(14_400_000);
 const TIMES_DEARER: Figure = Figure::from_millionths(2_000_000);
@@ -57,7 +59,7 @@ pub fn shipped(marks: &Marks) -> Vec<Rule> {
         Some(rule(Sign::Minute, &tokens, again_in(6 * HOUR))),
         marks.daily_spend.map(|at| rule(Sign::Spend, &[(at, Warning)], Cooldown::Window)),
         Some(rule(Sign::Tier, &[(marks.tier_warning, Warning)], Cooldown::Window)),
-        Some(rule(Sign::Forecast, &[(RUNS_OUT, Warning)], Cooldown::Window)),
+        Some(rule(Sign::Forecast, &[(RUNS_OUT, Warning), (SURELY_RUNS_OUT, Warning)], Cooldown::Window)),
         Some(rule(Sign::Burn, &[(BURN, Warning)], again_in(6 * HOUR))),
         Some(rule(Sign::CostPerCall, &[(TIMES_DEARER, Warning)], again_in(DAY))),
         Some(rule(Sign::Efficiency, &[(EFFICIENT, Warning)], again_in(DAY))),

@@ -220,6 +220,55 @@ fn what_a_new_project_spends_is_told_once_somebody_has_looked() {
 }
 
 #[test]
+fn a_limit_that_changes_begins_the_crossing_anew() {
+    let mut lab = Lab::known(rule("budget.day.client:ci", &["0.8", "0.9"], Cooldown::Window));
+    let see = |lab: &mut Lab, used: i64, limit: i64, seconds| {
+        let reading = Reading { turn: turn(0), ..Reading::of("client:ci", "day", Figure::ratio(used, limit)) };
+        lab.read(&[Reading { limit: Some(limit), ..reading }], at(seconds))
+    };
+    assert_eq!(see(&mut lab, 0, 1_000, 1), "");
+    assert_eq!(see(&mut lab, 825, 1_000, 2), "warning 0.8");
+    assert_eq!(see(&mut lab, 825, 1_020, 3), "", "it is still past");
+    assert_eq!(see(&mut lab, 825, 3_000, 4), "over 0.8");
+    lab.restart(at(5));
+    assert_eq!(see(&mut lab, 2_550, 3_000, 6), "warning 0.8");
+    assert_eq!(see(&mut lab, 2_560, 3_000, 7), "");
+    lab.restart(at(8));
+    assert_eq!(see(&mut lab, 2_560, 9_000, 9), "over 0.8", "it was raised while nobody looked");
+    assert_eq!(see(&mut lab, 2_560, 3_000, 10), "warning 0.8", "and lowered again");
+}
+
+#[test]
+fn a_probability_that_becomes_a_near_certainty_is_told_again_in_the_same_window() {
+    let rules = shipped(&marks());
+    let forecast = rules.into_iter().find(|rule| rule.metric.sign == Sign::Forecast).expect("it is shipped");
+    let mut lab = Lab::new(forecast);
+    let mut see = |value: &str, seconds: i64| {
+        let delay = Duration::from_secs(3 * 3_600);
+        lab.read(&[Reading { turn: turn(0), delay, ..Reading::of("upstream:a", "week", figure(value)) }], at(seconds))
+    };
+    assert_eq!(see("0.1", 0), "");
+    assert_eq!(see("0.51", 100), "warning 0.5");
+    assert_eq!(see("0.4", 200), "over 0.5");
+    assert_eq!(see("0.52", 300), "", "it only comes and goes");
+    assert_eq!(see("0.93", 400), "warning 0.9");
+}
+
+#[test]
+fn a_budget_that_is_new_is_told_of_unless_all_are() {
+    let budget = |scope: &str, value: &str| Reading { turn: turn(0), ..Reading::of(scope, "day", figure(value)) };
+    let mut lab = Lab::new(rule("budget.*", &["0.8", "0.9"], Cooldown::Window));
+    assert_eq!(lab.read(&[budget("client:old", "0.95")], at(0)), "", "it was so before anybody looked");
+    let both = [budget("client:old", "0.95"), budget("client:new", "0.94")];
+    assert_eq!(lab.read(&both, at(1)), "critical 0.9");
+    lab.restart(at(2));
+    assert_eq!(lab.read(&both, at(2)), "");
+    let many: Vec<Reading> = (0..2_100).map(|number| budget(&format!("client:{number}"), "0.1")).collect();
+    lab.read(&many, at(3));
+    assert_eq!(lab.read(&[budget("client:another", "0.95")], at(4)), "", "nobody knows whether it is new");
+}
+
+#[test]
 fn efficiency_fires_where_it_is_low() {
     let mut lab = Lab::new(rule("efficiency", &["0.3"], Cooldown::Window));
     let mut see = |value: &str, seconds| lab.read(&[Reading::of("client:a", "", figure(value))], at(seconds));
@@ -444,9 +493,8 @@ fn failures_are_a_part_of_enough_attempts() {
     assert_eq!(errors.ratio(stamp(700)), None, "long ago");
 }
 
-#[test]
-fn every_shipped_rule_has_a_name_of_its_own() {
-    let marks = Marks {
+fn marks() -> Marks {
+    Marks {
         token_warning: figure("0.8"),
         token_critical: figure("0.9"),
         weekly_emergency: Some(figure("0.95")),
@@ -454,7 +502,12 @@ fn every_shipped_rule_has_a_name_of_its_own() {
         tier_warning: figure("0.8"),
         quiet: None,
         channels: vec!["desktop".into()],
-    };
+    }
+}
+
+#[test]
+fn every_shipped_rule_has_a_name_of_its_own() {
+    let marks = marks();
     let rules = shipped(&marks);
     let mut names: Vec<_> = rules.iter().map(|rule| rule.name.clone()).collect();
     names.sort();

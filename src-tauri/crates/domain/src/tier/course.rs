@@ -50,7 +50,7 @@ pub struct Course {
     /// `None` where no purchase is known.
     pub balance: Option<Usd>,
     pub monthly_cap: Option<Usd>,
-    /// When 80 % of a month's cap, and all of it, is spent before the account advances.
+    /// When 80 % of a month's cap, and all of it, is spent before the account advances; now, where that has been before.
     pub cap_near_at: Option<Timestamp>,
     pub cap_hit_at: Option<Timestamp>,
     /// When credit is bought again, or has to be.
@@ -74,6 +74,11 @@ const HORIZON: Duration = Duration::from_secs(366 * 86_400);
 const NEAR_PERCENT: i64 = 80;
 /// Reloads of a cent a year long are more than anybody wants to know.
 const STEPS_MAX: usize = 10_000;
+
+/// What of a month's cap is near to all of it.
+pub fn near(cap: Usd) -> Usd {
+    Usd::from_nanos(cap.as_nanos() / 100 * NEAR_PERCENT)
+}
 
 /// Where an account stands in its scheme: where it is told to, or higher where what was bought shows it.
 pub fn place(scheme: &Scheme, told: Option<usize>, bought: Usd) -> Option<usize> {
@@ -110,7 +115,7 @@ impl Account<'_> {
     /// From one change to the next, spending evenly in between.
     fn follow(&self, course: &mut Course, now: Timestamp) {
         let end = now.after(HORIZON);
-        let near = course.monthly_cap.map(|cap| Usd::from_nanos(cap.as_nanos() / 100 * NEAR_PERCENT));
+        let near = course.monthly_cap.map(near);
         let (mut at, mut month, mut balance) = (now, self.spent_this_month, course.balance);
         let mut missing = course.next.map(|next| next.missing);
         let floor = self.reload.map_or(Usd::ZERO, |reload| reload.below);
@@ -176,8 +181,8 @@ pub struct Peak {
     pub permille: u32,
 }
 
-/// From where on an increase may be asked for.
-const HALF: u32 = 500;
+/// From where on an increase may be asked for, in thousandths.
+pub const HALF: u32 = 500;
 const TREND_DAYS: u64 = 28;
 const DAYS_MIN: usize = 7;
 
