@@ -33,6 +33,17 @@ test('the overview shows the week that fills, its limit and its forecast, and th
   await region('Spend').getByText(/\$\d+–\$\d+ at its end/).waitFor()
 })
 
+test('a window of which nothing can be forecast yet has its gauge, and its limit, reset and now in the chart', async () => {
+  page = await open(ui, '?fake=quiet')
+  await page.getByRole('heading', { level: 1, name: /^The week is \d+ % used\.$/ }).waitFor()
+  await page.getByText(/Too early to tell whether it lasts/).waitFor()
+  await region('week used').getByText(/of \$110\.00/).waitFor()
+  const chart = page.getByRole('figure', { name: /The week, cumulative/ })
+  await chart.locator('canvas').waitFor()
+  await chart.getByText(/reset Mon/).waitFor()
+  assert.equal(await chart.getByText('middle forecast').count(), 0)
+})
+
 test('without any limit in money the overview shows the month', async () => {
   page = await open(ui, '?fake=empty')
   await go('overview')

@@ -15,8 +15,10 @@ after(() => modules?.close())
 const limit = (group, resource, guard, level) => ({ upstream: 'a', group, resource, limit: guard, guard, level, source: 'headers', observed_at: null })
 const queue = (waiting, paused = false) => ({ waiting, running: 0, oldest_ms: 0, eta_ms: waiting * 1_000, paused })
 const status = (changes) => ({
+  at: '2026-11-27T10:00:00Z',
   gateway: { address: 'http://127.0.0.1:8432', trouble: null },
   limits: [],
+  windows: [],
   forecasts: [],
   queue: { critical: queue(0), normal: queue(0), background: queue(0) },
   live: [],
@@ -91,8 +93,27 @@ test('a forecast is the headline: what lasts, what runs out, and how sure that i
   assert.equal(head(forecast({ left_at_reset: spread('0.5', '2.5', '9.99') })).title, 'The week lasts. About $2.50 will be left on Mon 01:00 (Europe/Berlin).')
 })
 
-test('what is too early to tell is no headline, and trouble comes before any forecast', () => {
-  assert.equal(headline.headline(zoned([forecast({ informative: false })])).title, 'The gate is open.')
+const window = (changes) => ({ name: 'week', upstream: 'anthropic', scope: null, unit: 'usd', used: '0.900000000', reserved: '0', limit: '1.000000000', resets_at: '2026-11-30T00:00:00Z', hard: false, ...changes })
+const ci = (changes) => window({ name: 'client:ci day', upstream: null, scope: 'client:ci', used: '1.050000000', resets_at: '2026-11-27T23:00:00Z', ...changes })
+
+test('a limit that nobody can forecast yet is a headline as any other, and trouble comes before all of them', () => {
+  const early = forecast({ informative: false, p_runs_out: null, used: '0.1', basis: '3 hours of history' })
+  const head = (windows, forecasts = []) => headline.headline({ ...zoned(forecasts), windows })
+  assert.deepEqual(head([window({})], [early]), {
+    title: 'The week is 90 % used.',
+    detail: '$0.90 of $1.00 are used. It begins anew Mon 01:00 (Europe/Berlin). Too early to tell whether it lasts: 3 hours of history.',
+    tone: 'warn',
+  })
+  assert.match(head([window({ used: '0.2' })]).title, /^The week is 20 % used\.$/, 'even where it has no forecast yet')
+  assert.deepEqual(head([window({}), ci({})], [early]), {
+    title: 'The day of client ci has run out.',
+    detail: '$1.05 of $1.00 are used. It begins anew Sat 00:00 (Europe/Berlin). Until then calls of client ci are refused.',
+    tone: 'critical',
+  })
+  assert.equal(head([window({ used: '1' })], [forecast({})]).title, 'The week has run out.', 'a forecast of minutes ago knows less than the window')
+  const before = forecast({ resets_at: '2026-11-27T09:59:00Z', p_runs_out: 1, text: 'has run out' })
+  assert.equal(head([window({ used: '0' })], [before]).title, 'The week is 0 % used.', 'it has begun anew since')
+  assert.equal(head([window({ resets_at: null })]).title, 'The gate is open.', 'what has not begun binds nobody')
   const shut = { ...zoned([forecast({ p_runs_out: 0.9 })]), gateway: { address: null, trouble: null, timezone: 'UTC', upstreams: [] } }
   assert.equal(headline.headline(shut).title, 'The gate is shut.')
 })
@@ -102,7 +123,9 @@ test('of several forecasts the one binds that most likely runs out; without a li
   const month = forecast({ window: 'spend month', upstream: null, limit: null, p_runs_out: null })
   const budget = forecast({ window: 'day', upstream: null, scope: 'client:ci', p_runs_out: 0.4 })
   assert.equal(binding([month, forecast({}), budget]), budget)
-  assert.equal(binding([month, forecast({ informative: false })]), month)
+  const early = (used) => forecast({ informative: false, p_runs_out: null, used })
+  const [half, most] = [early('125'), early('230')]
+  assert.deepEqual([binding([month, half]), binding([half, most]), binding([budget, half]), binding([budget, most]), binding([month])], [half, most, budget, most, month])
   assert.deepEqual([subject(budget, 1), subject(forecast({}), 2), subject(month, 1)], ['The day of client ci', 'The week of anthropic', 'This month'])
 })
 

@@ -3,7 +3,7 @@
 import type { ForecastView } from './bindings/ForecastView'
 import type { LimitView } from './bindings/LimitView'
 import type { StatusView } from './bindings/StatusView'
-import { binding, runsOut, share, words } from './forecast'
+import { binding, current, FULL_FROM, runsOut, share, words } from './forecast'
 import { count, duration, group, percent, plural, sentence } from './format'
 
 export type Tone = 'calm' | 'warn' | 'critical'
@@ -49,7 +49,6 @@ export function tone(share: number): Tone {
   return share >= WARN_FROM ? 'warn' : 'calm'
 }
 
-const FULL_FROM = 0.9
 const CRITICAL_FROM = 0.95
 
 /** Of a window or a budget, which heals in days. */
@@ -68,7 +67,7 @@ export function running(status: StatusView): number {
   return critical.running + normal.running + background.running
 }
 
-/** What can't go on, then the limit of which a forecast tells, then who waits, then what is closest. */
+/** What can't go on, then the window or budget that binds, then who waits, then what is closest. */
 export function headline(status: StatusView): Headline {
   return trouble(status) ?? foretold(status) ?? queued(status) ?? quiet(status)
 }
@@ -80,8 +79,8 @@ export function waits(status: StatusView): string {
 }
 
 function foretold(status: StatusView): Headline | null {
-  const forecast = binding(status.forecasts)
-  if (!forecast?.limit || !forecast.informative) return null
+  const forecast = binding(current(status))
+  if (!forecast?.limit) return null
   return { ...words(forecast, status), tone: forecastTone(forecast) }
 }
 
