@@ -174,3 +174,15 @@ test('names of the machine’s own are said in words', async () => {
   await go('alerts')
   for (const part of ['Inbox', 'Rules']) await region(part).getByText('cost per call').first().waitFor()
 })
+
+test('the parts of a bill have names that can be read', async () => {
+  page = await open(ui, '?fake=busy', { viewport: { width: 1_000, height: 700 } })
+  await go('usage')
+  const bill = region('Explain this bill')
+  await bill.getByRole('button', { name: 'Explain', exact: true }).click()
+  const names = bill.locator('tbody td:first-child')
+  await names.first().waitFor()
+  for (const { text, width } of await names.evaluateAll((all) => all.map((one) => ({ text: one.innerText, width: one.clientWidth })))) {
+    assert.ok(width >= 160, `"${text}" has ${width} px`)
+  }
+})
