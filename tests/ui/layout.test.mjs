@@ -164,6 +164,7 @@ test('an emergency is as red as it is: status line, badge, bar and headline', as
   await page.getByRole('img', { name: /^\d+ open, urgent$/ }).waitFor()
   await region('week used').locator('rect.critical').waitFor()
   await page.locator('h1 .critical').waitFor()
+  await page.getByRole('heading', { level: 1, name: /Emergency: only critical calls/ }).waitFor()
 })
 
 test('names of the machine’s own are said in words', async () => {

@@ -19,6 +19,7 @@ const status = (changes) => ({
   gateway: { address: 'http://127.0.0.1:8432', trouble: null },
   limits: [],
   windows: [],
+  emergency: { active: false, reason: null, causes: [] },
   forecasts: [],
   queue: { critical: queue(0), normal: queue(0), background: queue(0) },
   live: [],
@@ -116,6 +117,17 @@ test('a limit that nobody can forecast yet is a headline as any other, and troub
   assert.equal(head([window({ resets_at: null })]).title, 'The gate is open.', 'what has not begun binds nobody')
   const shut = { ...zoned([forecast({ p_runs_out: 0.9 })]), gateway: { address: null, trouble: null, timezone: 'UTC', upstreams: [] } }
   assert.equal(headline.headline(shut).title, 'The gate is shut.')
+})
+
+test('an emergency is the headline, whatever else is open, full or waiting', () => {
+  const emergency = { active: true, reason: 'somebody called it', causes: ['manual'] }
+  const head = (changes) => headline.headline({ ...zoned([]), emergency, ...changes })
+  const title = 'Emergency: normal calls go at half the pace.'
+  assert.deepEqual(head({}), { title, detail: 'Somebody called it.', tone: 'critical' })
+  assert.equal(head({ queue: { critical: queue(0), normal: queue(3), background: queue(0) } }).title, title)
+  const week = head({ emergency: { ...emergency, causes: ['week'] }, windows: [window({ used: '0.953' })] })
+  assert.match(week.title, /only critical calls spend what is left of the week/)
+  assert.match(week.detail, /^The week is 95 % used\./)
 })
 
 test('of several forecasts the one binds that most likely runs out; without a limit it is the month', async () => {

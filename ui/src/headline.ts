@@ -67,9 +67,9 @@ export function running(status: StatusView): number {
   return critical.running + normal.running + background.running
 }
 
-/** What can't go on, then the window or budget that binds, then who waits, then what is closest. */
+/** What can't go on, then an emergency, then the window or budget that binds, then who waits, then what is closest. */
 export function headline(status: StatusView): Headline {
-  return trouble(status) ?? foretold(status) ?? queued(status) ?? quiet(status)
+  return trouble(status) ?? crisis(status) ?? foretold(status) ?? queued(status) ?? quiet(status)
 }
 
 /** Who waits for what; nothing where nobody does. */
@@ -95,6 +95,18 @@ function trouble(status: StatusView): Headline | null {
   if (cause) return { title: sentence(cause), detail: address ? 'Until then calls are refused.' : 'No call gets through.', tone: 'critical' }
   if (!address) return { title: 'The gate is shut.', detail: 'Tidegate does not listen, so no call gets through.', tone: 'critical' }
   return null
+}
+
+function crisis(status: StatusView): Headline | null {
+  const { active, causes, reason } = status.emergency
+  if (!active) return null
+  const left = foretold(status)
+  return { title: `Emergency: ${rationed(causes)}.`, detail: left ? `${left.title} ${left.detail}` : reason ? sentence(reason) : '', tone: 'critical' }
+}
+
+/** What an emergency leaves to those that are not background calls. */
+export function rationed(causes: string[]): string {
+  return causes.includes('week') ? 'only critical calls spend what is left of the week' : 'normal calls go at half the pace'
 }
 
 function queued(status: StatusView): Headline | null {
