@@ -108,12 +108,22 @@ for (const width of [480, 500, 667, 800, 1_000]) {
   })
 }
 
+test('a reset of the next year has its date, which is not cut either', async () => {
+  for (const width of [480, 1_000]) {
+    page = await open(ui, '?fake=busy', { viewport: { width, height: 700 }, now: new Date('2026-12-10T10:00:00Z') })
+    await go('limits')
+    await region('Windows and budgets').getByText('Fri 1 Jan 2027, 00:00').waitFor()
+    for (const fault of [cut, thin, out]) assert.deepEqual(await page.evaluate(fault), [], `${width} px`)
+    if (width === 480) await page.close()
+  }
+})
+
 test('clocks are those of the named zone, whatever zone the machine is in, and a reset names it', async () => {
   page = await open(ui, '?fake=emergency', { timezoneId: 'Asia/Tokyo' })
   const berlin = new Date().toLocaleTimeString('en-GB', { timeZone: 'Europe/Berlin', hour: '2-digit' })
   await page.getByRole('complementary', { name: 'Emergency' }).getByText(new RegExp(`Emergency since ${berlin}:`)).waitFor()
   await region('Upstreams').getByText(new RegExp(`read ${berlin}:`)).waitFor()
-  await region('week used').getByText(/reset Mon \d\d:00 \(Europe\/Berlin\)/).waitFor()
+  await region('week used').getByText(/reset Mon( \d+ \w+,)? \d\d:00 \(Europe\/Berlin\)/).waitFor()
   await go('limits')
   await region('Windows and budgets').getByText('Times of Europe/Berlin.').waitFor()
   await go('alerts')
@@ -138,7 +148,7 @@ test('what a chart shows is a table too, and its calls go into a file', async ()
   }
   const course = page.getByRole('figure', { name: /The week, cumulative/ })
   await exported(course)
-  await course.getByText(/reset Mon \d\d:00 \(Europe\/Berlin\)/).waitFor()
+  await course.getByText(/reset Mon( \d+ \w+,)? \d\d:00 \(Europe\/Berlin\)/).waitFor()
   await go('usage')
   const hours = region(/Hours of the week/)
   await hours.getByText('Table').click()

@@ -27,7 +27,7 @@ test('the overview shows the week that fills, its limit and its forecast, and th
   await chart.locator('canvas').waitFor()
   await chart.getByText('Europe/Berlin').waitFor()
   await chart.getByText('Table').click()
-  assert.match(await chart.getByRole('row').last().innerText(), /Mon \d\d:\d\d \(reset\)\s+\$/)
+  assert.match(await chart.getByRole('row').last().innerText(), /Mon( \d+ \w+,)? \d\d:\d\d \(reset\)\s+\$/)
   await region('week used').getByText(/of \$110\.00/).waitFor()
   await region('The last 30 days').getByText('rate limit errors seen').waitFor()
   await region('Spend').getByText(/\$\d+–\$\d+ at its end/).waitFor()

@@ -204,9 +204,21 @@ test('days and hours are those of the named zone', async () => {
   assert.deepEqual([zone.dayOf(at, 'Europe/Berlin'), zone.dayOf(at, 'UTC')], ['2026-11-27', '2026-11-26'])
   assert.deepEqual([zone.hourName(at, 'Europe/Berlin'), zone.hourName(at, 'America/New_York')], ['2026-11-27T00:00:00+01:00', '2026-11-26T18:00:00-05:00'])
   assert.deepEqual([zone.dayAfter('2026-03-01', -1), zone.dayAfter('2026-12-31', 1)], ['2026-02-28', '2027-01-01'])
-  assert.equal(zone.weekTime('2026-11-30T00:00:00Z', 'Europe/Berlin'), 'Mon 01:00')
+  assert.equal(zone.weekTime('2026-11-30T00:00:00Z', 'Europe/Berlin', at), 'Mon 01:00')
   assert.equal(zone.weekTime('soon', 'Europe/Berlin'), 'soon', 'what is no moment stays as it is')
   assert.equal(zone.known('Nowhere/Town'), undefined)
+})
+
+test('a moment further off than a week is not said by its weekday alone: it has its date, and its year where that is another', async () => {
+  const { clock, dateTime, weekTime, zoned } = await modules.load('/src/zone.ts')
+  const now = Date.parse('2026-11-27T10:00:00Z')
+  const said = (say, moment) => say(moment, 'Europe/Berlin', now)
+  assert.deepEqual(['2026-11-21T11:00:00Z', '2026-12-03T09:00:00Z'].map((at) => said(weekTime, at)), ['Sat 12:00', 'Thu 10:00'])
+  assert.deepEqual(['2026-11-07T14:20:00Z', '2026-12-28T03:44:00Z', '2026-12-31T23:00:00Z'].map((at) => said(weekTime, at)), ['Sat 7 Nov, 15:20', 'Mon 28 Dec, 04:44', 'Fri 1 Jan 2027, 00:00'])
+  assert.deepEqual(['2026-11-27T08:05:00Z', '2026-11-26T08:05:00Z', '2026-11-07T14:20:00Z'].map((at) => said(clock, at)), ['09:05', 'Thu 09:05', 'Sat 7 Nov, 15:20'])
+  assert.equal(said(zoned, '2026-12-31T23:00:00Z'), 'Fri 1 Jan 2027, 00:00 (Europe/Berlin)')
+  assert.deepEqual(['2026-08-07T14:20:00Z', '2025-12-27T08:05:00Z'].map((at) => said(dateTime, at)), ['7 Aug, 16:20', '27 Dec 2025, 09:05'])
+  assert.deepEqual([weekTime, clock, dateTime].map((say) => said(say, 'soon')), ['soon', 'soon', 'soon'])
 })
 
 test('ranges end today, at the end of last month, and never before they begin', async () => {

@@ -87,9 +87,10 @@ export function rough(value: string | number | null, unit: string): string {
 /** One sentence, and a second that says how sure it is. */
 export function words(forecast: ForecastView, status: StatusView): { title: string; detail: string } {
   const zone = status.gateway.timezone
+  const now = Date.parse(status.at)
   const what = subject(forecast, status.gateway.upstreams.length)
-  const reset = zoned(forecast.resets_at, zone)
-  const sure = [since(forecast, zone), score(forecast)].filter(Boolean).join(' ')
+  const reset = zoned(forecast.resets_at, zone, now)
+  const sure = [since(forecast, zone, now), score(forecast)].filter(Boolean).join(' ')
   if (share(forecast) >= 1) return { title: `${what} has run out.`, detail: `${filled(forecast)}It begins anew ${reset}.${refuses(forecast)}` }
   if (!forecast.informative) {
     const title = `${what} is ${percent(share(forecast))} used.`
@@ -121,8 +122,8 @@ function refuses({ scope }: ForecastView): string {
 }
 
 /** A limit that came while the window ran. */
-function since({ limit_since: at }: ForecastView, zone: string): string {
-  return at ? `It has this limit since ${weekTime(at, zone)}; what was used before counts.` : ''
+function since({ limit_since: at }: ForecastView, zone: string, now: number): string {
+  return at ? `It has this limit since ${weekTime(at, zone, now)}; what was used before counts.` : ''
 }
 
 function chance({ p_runs_out: p }: ForecastView): string {
