@@ -18,7 +18,7 @@ const button = (name) => page.getByRole('button', { name })
 test('the first line says in words what binds', async () => {
   page = await open(ui)
   await page.getByRole('heading', { level: 1, name: /The week lasts\. About \$\d+ will be left on Mon/ }).waitFor()
-  await page.getByText(/calls wait for Sonnet 4 input tokens/).waitFor()
+  await page.getByText(/calls wait, above all for Sonnet 4 input tokens/).waitFor()
   const rows = await page.getByRole('region', { name: /Headroom/ }).getByRole('row').allInnerTexts()
   assert.match(rows.find((row) => row.includes('Sonnet')), /Sonnet 4 input/, 'the binding limit comes first')
 })

@@ -73,6 +73,18 @@ test('the headline tells trouble first, then who waits for what, then what is cl
   assert.equal(title({}), 'The gate is open.')
 })
 
+test('of several limits that hold calls back the one of the most calls is named, with their number', () => {
+  const limits = [limit('haiku-4.5', 'requests', 48, 2), limit('claude-sonnet-*, claude-opus-4-*', 'input_tokens', 28_000, 1_000), limit('opus-5', 'requests', 48, 48)]
+  const wait = (counts) => Object.entries(counts).flatMap(([model, calls]) => Array.from({ length: calls }, () => ({ state: 'waiting', model })))
+  const title = (live, waits = live.length) => headline.headline(status({ limits, live, queue: { critical: queue(0), normal: queue(waits), background: queue(0) } })).title
+  const [haiku, sonnet, opus] = ['claude-haiku-4-5', 'claude-sonnet-4-5', 'claude-opus-4-1']
+  assert.equal(title(wait({ [haiku]: 14, [sonnet]: 21, [opus]: 10 })), '45 calls wait, 31 of them for claude-sonnet-*, claude-opus-4-* input tokens.')
+  assert.equal(title(wait({ [haiku]: 30, [sonnet]: 20 }), 120), '120 calls wait, above all for Haiku 4.5 requests.')
+  assert.equal(title(wait({ [sonnet]: 2, [opus]: 1 })), '3 calls wait for claude-sonnet-*, claude-opus-4-* input tokens.')
+  assert.equal(title(wait({ 'gpt-x': 2, 'claude-opus-5': 1 })), '3 calls wait, 1 of them for Opus 5 requests.')
+  assert.equal(title(wait({ 'gpt-x': 2 })), '2 calls wait.')
+})
+
 const spread = (p10, p50, p90) => ({ p10, p50, p90 })
 const forecast = (changes) => ({
   window: 'week', upstream: 'anthropic', scope: null, unit: 'usd', used: '128.06', limit: '250', resets_at: '2026-11-30T00:00:00Z', p_runs_out: 0.07, runs_out: spread(null, null, null),

@@ -120,25 +120,46 @@ function queued(status: StatusView): Headline | null {
       tone: 'calm',
     }
   }
-  const binding = waitedFor(status)
+  const most = mostWaitedFor(status)
   const etas = Object.values(status.queue).map((one) => one.eta_ms)
   const clear = etas.includes(null) ? 0 : Math.max(...etas.map((eta) => eta ?? 0))
   const end = clear > 0 ? ` All of them will have left in about ${duration(clear)}.` : ''
-  if (!binding) return { title: `${plural(waits, 'call waits', 'calls wait')}.`, detail: end.trim(), tone: 'calm' }
-  return {
-    title: `${plural(waits, 'call waits', 'calls wait')} for ${name(binding)}.`,
-    detail: `${pace(binding)}${end}`,
-    tone: 'calm',
-  }
+  const wait = plural(waits, 'call waits', 'calls wait')
+  if (!most) return { title: `${wait}.`, detail: end.trim(), tone: 'calm' }
+  const { limit, calls, seen } = most
+  const part = calls === seen ? '' : seen === waits ? `, ${count(calls)} of them` : ', above all'
+  return { title: `${wait}${part} for ${name(limit)}.`, detail: `${pace(limit)}${end}`, tone: 'calm' }
 }
 
-/** The limit that holds back the models that wait: one that is used up, else the even pace of requests. */
-function waitedFor(status: StatusView): LimitView | undefined {
-  const models = status.live.filter((call) => call.state === 'waiting').map((call) => call.model)
-  const limits = status.limits.filter((limit) => models.some((model) => model.includes(limit.group.replace('.', '-'))))
-  const [fullest] = bindingFirst(limits)
-  if (fullest && used(fullest) >= USED_UP_FROM) return fullest
-  return bindingFirst(limits.filter((limit) => limit.resource === 'requests'))[0] ?? fullest
+/** The limit that holds back the most of those that wait, how many they are, and of how many it is seen: only the latest are. */
+function mostWaitedFor({ live, limits }: StatusView): { limit: LimitView; calls: number; seen: number } | undefined {
+  const models = live.filter((call) => call.state === 'waiting').map((call) => call.model)
+  const held = new Map<LimitView, number>()
+  for (const model of models) {
+    const limit = holdsBack(model, limits)
+    if (limit) held.set(limit, (held.get(limit) ?? 0) + 1)
+  }
+  const [most] = [...held].toSorted(([a, calls], [b, others]) => others - calls || used(b) - used(a))
+  return most && { limit: most[0], calls: most[1], seen: models.length }
+}
+
+/** Of a model's limits the one that is used up, else the even pace of requests. */
+function holdsBack(model: string, limits: LimitView[]): LimitView | undefined {
+  const [fullest, ...others] = bindingFirst(limits.filter((limit) => isOf(limit.group, model)))
+  if (!fullest || used(fullest) >= USED_UP_FROM) return fullest
+  return [fullest, ...others].find((limit) => limit.resource === 'requests') ?? fullest
+}
+
+/** `sonnet-4`, or the patterns of a line of the settings: `claude-sonnet-*, claude-opus-*`. */
+function isOf(group: string, model: string): boolean {
+  const patterns = group.includes('*') ? group.split(', ') : [`*${group.replace('.', '-')}*`]
+  return patterns.some((pattern) => matches(pattern, model))
+}
+
+/** `*` is any run of characters. */
+function matches(pattern: string, model: string): boolean {
+  const parts = pattern.split('*').map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+  return new RegExp(`^${parts.join('.*')}$`).test(model)
 }
 
 function quiet(status: StatusView): Headline {
