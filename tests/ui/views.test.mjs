@@ -148,6 +148,23 @@ test('a call that failed names the page where the upstream says more', async () 
   await page.getByRole('dialog', { name: /Why this call/ }).getByText('https://status.claude.com').waitFor()
 })
 
+test('a call that was refused or ended at its max_tokens says so in words, and only an error is red', async () => {
+  page = await open(ui)
+  await go('usage')
+  const card = page.getByRole('dialog', { name: /Why this call/ })
+  const why = page.getByRole('button', { name: 'Why did this call cost that?' })
+  await page.keyboard.press('/')
+  await page.keyboard.type('refused')
+  await why.click()
+  await card.getByText('Its turn would have come later than it could wait for it (tidegate_deadline).').waitFor()
+  assert.equal(await card.locator('dd.critical').count(), 0)
+  await page.keyboard.press('Escape')
+  await page.getByLabel('Filter the calls').fill('0009999996')
+  await why.click()
+  await card.getByText('Ended at max_tokens: it is as long as its request allowed.').waitFor()
+  assert.equal(await card.locator('dd.critical').count(), 0)
+})
+
 test('hours before the first call are unknown, later ones without calls are nothing', async () => {
   page = await open(ui)
   await go('usage')

@@ -182,6 +182,20 @@ test('every sign of a rule has a sentence of its own', async () => {
   }
 })
 
+test('every code of an error has words, and an answer as long as it may be is no error', async () => {
+  const { readFileSync } = await import('node:fs')
+  const read = (file) => readFileSync(new URL(`../../src-tauri/crates/gateway/src/${file}.rs`, import.meta.url), 'utf8')
+  const codes = new Set([read('error'), read('words')].flatMap((source) => [...source.matchAll(/"(tidegate_\w+)"/g)].map(([, code]) => code)))
+  const { ending, errorWords } = await modules.load('/src/errors.ts')
+  assert.ok(codes.size >= 25, `${[...codes]}`)
+  for (const code of codes) assert.match(errorWords(code), new RegExp(`^\\w[\\w :,]+ \\(${code}\\)$`))
+  assert.deepEqual(ending({ outcome: 'refused', error: 'tidegate_queue_full' }), ['Refused', 'the queue was full (tidegate_queue_full)'])
+  assert.deepEqual(ending({ outcome: 'completed', error: 'max_tokens' }), ['Answer', 'ended at max_tokens: it is as long as its request allowed'])
+  assert.deepEqual(ending({ outcome: 'failed', error: 'overloaded_error' }), ['Error', 'overloaded error'])
+  assert.deepEqual(ending({ outcome: 'failed', error: 'no route to host' }), ['Error', 'no route to host'])
+  assert.equal(ending({ outcome: 'completed', error: null }), null)
+})
+
 test('the dearest names have a place of their own in the stack, the rest share one, and no cost is lost', async () => {
   const { marks, stacked } = await modules.load('/src/stack.ts')
   const row = (key, cost_usd) => ({ key, cost_usd, calls: 1 })
