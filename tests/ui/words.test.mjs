@@ -170,6 +170,15 @@ test('an alert leads to the upstream’s page that tells more, where there is on
   assert.deepEqual(['ledger', 'disk', 'failure', 'clock_jump'].map(pageOf), [null, null, null, null])
 })
 
+test('an alert that is open stands before all that are over, the gravest first, else the latest', async () => {
+  const { openFirst } = await modules.load('/src/alerts.ts')
+  const alert = (alert_id, severity, resolved_at = null) => ({ alert_id, severity, resolved_at })
+  const over = ['i', 'h', 'g'].map((id) => alert(id, 'info', '2026-11-28T05:42:00Z'))
+  const open = [alert('f', 'info'), alert('e', 'warning'), alert('d', 'critical'), alert('c', 'warning')]
+  const all = [...over, ...open, alert('b', 'emergency', '2026-11-20T00:00:00Z'), alert('a', 'of another version')]
+  assert.equal(openFirst(all).map((one) => one.alert_id).join(''), 'decfaihgb')
+})
+
 test('every sign of a rule has a sentence of its own', async () => {
   const { readFileSync } = await import('node:fs')
   const source = readFileSync(new URL('../../src-tauri/crates/domain/src/alert/metric.rs', import.meta.url), 'utf8')
