@@ -151,6 +151,18 @@ test('every step of the first start can be skipped, left and gone back to', asyn
   await page.getByRole('navigation').waitFor()
 })
 
+test('with nothing behind the gate the overview leads to a key and to the simulator', async () => {
+  page = await open(ui, '?fake=first')
+  await button('Close the setup').click()
+  await page.getByRole('heading', { level: 1, name: /The settings name no upstream/ }).waitFor()
+  await button('Connect a key…').click()
+  await page.getByRole('heading', { level: 1, name: 'Paste your Anthropic API key.' }).waitFor()
+  await button('Close the setup').click()
+  await button('Try it with the simulator').click()
+  await page.getByText('These calls are a simulation').waitFor()
+  await button('Try it with the simulator').waitFor({ state: 'detached' })
+})
+
 test('logs that were found are read with progress, stopped, read on, and then watched', async () => {
   page = await open(ui, '?fake=first')
   await button('Decide later').click()

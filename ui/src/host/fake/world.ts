@@ -191,7 +191,7 @@ export class World {
     return {
       version: '0.1.0',
       at: iso(now),
-      gateway: { address: this.address, state: this.state, trouble: this.address ? null : 'Port 8432 is taken by another program (python3, pid 4711).', upstreams: this.upstreams, timezone: ZONE },
+      gateway: { address: this.address, state: this.state, trouble: this.trouble(), upstreams: this.upstreams, timezone: ZONE },
       settings: this.settings.state,
       limits: this.traffic ? limits(this.ticks, this.pretence) : [],
       windows: this.traffic ? plans.windows(sums, isEmergency, now) : [],
@@ -212,6 +212,10 @@ export class World {
       cut_offs: { max_tokens: 2, cut: 0, silent: 0, error_after_start: 0 },
       live: this.calls,
     }
+  }
+  private trouble(): string | null {
+    if (!this.address) return 'Port 8432 is taken by another program (python3, pid 4711).'
+    return this.upstreams.length > 0 ? null : 'the settings name no upstream that can be called: calls get 503 until there is an [[upstream]]'
   }
   private breakers(now: number): BreakerView[] {
     if (this.pretence !== 'emergency' && this.pretence !== 'hostile') return []
