@@ -197,3 +197,18 @@ test('the parts of a bill have names that can be read', async () => {
     assert.ok(width >= 160, `"${text}" has ${width} px`)
   }
 })
+
+test('no mark of an axis is cut, be it of cents or of the last day', async () => {
+  page = await open(ui, '?fake=young', { viewport: { width: 1_000, height: 700 }, now: new Date('2026-11-27T10:24:00Z') })
+  await page.getByRole('figure', { name: /This month, cumulative/ }).locator('canvas').waitFor()
+  await page.waitForTimeout(500)
+  const inked = await page.locator('figure canvas').first().evaluate((canvas) => {
+    const ink = (x) => canvas.getContext('2d').getImageData(x, 0, 1, canvas.height).data.some((part) => part > 0)
+    return { first: ink(0), last: ink(canvas.width - 1) }
+  })
+  assert.deepEqual(inked, { first: false, last: false })
+  await go('usage')
+  await page.locator('svg[data-days] text', { hasText: '$0.0' }).first().waitFor()
+  const starts = await page.locator('svg[data-days] text').evaluateAll((all) => all.map((one) => one.getBBox().x))
+  assert.ok(starts.every((x) => x >= 0), `${starts}`)
+})

@@ -199,6 +199,11 @@ export function open(): Books {
   return series(Date.now())
 }
 
+/** Of somebody who has just begun, and cents of it. */
+export function firstHour(): Books {
+  return open().filter((atom) => atom.client.name === 'ci' && atom.cost < 0.05).slice(-1)
+}
+
 export function iso(at: number): string {
   return new Date(at).toISOString()
 }

@@ -92,6 +92,12 @@ export function forecasts(sum: Spent, isEmergency: boolean, now: number): Foreca
   ]
 }
 
+/** Without a limit, and before there is a week of hours to go by. */
+export function early(forecasts: ForecastView[]): ForecastView[] {
+  const none = { p10: null, p50: null, p90: null }
+  return forecasts.filter((one) => one.limit === null).map((one) => ({ ...one, informative: false, total: none, basis: '1 hour of history', text: 'too early to tell' }))
+}
+
 /** Each change takes a tenth. */
 export function whatIf(forecasts: ForecastView[], changes: string[]): WhatIfView[] {
   if (changes.some((one) => one.startsWith('move') && !one.includes('claude-'))) throw 'that model has no price: `tidegate price list` shows the models that have one'
