@@ -49,6 +49,11 @@ test('tokens and durations are short and have units', () => {
   assert.deepEqual(durations, ['0.4 s', '9.9 s', '10 s', '59 s', '4 min', '3 h', '2 d'])
 })
 
+test('a reason is a sentence with a capital, but where it begins with a name', () => {
+  const said = ['the ledger is full', 'why?', 'claude-opus-4-1 took $2.22 (45 %)', 'daily_usd must be more than 0', '91 % of it is used', '$1.00 is spent', 'CI is off.'].map(format.sentence)
+  assert.deepEqual(said, ['The ledger is full.', 'Why?', 'claude-opus-4-1 took $2.22 (45 %).', 'daily_usd must be more than 0.', '91 % of it is used.', '$1.00 is spent.', 'CI is off.'])
+})
+
 test('models and groups read as people say them', () => {
   assert.deepEqual(['claude-sonnet-4-5-20250929', 'claude-opus-4-1', 'claude-sonnet-4-20250514', 'gpt-x'].map(format.model), ['Sonnet 4.5', 'Opus 4.1', 'Sonnet 4', 'gpt-x'])
   assert.deepEqual(['sonnet-4', 'haiku-4.5', 'claude-*'].map(format.group), ['Sonnet 4', 'Haiku 4.5', 'claude-*'])
