@@ -281,6 +281,12 @@ test('limits say what they are, what others take and where they are known from; 
   assert.equal(await published.getByText(/Source: https/).count(), 2)
 })
 
+test('the limits begin with the week where that is fuller than any minute', async () => {
+  page = await open(ui, '?fake=quiet', { now: new Date('2026-11-27T10:24:00Z') })
+  await go('limits')
+  assert.match(await title(), /^The week is \d+ % used\.$/)
+})
+
 test('a wrong purchase is refused in a sentence, a right one is written down', async () => {
   page = await open(ui)
   await go('limits')
