@@ -140,6 +140,12 @@ test('the window opens on the view that was seen last, and on the first where th
   await page.getByRole('heading', { level: 1, name: /The week/ }).waitFor()
 })
 
+test('spending without a limit to stand beside has the width of a narrow window', async () => {
+  page = await open(ui, '?fake=young', { viewport: { width: 500, height: 700 } })
+  const [spend, queue] = [await region('Spend').boundingBox(), await region('Queue').boundingBox()]
+  assert.deepEqual([spend.x, spend.width], [queue.x, queue.width])
+})
+
 test('what a chart shows is a table too, and its calls go into a file', async () => {
   page = await open(ui)
   const exported = async (part) => {
@@ -173,6 +179,7 @@ test('an emergency is as red as it is: status line, badge, bar and headline', as
   assert.match(await page.getByRole('banner').innerText(), /Emergency/)
   await page.getByRole('img', { name: /^\d+ open, urgent$/ }).waitFor()
   await region('week used').locator('rect.critical').waitFor()
+  await region('week used').getByText('month of client nightly 84 %').waitFor()
   await page.locator('h1 .critical').waitFor()
   await page.getByRole('heading', { level: 1, name: /Emergency: only critical calls/ }).waitFor()
 })

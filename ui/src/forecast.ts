@@ -49,16 +49,24 @@ function threat(forecast: ForecastView): number {
   return Math.max(forecast.p_runs_out ?? 0, filled >= FULL_FROM ? filled : 0)
 }
 
-/** The one that binds: most likely to run out, then fullest; without any limit the month's spending. */
+/** Those with a limit, the one that binds first: most likely to run out, then fullest. */
+export function ranked(forecasts: ForecastView[]): ForecastView[] {
+  return forecasts.filter((one) => one.limit !== null).sort((a, b) => threat(b) - threat(a) || share(b) - share(a))
+}
+
+/** The one that binds; without any limit the month's spending. */
 export function binding(forecasts: ForecastView[]): ForecastView | undefined {
-  const limited = forecasts.filter((one) => one.limit !== null)
-  const [first] = limited.toSorted((a, b) => threat(b) - threat(a) || share(b) - share(a))
-  return first ?? forecasts.find((one) => one.window === 'spend month')
+  return ranked(forecasts)[0] ?? forecasts.find((one) => one.window === 'spend month')
 }
 
 /** `this machine`, `client ci`. */
 export function scopeWords(scope: string): string {
   return scope === 'machine' ? 'this machine' : scope.replace(':', ' ')
+}
+
+/** `week`, `day of client ci`, as it stands over a gauge. */
+export function gauge({ window, scope }: ForecastView): string {
+  return scope ? `${window} of ${scopeWords(scope)}` : window
 }
 
 /** `The week`, `The day of client ci`, `This month`. */

@@ -57,7 +57,7 @@ export function windows(sum: Spent, isEmergency: boolean, now: number): WindowVi
   return [
     one('week', 'anthropic', null, sum.week, weekLimit(sum, isEmergency), week.resets),
     one('machine day', null, 'machine', sum.today, DAY_USD, day.resets),
-    one('client:nightly month', null, 'client:nightly', sum.month * 0.11, 60, turns(now).month.resets),
+    one('client:nightly month', null, 'client:nightly', sum.month * 0.11, isEmergency ? (sum.month * 0.11) / 0.84 : 60, turns(now).month.resets),
   ]
 }
 
