@@ -130,7 +130,13 @@ test('a limit that nobody can forecast yet is a headline as any other, and troub
   })
   assert.equal(head([window({ used: '1' })], [forecast({})]).title, 'The week has run out.', 'a forecast of minutes ago knows less than the window')
   const before = forecast({ resets_at: '2026-11-27T09:59:00Z', p_runs_out: 1, text: 'has run out' })
-  assert.equal(head([window({ used: '0' })], [before]).title, 'The week is 0 % used.', 'it has begun anew since')
+  const anew = head([window({ used: '0' })], [before])
+  assert.deepEqual([anew.title, anew.detail], ['The gate is open.', 'The week is 0 % used.'], 'it has begun anew since')
+  const half = { ...zoned([early]), windows: [window({ used: '0.5' })], limits: [limit('sonnet-4', 'requests', 48, 30)], live: [{ state: 'waiting', model: 'claude-sonnet-4-5' }] }
+  const waiting = { critical: queue(0), normal: queue(1), background: queue(0) }
+  assert.equal(headline.headline({ ...half, queue: waiting }).title, '1 call waits for Sonnet 4 requests.', 'who waits, waits for something else')
+  assert.equal(headline.headline(half).title, 'The week is 50 % used.')
+  assert.match(headline.headline({ ...half, limits: [limit('sonnet-4', 'requests', 48, 12)] }).detail, /^Closest is Sonnet 4 requests/)
   assert.equal(head([window({ resets_at: null })]).title, 'The gate is open.', 'what has not begun binds nobody')
   const shut = { ...zoned([forecast({ p_runs_out: 0.9 })]), gateway: { address: null, trouble: null, timezone: 'UTC', upstreams: [] } }
   assert.equal(headline.headline(shut).title, 'The gate is shut.')

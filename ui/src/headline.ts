@@ -67,7 +67,7 @@ export function running(status: StatusView): number {
   return critical.running + normal.running + background.running
 }
 
-/** What can't go on, then an emergency, then the window or budget that binds, then who waits, then what is closest. */
+/** What can't go on, then an emergency, then the window or budget of which there is something to tell, then who waits, then what is fullest. */
 export function headline(status: StatusView): Headline {
   return trouble(status) ?? crisis(status) ?? foretold(status) ?? queued(status) ?? quiet(status)
 }
@@ -78,10 +78,17 @@ export function waits(status: StatusView): string {
   return queue ? `${queue.title} ${queue.detail}`.trim() : ''
 }
 
+/** What is known too little of to be foretold is news once it is nearly full. */
 function foretold(status: StatusView): Headline | null {
-  const forecast = binding(current(status))
-  if (!forecast?.limit) return null
+  const forecast = limited(status)
+  if (!forecast || !(forecast.informative || share(forecast) >= WARN_FROM)) return null
   return { ...words(forecast, status), tone: forecastTone(forecast) }
+}
+
+/** The window or budget that binds. */
+function limited(status: StatusView): ForecastView | undefined {
+  const forecast = binding(current(status))
+  return forecast && forecast.limit !== null ? forecast : undefined
 }
 
 /** How full it is, and whether it will last. */
@@ -164,13 +171,15 @@ function matches(pattern: string, model: string): boolean {
 
 function quiet(status: StatusView): Headline {
   const [binding] = bindingFirst(status.limits)
+  const window = limited(status)
+  if (window && share(window) > (binding ? used(binding) : 0)) return { ...words(window, status), tone: forecastTone(window) }
   if (!binding) {
-    return { title: 'The gate is open.', detail: 'No limit is known yet: the first answer will name them.', tone: 'calm' }
+    return { title: 'The gate is open.', detail: window ? words(window, status).title : 'No limit is known yet: the first answer will name them.', tone: 'calm' }
   }
-  const share = used(binding)
+  const full = used(binding)
   const detail = `Closest is ${name(binding)}: ${count(Math.max(0, binding.guard - binding.level))} of ${count(binding.guard)} a minute in use.`
-  if (share < WARN_FROM) return { title: 'The gate is open. Nothing waits.', detail, tone: 'calm' }
-  return { title: `${name(binding)} are ${percent(Math.min(1, share))} used. Nothing waits yet.`, detail, tone: tone(share) }
+  if (full < WARN_FROM) return { title: 'The gate is open. Nothing waits.', detail, tone: 'calm' }
+  return { title: `${name(binding)} are ${percent(Math.min(1, full))} used. Nothing waits yet.`, detail, tone: tone(full) }
 }
 
 function pace(limit: LimitView): string {
