@@ -44,7 +44,7 @@ async function drawn() {
   let sum = 0
   const points = hours.map(({ key, cost_usd }) => ({ at: key, used: (sum += Number(cost_usd)).toFixed(9) }))
   const total = { p10: String(sum * 1.05), p50: String(sum * 1.1), p90: String(sum * 1.2) }
-  const course = { unit: 'usd', since: points[0].at, resets_at: iso(now + 700 * HOUR), points }
+  const course = { unit: 'usd', since: points[0].at, resets_at: iso(now + 700 * HOUR), points, earlier: [] }
   const forecast = { window: 'year', unit: 'usd', limit: String(sum * 1.15), informative: true, total, left_at_reset: null, runs_out: { p10: null, p50: null, p90: null }, text: '', basis: '', exchange: null, score: null, p_runs_out: 0.5, resets_at: course.resets_at, upstream: null, scope: null }
   const names = ['a', 'b', 'c', 'd', 'e', 'f']
   const days = Array.from({ length: 365 }, (_, day) => ({ day: iso(now - (365 - day) * 24 * HOUR).slice(0, 10), rows: names.map((key, at) => ({ key, calls: 9, cost_usd: cost(day * 24 + at).toFixed(9) })) }))

@@ -114,6 +114,25 @@ test('E leads to the export, and Enter writes it', async () => {
   await page.getByText(/Downloads\/tidegate-daily-\d{4}-\d\d-\d\d-\d{4}-\d\d-\d\d\.csv/).waitFor()
 })
 
+test('what takes no text leaves the keys of the views as they are', async () => {
+  page = await open(ui)
+  await go('usage')
+  await page.getByRole('radio', { name: 'Client' }).first().check()
+  await press('1')
+  await page.getByRole('heading', { level: 1, name: /The week/ }).waitFor()
+  await go('settings')
+  await page.getByRole('checkbox', { name: 'machine is hard' }).focus()
+  await press('/')
+  await page.waitForFunction(() => document.activeElement?.getAttribute('type') === 'search')
+  await press('3')
+  assert.equal(await page.getByLabel('Filter the calls').inputValue(), '3', 'where text is typed a digit is one')
+  for (const field of [page.getByLabel('From').first(), page.locator('[data-reach=export]')]) {
+    await field.focus()
+    await press('1')
+    await page.getByText('Figures of these days').waitFor()
+  }
+})
+
 test('days are stacked by another name with the arrows', async () => {
   page = await open(ui)
   await go('usage')

@@ -108,12 +108,22 @@ for (const width of [480, 500, 667, 800, 1_000]) {
   })
 }
 
+test('a reset of the next year has its date, which is not cut either', async () => {
+  for (const width of [480, 1_000]) {
+    page = await open(ui, '?fake=busy', { viewport: { width, height: 700 }, now: new Date('2026-12-10T10:00:00Z') })
+    await go('limits')
+    await region('Windows and budgets').getByText('Fri 1 Jan 2027, 00:00').waitFor()
+    for (const fault of [cut, thin, out]) assert.deepEqual(await page.evaluate(fault), [], `${width} px`)
+    if (width === 480) await page.close()
+  }
+})
+
 test('clocks are those of the named zone, whatever zone the machine is in, and a reset names it', async () => {
   page = await open(ui, '?fake=emergency', { timezoneId: 'Asia/Tokyo' })
   const berlin = new Date().toLocaleTimeString('en-GB', { timeZone: 'Europe/Berlin', hour: '2-digit' })
   await page.getByRole('complementary', { name: 'Emergency' }).getByText(new RegExp(`Emergency since ${berlin}:`)).waitFor()
   await region('Upstreams').getByText(new RegExp(`read ${berlin}:`)).waitFor()
-  await region('week used').getByText(/reset Mon \d\d:00 \(Europe\/Berlin\)/).waitFor()
+  await region('week used').getByText(/reset Mon( \d+ \w+,)? \d\d:00 \(Europe\/Berlin\)/).waitFor()
   await go('limits')
   await region('Windows and budgets').getByText('Times of Europe/Berlin.').waitFor()
   await go('alerts')
@@ -130,6 +140,12 @@ test('the window opens on the view that was seen last, and on the first where th
   await page.getByRole('heading', { level: 1, name: /The week/ }).waitFor()
 })
 
+test('spending without a limit to stand beside has the width of a narrow window', async () => {
+  page = await open(ui, '?fake=young', { viewport: { width: 500, height: 700 } })
+  const [spend, queue] = [await region('Spend').boundingBox(), await region('Queue').boundingBox()]
+  assert.deepEqual([spend.x, spend.width], [queue.x, queue.width])
+})
+
 test('what a chart shows is a table too, and its calls go into a file', async () => {
   page = await open(ui)
   const exported = async (part) => {
@@ -138,7 +154,7 @@ test('what a chart shows is a table too, and its calls go into a file', async ()
   }
   const course = page.getByRole('figure', { name: /The week, cumulative/ })
   await exported(course)
-  await course.getByText(/reset Mon \d\d:00 \(Europe\/Berlin\)/).waitFor()
+  await course.getByText(/reset Mon( \d+ \w+,)? \d\d:00 \(Europe\/Berlin\)/).waitFor()
   await go('usage')
   const hours = region(/Hours of the week/)
   await hours.getByText('Table').click()
@@ -163,7 +179,9 @@ test('an emergency is as red as it is: status line, badge, bar and headline', as
   assert.match(await page.getByRole('banner').innerText(), /Emergency/)
   await page.getByRole('img', { name: /^\d+ open, urgent$/ }).waitFor()
   await region('week used').locator('rect.critical').waitFor()
+  await region('week used').getByText('month of client nightly 84 %').waitFor()
   await page.locator('h1 .critical').waitFor()
+  await page.getByRole('heading', { level: 1, name: /Emergency: only critical calls/ }).waitFor()
 })
 
 test('names of the machine’s own are said in words', async () => {
@@ -173,4 +191,31 @@ test('names of the machine’s own are said in words', async () => {
   await region('Tier of anthropic').getByText(/Sonnet 4 input tokens: .*half of it on \d+ [A-Z]/).waitFor()
   await go('alerts')
   for (const part of ['Inbox', 'Rules']) await region(part).getByText('cost per call').first().waitFor()
+})
+
+test('the parts of a bill have names that can be read', async () => {
+  page = await open(ui, '?fake=busy', { viewport: { width: 1_000, height: 700 } })
+  await go('usage')
+  const bill = region('Explain this bill')
+  await bill.getByRole('button', { name: 'Explain', exact: true }).click()
+  const names = bill.locator('tbody td:first-child')
+  await names.first().waitFor()
+  for (const { text, width } of await names.evaluateAll((all) => all.map((one) => ({ text: one.innerText, width: one.clientWidth })))) {
+    assert.ok(width >= 160, `"${text}" has ${width} px`)
+  }
+})
+
+test('no mark of an axis is cut, be it of cents or of the last day', async () => {
+  page = await open(ui, '?fake=young', { viewport: { width: 1_000, height: 700 }, now: new Date('2026-11-27T10:24:00Z') })
+  await page.getByRole('figure', { name: /This month, cumulative/ }).locator('canvas').waitFor()
+  await page.waitForTimeout(500)
+  const inked = await page.locator('figure canvas').first().evaluate((canvas) => {
+    const ink = (x) => canvas.getContext('2d').getImageData(x, 0, 1, canvas.height).data.some((part) => part > 0)
+    return { first: ink(0), last: ink(canvas.width - 1) }
+  })
+  assert.deepEqual(inked, { first: false, last: false })
+  await go('usage')
+  await page.locator('svg[data-days] text', { hasText: '$0.0' }).first().waitFor()
+  const starts = await page.locator('svg[data-days] text').evaluateAll((all) => all.map((one) => one.getBBox().x))
+  assert.ok(starts.every((x) => x >= 0), `${starts}`)
 })

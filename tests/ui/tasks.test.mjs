@@ -49,6 +49,18 @@ test('the first start writes what was chosen before it goes on, and Back shows i
   await page.getByText('not written yet').waitFor({ state: 'detached' })
 })
 
+test('the setup ends on the overview from wherever it was opened; closed before, it leaves the view as it was', async () => {
+  page = await open(ui)
+  await go('settings')
+  await button('Connect a key…').click()
+  await button('Close the setup').click()
+  await page.locator('nav [aria-current]', { hasText: 'Settings' }).waitFor()
+  await button('Connect a key…').click()
+  for (const way of ['Decide later', 'Skip this', 'Next', 'Next', 'Open the Overview']) await button(way).click()
+  await page.locator('nav [aria-current]', { hasText: 'Overview' }).waitFor()
+  await page.waitForFunction(() => document.activeElement?.tagName === 'H1')
+})
+
 test('the queue adds up what each client waits for, and shows every call on request', async () => {
   page = await open(ui, '?fake=many')
   await go('queue')

@@ -18,7 +18,7 @@ const button = (name) => page.getByRole('button', { name })
 test('the first line says in words what binds', async () => {
   page = await open(ui)
   await page.getByRole('heading', { level: 1, name: /The week lasts\. About \$\d+ will be left on Mon/ }).waitFor()
-  await page.getByText(/calls wait for Sonnet 4 input tokens/).waitFor()
+  await page.getByText(/calls wait, above all for Sonnet 4 input tokens/).waitFor()
   const rows = await page.getByRole('region', { name: /Headroom/ }).getByRole('row').allInnerTexts()
   assert.match(rows.find((row) => row.includes('Sonnet')), /Sonnet 4 input/, 'the binding limit comes first')
 })
@@ -149,6 +149,18 @@ test('every step of the first start can be skipped, left and gone back to', asyn
   await button('Back').click()
   await button('Close the setup').click()
   await page.getByRole('navigation').waitFor()
+})
+
+test('with nothing behind the gate the overview leads to a key and to the simulator', async () => {
+  page = await open(ui, '?fake=first')
+  await button('Close the setup').click()
+  await page.getByRole('heading', { level: 1, name: /The settings name no upstream/ }).waitFor()
+  await button('Connect a key…').click()
+  await page.getByRole('heading', { level: 1, name: 'Paste your Anthropic API key.' }).waitFor()
+  await button('Close the setup').click()
+  await button('Try it with the simulator').click()
+  await page.getByText('These calls are a simulation').waitFor()
+  await button('Try it with the simulator').waitFor({ state: 'detached' })
 })
 
 test('logs that were found are read with progress, stopped, read on, and then watched', async () => {

@@ -27,10 +27,21 @@ test('the overview shows the week that fills, its limit and its forecast, and th
   await chart.locator('canvas').waitFor()
   await chart.getByText('Europe/Berlin').waitFor()
   await chart.getByText('Table').click()
-  assert.match(await chart.getByRole('row').last().innerText(), /Mon \d\d:\d\d \(reset\)\s+\$/)
+  assert.match(await chart.getByRole('row').last().innerText(), /Mon( \d+ \w+,)? \d\d:\d\d \(reset\)\s+\$/)
   await region('week used').getByText(/of \$110\.00/).waitFor()
   await region('The last 30 days').getByText('rate limit errors seen').waitFor()
   await region('Spend').getByText(/\$\d+–\$\d+ at its end/).waitFor()
+})
+
+test('a window of which nothing can be forecast yet has its gauge, and its limit, reset and now in the chart', async () => {
+  page = await open(ui, '?fake=quiet')
+  await page.getByRole('heading', { level: 1, name: /^The week is \d+ % used\.$/ }).waitFor()
+  await page.getByText(/Too early to tell whether it lasts/).waitFor()
+  await region('week used').getByText(/of \$110\.00/).waitFor()
+  const chart = page.getByRole('figure', { name: /The week, cumulative/ })
+  await chart.locator('canvas').waitFor()
+  await chart.getByText(/reset Mon/).waitFor()
+  assert.equal(await chart.getByText('middle forecast').count(), 0)
 })
 
 test('without any limit in money the overview shows the month', async () => {
@@ -135,6 +146,23 @@ test('a call that failed names the page where the upstream says more', async () 
   await page.keyboard.type('failed')
   await page.getByRole('button', { name: 'Why did this call cost that?' }).click()
   await page.getByRole('dialog', { name: /Why this call/ }).getByText('https://status.claude.com').waitFor()
+})
+
+test('a call that was refused or ended at its max_tokens says so in words, and only an error is red', async () => {
+  page = await open(ui)
+  await go('usage')
+  const card = page.getByRole('dialog', { name: /Why this call/ })
+  const why = page.getByRole('button', { name: 'Why did this call cost that?' })
+  await page.keyboard.press('/')
+  await page.keyboard.type('refused')
+  await why.click()
+  await card.getByText('Its turn would have come later than it could wait for it (tidegate_deadline).').waitFor()
+  assert.equal(await card.locator('dd.critical').count(), 0)
+  await page.keyboard.press('Escape')
+  await page.getByLabel('Filter the calls').fill('0009999996')
+  await why.click()
+  await card.getByText('Ended at max_tokens: it is as long as its request allowed.').waitFor()
+  assert.equal(await card.locator('dd.critical').count(), 0)
 })
 
 test('hours before the first call are unknown, later ones without calls are nothing', async () => {
@@ -251,6 +279,12 @@ test('limits say what they are, what others take and where they are known from; 
   const published = region(/Published tiers/)
   await published.getByText('● yours').waitFor()
   assert.equal(await published.getByText(/Source: https/).count(), 2)
+})
+
+test('the limits begin with the week where that is fuller than any minute', async () => {
+  page = await open(ui, '?fake=quiet', { now: new Date('2026-11-27T10:24:00Z') })
+  await go('limits')
+  assert.match(await title(), /^The week is \d+ % used\.$/)
 })
 
 test('a wrong purchase is refused in a sentence, a right one is written down', async () => {

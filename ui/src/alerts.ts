@@ -1,5 +1,6 @@
-// Alert rules as sentences, and the page of the upstream that goes with each.
+// Alert rules as sentences, the page of the upstream that goes with each, and which alerts come first.
 
+import type { AlertView } from './bindings/AlertView'
 import type { RuleView } from './bindings/RuleView'
 import { count, duration, percent, usd } from './format'
 
@@ -75,6 +76,14 @@ function thing(sign: string, rest: string[]): string {
   if (sign === 'spend') return `a ${part}${scope.length > 0 ? ` by ${scope.join('.')}` : ''}`
   if (sign === 'budget') return `the ${part}'s budget${scope.length > 0 ? ` of ${scope.join('.')}` : ''}`
   return words.join(' of ')
+}
+
+const SEVERITIES = ['info', 'warning', 'critical', 'emergency']
+
+/** What is open before what is over, and of that the gravest; else as they came. */
+export function openFirst(alerts: AlertView[]): AlertView[] {
+  const rank = (alert: AlertView) => (alert.resolved_at ? -1 : Math.max(0, SEVERITIES.indexOf(alert.severity)))
+  return alerts.toSorted((a, b) => rank(b) - rank(a))
 }
 
 export const PAGES = {

@@ -134,10 +134,11 @@ export function group(name: string): string {
   return `${capital(match[1] ?? '')} ${match[3] ? `${match[2]}.${match[3]}` : match[2]}`
 }
 
-/** A reason as a sentence of its own. */
+/** A reason as a sentence of its own. It may begin with a name such as `claude-opus-4-1`, which stays as it is. */
 export function sentence(text: string): string {
   const reason = veiled(text)
-  return capital(reason) + (/[.!?]$/.test(reason) ? '' : '.')
+  const [first = ''] = reason.split(' ')
+  return (/\w[-_.\d]+\w/.test(first) ? reason : capital(reason)) + (/[.!?]$/.test(reason) ? '' : '.')
 }
 
 function capital(word: string): string {

@@ -3,7 +3,7 @@
 import type { ForecastView } from './bindings/ForecastView'
 import type { LimitView } from './bindings/LimitView'
 import type { StatusView } from './bindings/StatusView'
-import { binding, runsOut, share, words } from './forecast'
+import { binding, current, FULL_FROM, runsOut, share, words } from './forecast'
 import { count, duration, group, percent, plural, sentence } from './format'
 
 export type Tone = 'calm' | 'warn' | 'critical'
@@ -49,7 +49,6 @@ export function tone(share: number): Tone {
   return share >= WARN_FROM ? 'warn' : 'calm'
 }
 
-const FULL_FROM = 0.9
 const CRITICAL_FROM = 0.95
 
 /** Of a window or a budget, which heals in days. */
@@ -68,9 +67,9 @@ export function running(status: StatusView): number {
   return critical.running + normal.running + background.running
 }
 
-/** What can't go on, then the limit of which a forecast tells, then who waits, then what is closest. */
+/** What can't go on, then an emergency, then the window or budget of which there is something to tell, then who waits, then what is fullest. */
 export function headline(status: StatusView): Headline {
-  return trouble(status) ?? foretold(status) ?? queued(status) ?? quiet(status)
+  return trouble(status) ?? crisis(status) ?? foretold(status) ?? queued(status) ?? quiet(status)
 }
 
 /** Who waits for what; nothing where nobody does. */
@@ -79,10 +78,17 @@ export function waits(status: StatusView): string {
   return queue ? `${queue.title} ${queue.detail}`.trim() : ''
 }
 
+/** What is known too little of to be foretold is news once it is nearly full. */
 function foretold(status: StatusView): Headline | null {
-  const forecast = binding(status.forecasts)
-  if (!forecast?.limit || !forecast.informative) return null
+  const forecast = limited(status)
+  if (!forecast || !(forecast.informative || share(forecast) >= WARN_FROM)) return null
   return { ...words(forecast, status), tone: forecastTone(forecast) }
+}
+
+/** The window or budget that binds. */
+function limited(status: StatusView): ForecastView | undefined {
+  const forecast = binding(current(status))
+  return forecast && forecast.limit !== null ? forecast : undefined
 }
 
 /** How full it is, and whether it will last. */
@@ -98,6 +104,18 @@ function trouble(status: StatusView): Headline | null {
   return null
 }
 
+function crisis(status: StatusView): Headline | null {
+  const { active, causes, reason } = status.emergency
+  if (!active) return null
+  const left = foretold(status)
+  return { title: `Emergency: ${rationed(causes)}.`, detail: left ? `${left.title} ${left.detail}` : reason ? sentence(reason) : '', tone: 'critical' }
+}
+
+/** What an emergency leaves to those that are not background calls. */
+export function rationed(causes: string[]): string {
+  return causes.includes('week') ? 'only critical calls spend what is left of the week' : 'normal calls go at half the pace'
+}
+
 function queued(status: StatusView): Headline | null {
   const waits = waiting(status)
   if (waits === 0) return null
@@ -109,36 +127,59 @@ function queued(status: StatusView): Headline | null {
       tone: 'calm',
     }
   }
-  const binding = waitedFor(status)
+  const most = mostWaitedFor(status)
   const etas = Object.values(status.queue).map((one) => one.eta_ms)
   const clear = etas.includes(null) ? 0 : Math.max(...etas.map((eta) => eta ?? 0))
   const end = clear > 0 ? ` All of them will have left in about ${duration(clear)}.` : ''
-  if (!binding) return { title: `${plural(waits, 'call waits', 'calls wait')}.`, detail: end.trim(), tone: 'calm' }
-  return {
-    title: `${plural(waits, 'call waits', 'calls wait')} for ${name(binding)}.`,
-    detail: `${pace(binding)}${end}`,
-    tone: 'calm',
-  }
+  const wait = plural(waits, 'call waits', 'calls wait')
+  if (!most) return { title: `${wait}.`, detail: end.trim(), tone: 'calm' }
+  const { limit, calls, seen } = most
+  const part = calls === seen ? '' : seen === waits ? `, ${count(calls)} of them` : ', above all'
+  return { title: `${wait}${part} for ${name(limit)}.`, detail: `${pace(limit)}${end}`, tone: 'calm' }
 }
 
-/** The limit that holds back the models that wait: one that is used up, else the even pace of requests. */
-function waitedFor(status: StatusView): LimitView | undefined {
-  const models = status.live.filter((call) => call.state === 'waiting').map((call) => call.model)
-  const limits = status.limits.filter((limit) => models.some((model) => model.includes(limit.group.replace('.', '-'))))
-  const [fullest] = bindingFirst(limits)
-  if (fullest && used(fullest) >= USED_UP_FROM) return fullest
-  return bindingFirst(limits.filter((limit) => limit.resource === 'requests'))[0] ?? fullest
+/** The limit that holds back the most of those that wait, how many they are, and of how many it is seen: only the latest are. */
+function mostWaitedFor({ live, limits }: StatusView): { limit: LimitView; calls: number; seen: number } | undefined {
+  const models = live.filter((call) => call.state === 'waiting').map((call) => call.model)
+  const held = new Map<LimitView, number>()
+  for (const model of models) {
+    const limit = holdsBack(model, limits)
+    if (limit) held.set(limit, (held.get(limit) ?? 0) + 1)
+  }
+  const [most] = [...held].toSorted(([a, calls], [b, others]) => others - calls || used(b) - used(a))
+  return most && { limit: most[0], calls: most[1], seen: models.length }
+}
+
+/** Of a model's limits the one that is used up, else the even pace of requests. */
+function holdsBack(model: string, limits: LimitView[]): LimitView | undefined {
+  const [fullest, ...others] = bindingFirst(limits.filter((limit) => isOf(limit.group, model)))
+  if (!fullest || used(fullest) >= USED_UP_FROM) return fullest
+  return [fullest, ...others].find((limit) => limit.resource === 'requests') ?? fullest
+}
+
+/** `sonnet-4`, or the patterns of a line of the settings: `claude-sonnet-*, claude-opus-*`. */
+function isOf(group: string, model: string): boolean {
+  const patterns = group.includes('*') ? group.split(', ') : [`*${group.replace('.', '-')}*`]
+  return patterns.some((pattern) => matches(pattern, model))
+}
+
+/** `*` is any run of characters. */
+function matches(pattern: string, model: string): boolean {
+  const parts = pattern.split('*').map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, '\\$&'))
+  return new RegExp(`^${parts.join('.*')}$`).test(model)
 }
 
 function quiet(status: StatusView): Headline {
   const [binding] = bindingFirst(status.limits)
+  const window = limited(status)
+  if (window && share(window) > (binding ? used(binding) : 0)) return { ...words(window, status), tone: forecastTone(window) }
   if (!binding) {
-    return { title: 'The gate is open.', detail: 'No limit is known yet: the first answer will name them.', tone: 'calm' }
+    return { title: 'The gate is open.', detail: window ? words(window, status).title : 'No limit is known yet: the first answer will name them.', tone: 'calm' }
   }
-  const share = used(binding)
+  const full = used(binding)
   const detail = `Closest is ${name(binding)}: ${count(Math.max(0, binding.guard - binding.level))} of ${count(binding.guard)} a minute in use.`
-  if (share < WARN_FROM) return { title: 'The gate is open. Nothing waits.', detail, tone: 'calm' }
-  return { title: `${name(binding)} are ${percent(Math.min(1, share))} used. Nothing waits yet.`, detail, tone: tone(share) }
+  if (full < WARN_FROM) return { title: 'The gate is open. Nothing waits.', detail, tone: 'calm' }
+  return { title: `${name(binding)} are ${percent(Math.min(1, full))} used. Nothing waits yet.`, detail, tone: tone(full) }
 }
 
 function pace(limit: LimitView): string {

@@ -4,18 +4,23 @@ import { type View, viewOf } from './views'
 
 export type Wish = { go: View } | { focus: 'filter' | 'export' } | 'refresh' | 'hide' | 'back' | null
 
-const FIELDS = ['INPUT', 'SELECT', 'TEXTAREA']
+const PRESSED = ['checkbox', 'radio', 'range', 'color', 'file', 'button', 'submit', 'reset', 'image']
+
+/** A field that takes letters and digits; a list finds its options by them. */
+function takesText(target: EventTarget | null): boolean {
+  if (target instanceof HTMLInputElement) return !PRESSED.includes(target.type)
+  return target instanceof HTMLSelectElement || target instanceof HTMLTextAreaElement || (target instanceof HTMLElement && target.isContentEditable)
+}
 
 export function wish(event: KeyboardEvent): Wish {
   const { key, code, target } = event
-  const isTyping = target instanceof HTMLElement && FIELDS.includes(target.tagName)
   // A keyboard whose row of digits begins with & has the same keys there.
   const digit = event.shiftKey ? undefined : /^Digit(\d)$/.exec(code)?.[1]
   const view = viewOf(key) ?? viewOf(digit ?? '')
   if (event.ctrlKey || event.metaKey) return view && view !== 'help' && !event.altKey ? { go: view } : null
   if (event.altKey) return null
   if (key === 'Escape') return 'back'
-  if (isTyping) return null
+  if (takesText(target)) return null
   if (view) return { go: view }
   if (key === '/') return { focus: 'filter' }
   if (key.toLowerCase() === 'e') return { focus: 'export' }

@@ -80,17 +80,30 @@ function spoken(options: Intl.DateTimeFormatOptions): (moment: string | number, 
 
 /** `14:32` */
 export const time = spoken(TIME)
-/** `Mon 14:32` */
-export const weekTime = spoken({ ...WEEKDAY, ...TIME })
-/** `Mon 14:32 (Europe/Berlin)`, where a reset is meant. */
-export const zoned = (moment: string, zone: string) => `${weekTime(moment, zone)} (${zone})`
-/** The time of day, with the weekday where it is another day: `14:32`, `Mon 14:32`. */
-export function clock(moment: string, zone: string): string {
-  const at = Date.parse(moment)
-  return Number.isNaN(at) || dayOf(at, zone) === dayOf(Date.now(), zone) ? time(moment, zone) : weekTime(moment, zone)
+const withWeekday = spoken({ ...WEEKDAY, ...TIME })
+const withDate = spoken({ ...DATE, ...TIME })
+const withYear = spoken({ ...DATE, ...TIME, year: 'numeric' })
+
+/** Further off, the same weekday is another one's too. */
+const NEAR_MS = 6 * 86_400_000
+const isNear = (moment: string | number, now: number) => !(Math.abs(new Date(moment).getTime() - now) > NEAR_MS)
+
+/** `Mon 14:32`; further off with its date, `Mon 28 Dec, 14:32`. */
+export function weekTime(moment: string | number, zone: string, now = Date.now()): string {
+  return isNear(moment, now) ? withWeekday(moment, zone) : `${weekday(moment, zone)} ${dateTime(moment, zone, now)}`
 }
-/** `27 Nov, 14:32` */
-export const dateTime = spoken({ ...DATE, ...TIME })
+/** `Mon 14:32 (Europe/Berlin)`, where a reset is meant. */
+export const zoned = (moment: string, zone: string, now = Date.now()) => `${weekTime(moment, zone, now)} (${zone})`
+/** The time of day, with the weekday where it is another day: `14:32`, `Mon 14:32`, `Mon 28 Dec, 14:32`. */
+export function clock(moment: string, zone: string, now = Date.now()): string {
+  const at = Date.parse(moment)
+  return Number.isNaN(at) || dayOf(at, zone) === dayOf(now, zone) ? time(moment, zone) : weekTime(moment, zone, now)
+}
+/** `27 Nov, 14:32`; of another year with it, `27 Nov 2025, 14:32`. */
+export function dateTime(moment: string | number, zone: string, now = Date.now()): string {
+  const year = (at: string | number) => dayOf(new Date(at).getTime(), zone).slice(0, 4)
+  return (isNear(moment, now) || year(moment) === year(now) ? withDate : withYear)(moment, zone)
+}
 /** `Mon` */
 export const weekday = spoken(WEEKDAY)
 /** `27 Nov` */

@@ -10,7 +10,7 @@ import { minutes } from './fake/minutes'
 import * as plans from './fake/plans'
 import { World } from './fake/world'
 
-export type Pretence = 'busy' | 'empty' | 'first' | 'shut' | 'lost' | 'hostile' | 'quiet' | 'emergency' | 'demo' | 'many' | 'broken' | 'mute'
+export type Pretence = 'busy' | 'empty' | 'first' | 'shut' | 'lost' | 'hostile' | 'quiet' | 'emergency' | 'demo' | 'many' | 'broken' | 'mute' | 'young'
 
 const TICK_MS = 250
 const MANY = 100_000

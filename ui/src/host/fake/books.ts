@@ -68,7 +68,7 @@ export function course(books: Books, since: number, resets: number, used: number
   return { unit: 'usd', since: iso(since), resets_at: iso(resets), points: points.map(point), earlier: earlier.map((one) => ({ ...one, points: one.points.map(point) })) }
 }
 
-const OUTCOMES = ['completed', 'completed', 'completed', 'completed', 'completed', 'completed', 'cancelled', 'completed', 'failed']
+const OUTCOMES = ['completed', 'completed', 'completed', 'completed', 'completed', 'completed', 'cancelled', 'failed', 'completed', 'refused']
 
 const CALL_EVERY_MS = 20_000
 
@@ -98,18 +98,23 @@ export function savings(books: Books, span: Span): SavingsView {
   return { from: iso(from), to: iso(to), timezone: ZONE, to_model: 'claude-haiku-4-5', rows, saves_usd: rows.reduce((sum, row) => sum + Number(row.saves_usd), 0).toFixed(9) }
 }
 
+const NONE = { input: 0, write: 0, read: 0, output: 0 }
+const STATUS: Record<string, number> = { failed: 529, refused: 429 }
+const ERRORS: Record<string, string> = { failed: 'the upstream is overloaded (529) at each of 3 attempts', refused: 'tidegate_deadline' }
+
 /** The nth before now, from 0. */
 export function call(n: number): CallView {
   const client = CLIENTS[(n * 7) % 4] ?? CLIENTS[0]
   const model = MODELS[client.models[n % client.models.length] ?? 0] as string
   const outcome = OUTCOMES[n % OUTCOMES.length] as string
   const done = outcome === 'completed'
+  const refused = outcome === 'refused'
   const started = Math.floor(Date.now() / 60_000) * 60_000 - n * CALL_EVERY_MS
-  const tokens = { input: 900 + ((n * 613) % 4_000), write: n % 5 === 0 ? 2_048 : 0, read: n % 3 === 0 ? 18_400 : 0, output: done ? 120 + ((n * 131) % 900) : 0 }
+  const tokens = refused ? NONE : { input: 900 + ((n * 613) % 4_000), write: n % 5 === 0 ? 2_048 : 0, read: n % 3 === 0 ? 18_400 : 0, output: done ? 120 + ((n * 131) % 900) : 0 }
   const waited = (n * 37) % 4_200
   return {
     call_id: `01JD${String(10_000_000 - n).padStart(22, '0')}`,
-    request_id: `req_011C${String(n).padStart(8, '0')}`,
+    request_id: refused ? null : `req_011C${String(n).padStart(8, '0')}`,
     started_at: iso(started),
     ended_at: iso(started + waited + 6_100),
     client: client.name,
@@ -117,25 +122,25 @@ export function call(n: number): CallView {
     project: client.project,
     tenant: client.tenant || null,
     priority: client.class,
-    upstream: 'anthropic',
+    upstream: refused ? null : 'anthropic',
     model,
-    status: outcome === 'failed' ? 529 : 200,
+    status: STATUS[outcome] ?? 200,
     outcome,
     input_tokens: tokens.input,
     cache_write_5m_tokens: tokens.write,
     cache_write_1h_tokens: 0,
     cache_read_tokens: tokens.read,
     output_tokens: tokens.output,
-    cost_usd: outcome === 'failed' ? '0.000000000' : costOf(model, tokens).toFixed(9),
-    price_id: `${model.replace('claude-', '').slice(0, -9)} since 2025-09-29`,
+    cost_usd: outcome === 'failed' || refused ? '0.000000000' : costOf(model, tokens).toFixed(9),
+    price_id: refused ? null : `${model.replace('claude-', '').slice(0, -9)} since 2025-09-29`,
     estimated: outcome === 'cancelled',
     waited_ms: waited,
     first_byte_ms: done ? 800 + ((n * 17) % 600) : null,
     total_ms: waited + 6_100,
-    attempts: outcome === 'failed' ? 3 : 1,
+    attempts: outcome === 'failed' ? 3 : refused ? 0 : 1,
     cache: 'off',
     saved_usd: null,
-    error: outcome === 'failed' ? 'the upstream is overloaded (529) at each of 3 attempts' : null,
+    error: ERRORS[outcome] ?? (done && n % 7 === 4 ? 'max_tokens' : null),
   }
 }
 
@@ -159,10 +164,10 @@ export function why(id: string): WhyView {
       error: shown.error,
       maybe_billed: false,
     })),
-    price: { price_id: shown.price_id ?? '', valid_from: '2025-09-29', source: 'https://platform.claude.com/docs/en/about-claude/pricing' },
-    terms: shown.outcome === 'failed' ? [] : terms.filter((term) => term.tokens > 0),
+    price: shown.price_id === null ? null : { price_id: shown.price_id, valid_from: '2025-09-29', source: 'https://platform.claude.com/docs/en/about-claude/pricing' },
+    terms: ['failed', 'refused'].includes(shown.outcome) ? [] : terms.filter((term) => term.tokens > 0),
     pricing: { certainty: 'exact', says: '', multipliers: [], web_searches: 0, web_search_usd: null, band: null, burndown_tokens: null, elsewhere: null, changes: [] },
-    waited_for: shown.waited_ms > 0 ? "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) was used up; 4 calls were before it" : null,
+    waited_for: shown.waited_ms > 0 && shown.outcome !== 'refused' ? "the limit of 30000 input tokens per minute for sonnet-4 (from the upstream's headers) was used up; 4 calls were before it" : null,
     sources: [],
     superseded: false,
     superseded_by: null,
@@ -192,6 +197,11 @@ export function explain(books: Books, span: Span): ExplainView {
 
 export function open(): Books {
   return series(Date.now())
+}
+
+/** Of somebody who has just begun, and cents of it. */
+export function firstHour(): Books {
+  return open().filter((atom) => atom.client.name === 'ci' && atom.cost < 0.05).slice(-1)
 }
 
 export function iso(at: number): string {

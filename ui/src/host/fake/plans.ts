@@ -57,7 +57,7 @@ export function windows(sum: Spent, isEmergency: boolean, now: number): WindowVi
   return [
     one('week', 'anthropic', null, sum.week, weekLimit(sum, isEmergency), week.resets),
     one('machine day', null, 'machine', sum.today, DAY_USD, day.resets),
-    one('client:nightly month', null, 'client:nightly', sum.month * 0.11, 60, turns(now).month.resets),
+    one('client:nightly month', null, 'client:nightly', sum.month * 0.11, isEmergency ? (sum.month * 0.11) / 0.84 : 60, turns(now).month.resets),
   ]
 }
 
@@ -90,6 +90,12 @@ export function forecasts(sum: Spent, isEmergency: boolean, now: number): Foreca
     { ...rest, window: 'spend week', upstream: null, scope: null, since: iso(week.since), used: usd(sum.week), limit: null, resets_at: iso(week.resets), p_runs_out: null, runs_out: none, left_at_reset: null, total, text: 'has no limit', score: null },
     { ...rest, window: 'spend month', upstream: null, scope: null, since: iso(month.since), used: usd(sum.month), limit: null, resets_at: iso(month.resets), p_runs_out: null, runs_out: none, left_at_reset: null, total: spread(sum.month * 1.16 + 8, 24), text: 'has no limit', score: null },
   ]
+}
+
+/** Without a limit, and before there is a week of hours to go by. */
+export function early(forecasts: ForecastView[]): ForecastView[] {
+  const none = { p10: null, p50: null, p90: null }
+  return forecasts.filter((one) => one.limit === null).map((one) => ({ ...one, informative: false, total: none, basis: '1 hour of history', text: 'too early to tell' }))
 }
 
 /** Each change takes a tenth. */

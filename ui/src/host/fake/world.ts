@@ -6,6 +6,7 @@ import type { ClientView } from '../../bindings/ClientView'
 import type { CourseView } from '../../bindings/CourseView'
 import type { ConnectedKeyView } from '../../bindings/ConnectedKeyView'
 import type { EmergencyView } from '../../bindings/EmergencyView'
+import type { ForecastView } from '../../bindings/ForecastView'
 import type { LimitView } from '../../bindings/LimitView'
 import type { LiveCallView } from '../../bindings/LiveCallView'
 import type { PurchaseView } from '../../bindings/PurchaseView'
@@ -14,14 +15,14 @@ import type { StatusView } from '../../bindings/StatusView'
 import type { UpstreamPageView } from '../../bindings/UpstreamPageView'
 import type { WaitingView } from '../../bindings/WaitingView'
 import type { Pretence } from '../fake'
-import { type Books, course, iso, open } from './books'
+import { type Books, course, firstHour, iso, open } from './books'
 import { Here, verdict } from './here'
 import * as plans from './plans'
 import { CLIENTS, MODELS, ZONE } from './series'
 import { SettingsFile } from './settings'
 
 const TICK_MS = 250
-const TRAFFIC: Pretence[] = ['busy', 'hostile', 'lost', 'quiet', 'emergency', 'demo', 'many', 'broken']
+const TRAFFIC: Pretence[] = ['busy', 'hostile', 'lost', 'quiet', 'emergency', 'demo', 'many', 'broken', 'young']
 
 export class World {
   state = 'open'
@@ -59,7 +60,7 @@ export class World {
   /** Traffic, and what comes of it. */
   private come() {
     this.traffic = true
-    this.books = open()
+    this.books = this.pretence === 'young' ? firstHour() : open()
     if (this.pretence !== 'quiet') this.paused.add('session:0a1b2c3d')
     this.clients = CLIENTS.map((one) => client(one.name, one.class, { person: one.person || null, project: one.project, weight: one.name === 'chat' ? 3 : 1, daily_usd: one.name === 'ci' ? '20.000000000' : null, monthly_usd: one.name === 'nightly' ? '60.000000000' : null, last_call_at: iso(Date.now() - 3_600_000) }))
     this.alerts = plans.alerts(this.pretence === 'emergency', Date.now())
@@ -191,13 +192,13 @@ export class World {
     return {
       version: '0.1.0',
       at: iso(now),
-      gateway: { address: this.address, state: this.state, trouble: this.address ? null : 'Port 8432 is taken by another program (python3, pid 4711).', upstreams: this.upstreams, timezone: ZONE },
+      gateway: { address: this.address, state: this.state, trouble: this.trouble(), upstreams: this.upstreams, timezone: ZONE },
       settings: this.settings.state,
       limits: this.traffic ? limits(this.ticks, this.pretence) : [],
-      windows: this.traffic ? plans.windows(sums, isEmergency, now) : [],
+      windows: this.traffic && this.pretence !== 'young' ? plans.windows(sums, isEmergency, now) : [],
       queue: { critical: queue('critical', 1, 0, 0), normal: queue('normal', 2, counts.normal * 700, counts.normal * 1_250), background: queue('background', 0, busy ? 21_400 : 0, busy ? 14_000 : 0) },
       spend: { today_usd: sums.today.toFixed(9), week_usd: sums.week.toFixed(9), month_usd: sums.month.toFixed(9), unpriced_calls: 0 },
-      forecasts: this.traffic && this.pretence !== 'quiet' ? plans.forecasts(sums, isEmergency, now) : [],
+      forecasts: this.forecasts(now),
       breakers: this.breakers(now),
       emergency: this.emergencyView(),
       upstream_page: isEmergency || this.pretence === 'hostile' ? page(now) : null,
@@ -212,6 +213,15 @@ export class World {
       cut_offs: { max_tokens: 2, cut: 0, silent: 0, error_after_start: 0 },
       live: this.calls,
     }
+  }
+  private forecasts(now: number): ForecastView[] {
+    if (!this.traffic || this.pretence === 'quiet') return []
+    const all = plans.forecasts(this.sums(), this.pretence === 'emergency', now)
+    return this.pretence === 'young' ? plans.early(all) : all
+  }
+  private trouble(): string | null {
+    if (!this.address) return 'Port 8432 is taken by another program (python3, pid 4711).'
+    return this.upstreams.length > 0 ? null : 'the settings name no upstream that can be called: calls get 503 until there is an [[upstream]]'
   }
   private breakers(now: number): BreakerView[] {
     if (this.pretence !== 'emergency' && this.pretence !== 'hostile') return []
