@@ -51,6 +51,9 @@ async fn a_spent_budget_refuses_its_clients_calls_with_its_end_and_no_others() {
     assert!(says.contains("daily budget") && says.contains("test") && says.contains("00:00 UTC"), "{says}");
     assert!(refused.header("retry-after").is_some_and(|after| after.parse::<u64>().is_ok()), "{:?}", refused.head);
     assert_eq!(refused.header("x-should-retry"), Some("false"));
+    let id = refused.header("x-tidegate-call").expect("a call id");
+    let why = lab.home.books().json(&["why", id, "--json"])["waited_for"].clone();
+    assert!(why.as_str().is_some_and(|why| says.contains(why) && why.contains("is spent")), "{why}");
     let status = status(&lab);
     let budget = window(&status, "client:test day");
     assert_eq!((budget["unit"].as_str(), budget["limit"].as_str()), (Some("usd"), Some("0.010000000")));

@@ -592,7 +592,7 @@ pub struct WhyView {
     /// What the cost is made of, before any multiplier.
     pub terms: Vec<TermView>,
     pub pricing: PricingView,
-    /// Why it had to wait, where it had.
+    /// Why it had to wait, where it had; of a refused call, why it was refused.
     pub waited_for: Option<String>,
     /// Who told of it; the one that counts first.
     pub sources: Vec<SourceView>,

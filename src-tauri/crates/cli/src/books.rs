@@ -139,7 +139,8 @@ fn shown_why(why: &WhyView) -> String {
     let first_byte = call.first_byte_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {}", time(ms)));
     text += &format!("waited {}  first byte {first_byte}  total {}\n", time(call.waited_ms), time(call.total_ms));
     if let Some(kept) = &why.waited_for {
-        text += &format!("it waited because {}\n", clean(kept));
+        let why = if call.outcome == "refused" { "it was refused:" } else { "it waited because" };
+        text += &format!("{why} {}\n", clean(kept));
     }
     if call.cache == "hit" {
         text += &format!("answered from the cache, {} saved\n", dollars(call.saved_usd.as_deref()));

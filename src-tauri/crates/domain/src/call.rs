@@ -203,7 +203,7 @@ pub struct Entry {
     pub estimated: bool,
     pub source: Source,
     pub waited_ms: u64,
-    /// Why, in one sentence; `None` where it went at once, or nobody says.
+    /// Why, in one sentence, or why it was refused; `None` where it went at once, or nobody says.
     pub waited_for: Option<Arc<str>>,
     pub first_byte_ms: Option<u64>,
     pub total_ms: u64,

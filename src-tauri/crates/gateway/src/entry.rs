@@ -528,8 +528,11 @@ impl OpenEntry {
     }
 
     /// What the call came to when we answer in the upstream's place.
-    pub(crate) fn ending(&self, error: &Error) -> Ending {
+    pub(crate) fn ending(&mut self, error: &Error) -> Ending {
         let outcome = if self.attempts.is_empty() { Outcome::Refused } else { Outcome::Failed };
+        if outcome == Outcome::Refused {
+            self.waited_for = Some((self.waited(), error.to_string().into()));
+        }
         Ending { outcome, status: error.status().as_u16(), error: Some(error.code().into()) }
     }
 

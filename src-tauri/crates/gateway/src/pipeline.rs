@@ -245,7 +245,8 @@ pub(crate) async fn refuse(error: &Error, mut entry: OpenEntry) -> Response<Answ
     let from = entry.attempts().last().map(|attempt| attempt.upstream.clone());
     mark(response.headers_mut(), &entry, from.as_deref());
     if !entry.is_closed() {
-        let _ = entry.close(entry.ending(error)).await;
+        let ending = entry.ending(error);
+        let _ = entry.close(ending).await;
     }
     response
 }
