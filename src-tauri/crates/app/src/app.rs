@@ -110,7 +110,7 @@ const SCOPE_MAX: usize = 300;
 impl App {
     /// Opens the books of a folder that is held by this process.
     pub(crate) async fn open(dir: &Path, settings: &Settings) -> Result<App, HostError> {
-        let prices = Prices::open(dir, settings)?;
+        let prices = Prices::open(dir, settings, clock::now().timestamp)?;
         let durability = match settings.durability {
             Durability::Power => ledger::Durability::Power,
             Durability::Process => ledger::Durability::Process,

@@ -260,13 +260,18 @@ fn shown_pricing(pricing: &PricingView) -> String {
         text += &format!(
             "repriced at {}: {old} by {} became ${} by {}; {}\n",
             change.at,
-            clean(change.old_price_id.as_deref().unwrap_or("no price")),
+            by(change.old_price_id.as_deref(), change.old_figures.as_deref()),
             change.cost_usd,
-            clean(change.price_id.as_deref().unwrap_or("no price")),
+            by(change.price_id.as_deref(), change.figures.as_deref()),
             clean(&change.reason)
         );
     }
     text
+}
+
+fn by(price: Option<&str>, figures: Option<&str>) -> String {
+    let figures = figures.map_or_else(String::new, |figures| format!(" ({})", clean(figures)));
+    clean(price.unwrap_or("no price")) + &figures
 }
 
 pub(crate) async fn export(place: &Place, question: Export) -> anyhow::Result<ExitCode> {
