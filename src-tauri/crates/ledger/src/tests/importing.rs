@@ -116,6 +116,25 @@ async fn a_logged_call_is_an_entry_with_all_that_the_line_tells() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_named_is_read_whatever_its_name_ends_in() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let named = tree.write("p/lg.txt", log(&[line("m", "r", 7, false)]));
+    assert_eq!(import(&ledger, tree.path()).await.files, 0, "in a folder it is none");
+    let report = import(&ledger, &named).await;
+    assert_eq!((report.files, report.files_read, report.entered.calls, report.named), (1, 1, 1, vec![]));
+    for (name, text, files) in
+        [("passwd", "root:x:0:0:root:/root:/bin/sh\n", 1), ("picture", "\u{0}\u{1}\u{2}", 1), ("empty.jsonl", "", 0)]
+    {
+        let report = import(&ledger, &tree.write(name, text)).await;
+        let said = report.named.join("; ");
+        assert!(said.contains(name) && said.contains("none of its lines is one of a Claude Code log"), "{said}");
+        assert_eq!((report.files, report.skipped.files), (1, files), "{name}");
+    }
+    assert_eq!(totals(&ledger).await.calls, 1);
+}
+
+#[tokio::test]
 async fn of_chunks_that_grow_the_last_counts_even_when_it_comes_with_the_next_import() {
     let (_dir, ledger) = empty().await;
     let tree = Tree::new();
