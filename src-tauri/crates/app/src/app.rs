@@ -38,6 +38,7 @@ use crate::job::Job;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::metrics::Meter;
+use crate::passed_over::PassedOver;
 use crate::peaks::{HalfView, LimitNow, Peaks};
 use crate::prices::Prices;
 use crate::report::{ReportQuestion, ReportView, Reporter, Stretch};
@@ -59,6 +60,7 @@ pub struct App {
     pub(crate) attributes: attribution::InForce,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) prices: Prices,
+    pub(crate) passed_over: Arc<PassedOver>,
     pub(crate) calendar: Calendar,
     clients: Mutex<Clients>,
     keychain: Arc<Keychain>,
@@ -145,6 +147,7 @@ impl App {
             ledger,
             meter: meter(settings)?,
             prices,
+            passed_over: Arc::new(PassedOver::open(dir)),
             calendar,
             clients: Mutex::new(Clients::open(dir)?),
             keychain: Arc::new(Keychain::of_system(dir)),
@@ -278,7 +281,8 @@ impl App {
     }
 
     async fn sources(&self, settings: &Settings) -> Result<Sources, HostError> {
-        let inlet = Inlet { dir: self.dir.clone(), ledger: self.ledger.clone(), terms: self.terms() };
+        let (ledger, passed_over) = (self.ledger.clone(), self.passed_over.clone());
+        let inlet = Inlet { dir: self.dir.clone(), ledger, terms: self.terms(), passed_over };
         let mut sources = Sources::start(inlet);
         if let Some(address) = settings.otlp {
             sources.listen(address).await.map_err(|reason| HostError::Telemetry { address, reason })?;
