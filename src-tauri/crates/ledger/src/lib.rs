@@ -114,7 +114,7 @@ pub enum Error {
     Unwritable { what: String, reason: String },
     #[error(
         "{} is damaged or no ledger ({reason}); it is kept as it is and nothing is written to it. \
-         `tidegate verify` shows what is wrong; to go on, put a backup in its place, or move it and {JOURNAL} beside it away to start a new one", path.display()
+         `tidegate verify` shows what is wrong; to go on, put a backup in its place, or, to start a new one, move it away and {JOURNAL} beside it too", path.display()
     )]
     Damaged { path: PathBuf, reason: String },
     #[error(
