@@ -71,6 +71,7 @@ async fn calls_agree_with_the_reports_and_what_another_key_used_is_named_exactly
     assert!(usage.out.contains(&format!("reconciled to {yesterday}")), "{}", usage.out);
     let shown = lab.home.tidegate(&["reconcile", "--from", &today, "--to", &today]);
     assert!(shown.out.contains("used with another key (laptop"), "{shown:?}");
+    assert!(shown.out.contains("isn't over") && !shown.out.contains("left to explain"), "{shown:?}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 export type DifferenceView = { 
 /**
  * `other_key`, `other_machine`, `estimate`, `midnight`, `delay`, `unreported`, `logs`, `priority_tier`, `no_cost`,
- * `unpriced`, `price`, `rounding`, `other_service`.
+ * `long_prompts`, `unpriced`, `price`, `rounding`, `other_service`.
  */
 cause: string, 
 /**

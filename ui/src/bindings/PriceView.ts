@@ -4,4 +4,8 @@ export type PriceView = { price_id: string, valid_from: string | null,
 /**
  * Where the figures were read.
  */
-source: string, };
+source: string, 
+/**
+ * Until then the row had these figures; absent where it has them today.
+ */
+held_until?: string, };

@@ -3,4 +3,8 @@
 /**
  * One time a call got another price.
  */
-export type RepricedView = { at: string, old_price_id: string | null, old_cost_usd: string | null, price_id: string | null, cost_usd: string, reason: string, };
+export type RepricedView = { at: string, old_price_id: string | null, old_cost_usd: string | null, price_id: string | null, cost_usd: string, reason: string, 
+/**
+ * What the old cost and the new one were computed with, where they are known: `input $5, output $25`.
+ */
+old_figures?: string, figures?: string, };

@@ -660,7 +660,7 @@ impl App {
         };
         let entry = entry.ok_or_else(unknown)?;
         let provenance = self.ledger.provenance(id).await.map_err(ApiError::machine)?;
-        Ok(show::why(&entry, &provenance, &changes, &self.prices.in_force().get()))
+        Ok(show::why(&entry, &provenance, &changes, &self.prices.in_force().get(), &self.prices.former()))
     }
 
     fn snooze_alert(&self, id: &str, until: Option<&str>) -> Result<AlertView, ApiError> {

@@ -38,6 +38,7 @@ use crate::job::Job;
 use crate::keeping::{Administered, Keeping};
 use crate::keychain::{GatewaySecrets, Keychain, SIMULATOR_KEY};
 use crate::metrics::Meter;
+use crate::passed_over::PassedOver;
 use crate::peaks::{HalfView, LimitNow, Peaks};
 use crate::prices::Prices;
 use crate::report::{ReportQuestion, ReportView, Reporter, Stretch};
@@ -59,6 +60,7 @@ pub struct App {
     pub(crate) attributes: attribution::InForce,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) prices: Prices,
+    pub(crate) passed_over: Arc<PassedOver>,
     pub(crate) calendar: Calendar,
     clients: Mutex<Clients>,
     keychain: Arc<Keychain>,
@@ -112,7 +114,7 @@ const SCOPE_MAX: usize = 300;
 impl App {
     /// Opens the books of a folder that is held by this process.
     pub(crate) async fn open(dir: &Path, settings: &Settings) -> Result<App, HostError> {
-        let prices = Prices::open(dir, settings)?;
+        let prices = Prices::open(dir, settings, clock::now().timestamp)?;
         let durability = match settings.durability {
             Durability::Power => ledger::Durability::Power,
             Durability::Process => ledger::Durability::Process,
@@ -147,6 +149,7 @@ impl App {
             ledger,
             meter: meter(settings)?,
             prices,
+            passed_over: Arc::new(PassedOver::open(dir)),
             calendar,
             clients: Mutex::new(Clients::open(dir)?),
             keychain: Arc::new(Keychain::of_system(dir)),
@@ -287,7 +290,8 @@ impl App {
     }
 
     async fn sources(&self, settings: &Settings) -> Result<Sources, HostError> {
-        let inlet = Inlet { dir: self.dir.clone(), ledger: self.ledger.clone(), terms: self.terms() };
+        let (ledger, passed_over) = (self.ledger.clone(), self.passed_over.clone());
+        let inlet = Inlet { dir: self.dir.clone(), ledger, terms: self.terms(), passed_over };
         let mut sources = Sources::start(inlet);
         if let Some(address) = settings.otlp {
             sources.listen(address).await.map_err(|reason| HostError::Telemetry { address, reason })?;

@@ -18,7 +18,7 @@ use crate::outbound::{client, root_cause};
 use crate::prices::{PriceAnswer, PriceCommand, PriceListView};
 use crate::protections::ProtectionView;
 use crate::settings::{BaseUrl, KeyRef, Settings, Upstream};
-use crate::{App, account, clock, data, port, settings};
+use crate::{App, account, clock, data, passed_over, port, settings};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -50,6 +50,7 @@ pub async fn examine(data_dir: &Path, settings_file: &Path) -> Vec<Check> {
     let mut checks = vec![settings_check(&settings, settings_file)];
     checks.extend(books(data_dir, &settings).await);
     checks.extend(retention::checks(data_dir));
+    checks.push(skipped(data_dir));
     checks.extend(keys(data_dir, &settings).await);
     for upstream in &settings.upstreams {
         if let Some(base) = &upstream.base_url {
@@ -208,6 +209,19 @@ async fn clock_check(app: &App) -> Check {
             format!("it says {now}, which is before this program was made: set the clock"),
         ),
         Some(_) | None => check("clock", Verdict::Pass, format!("{now}, zone {}", app.calendar.zone_name())),
+    }
+}
+
+/// Of logs and telemetry: what is skipped is in no total.
+fn skipped(data_dir: &Path) -> Check {
+    let what = "skipped data";
+    match passed_over::Kept::read(data_dir).map(|kept| kept.says(clock::now().timestamp)) {
+        Ok(None) => check(what, Verdict::Pass, "nothing was passed over"),
+        Ok(Some((says, recent))) => {
+            let verdict = if recent { Verdict::Warn } else { Verdict::Pass };
+            check(what, verdict, format!("passed over, and in no total: {says}"))
+        }
+        Err(error) => check(what, Verdict::Warn, error),
     }
 }
 

@@ -86,7 +86,10 @@ impl App {
         let terms = self.terms();
         let reading = self.ledger.import_claude_code(&paths, &terms, self.now(), both);
         let report = self.importing.unless_stopped(reading).await.ok_or_else(|| ApiError::machine(STOPPED))?;
-        report.map(|report| shown(&report)).map_err(ApiError::machine)
+        let report = report.map_err(ApiError::machine)?;
+        self.passed_over.import(&report, 0, self.now());
+        self.passed_over.write();
+        Ok(shown(&report))
     }
 
     /// Ends the imports that run; nothing where none does.
@@ -190,6 +193,27 @@ fn shown(report: &ImportReport) -> ImportView {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_an_import_passes_over_is_named_by_doctor_from_then_on() {
+        let (dir, logs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let settings = logs.path().join("settings.toml");
+        let skipped = async || {
+            let checks = crate::doctor::examine(dir.path(), &settings).await;
+            let found = checks.into_iter().find(|check| check.what == "skipped data").expect("a check");
+            (found.verdict, found.says)
+        };
+        assert_eq!(skipped().await, (crate::doctor::Verdict::Pass, "nothing was passed over".to_owned()));
+        std::fs::write(logs.path().join("s.jsonl"), "{\"usage\": nonsense\n").expect("written");
+        let app = App::open(dir.path(), &crate::settings::parse("", &[]).expect("settings")).await.expect("an app");
+        let read = app.import_claude_code(&[logs.path().to_owned()], |_| {}).await.expect("an import");
+        assert_eq!(read.skipped.unreadable_lines, 1);
+        app.close().await.expect("closed");
+        drop(app);
+        let (verdict, says) = skipped().await;
+        assert_eq!(verdict, crate::doctor::Verdict::Warn);
+        assert!(says.contains("1 line of logs since") && says.contains("s.jsonl: the line at byte 0"), "{says}");
+    }
 
     #[tokio::test]
     async fn an_import_that_is_stopped_says_so_and_the_next_one_reads_on() {

@@ -46,6 +46,7 @@ pub mod minutes;
 mod mount;
 mod otlp;
 mod outbound;
+mod passed_over;
 mod peaks;
 pub mod places;
 pub mod port;

@@ -38,6 +38,8 @@ const CONNECTIONS_MAX: usize = 32;
 /// For a head, and for a body.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+const LOGS: &str = "/v1/logs";
+
 const EVENT: &str = "api_request";
 
 /// No call uses more of anything.
@@ -122,9 +124,16 @@ impl Format {
 }
 
 async fn answer(request: Request<Incoming>, inlet: &Inlet) -> Response<Full<Bytes>> {
+    let is_logs = request.uri().path() == LOGS && request.method() == Method::POST;
     match taken(request, inlet).await {
         Ok(response) => response,
-        Err((status, reason)) => said(status, "text/plain; charset=utf-8", Bytes::from_static(reason.as_bytes())),
+        Err((status, reason)) => {
+            // What is not for us is no loss, and what the ledger can't take now comes again.
+            if is_logs && !matches!(status, StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE) {
+                inlet.passed_over.events(1, reason, crate::clock::now().timestamp);
+            }
+            said(status, "text/plain; charset=utf-8", Bytes::from_static(reason.as_bytes()))
+        }
     }
 }
 
@@ -135,7 +144,7 @@ async fn taken(request: Request<Incoming>, inlet: &Inlet) -> Result<Response<Ful
         return Err((StatusCode::FORBIDDEN, "telemetry of programs of this machine only, not of web pages"));
     }
     let is_logs = match request.uri().path() {
-        "/v1/logs" => true,
+        LOGS => true,
         "/v1/metrics" | "/v1/traces" => false,
         _ => return Err((StatusCode::NOT_FOUND, "there is /v1/logs")),
     };
@@ -158,7 +167,9 @@ async fn taken(request: Request<Incoming>, inlet: &Inlet) -> Result<Response<Ful
         return Ok(accepted(format, 0));
     }
     let export = parse(format, &body).ok_or((StatusCode::BAD_REQUEST, "this is no ExportLogsServiceRequest"))?;
-    let read = read(export, crate::clock::now().timestamp);
+    let now = crate::clock::now().timestamp;
+    let read = read(export, now);
+    inlet.passed_over.events(u64::try_from(read.refused).unwrap_or(0), read.reason, now);
     let entered = inlet.ledger.tell(read.told, &inlet.terms).await;
     entered.map_err(|error| {
         tracing::warn!("telemetry can't be entered now: {error}");
@@ -207,6 +218,8 @@ fn said(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<By
 struct Read {
     told: Vec<Told>,
     refused: i64,
+    /// Of the last one that was refused.
+    reason: &'static str,
 }
 
 fn read(export: ExportLogsServiceRequest, now: Timestamp) -> Read {
@@ -217,9 +230,10 @@ fn read(export: ExportLogsServiceRequest, now: Timestamp) -> Read {
         let user_agent = about.text("service.version").map(|version| format!("claude-cli/{version}"));
         let records = resource.scope_logs.into_iter().flat_map(|scope| scope.log_records);
         for record in records.filter(is_api_request) {
-            match event(record, user_agent.as_deref(), latest).and_then(Told::of_event) {
-                Some(told) => read.told.push(told),
-                None => read.refused += 1,
+            let event = event(record, user_agent.as_deref(), latest);
+            match event.and_then(|event| Told::of_event(event).ok_or(NO_REQUEST)) {
+                Ok(told) => read.told.push(told),
+                Err(reason) => (read.refused, read.reason) = (read.refused + 1, reason),
             }
         }
     }
@@ -234,22 +248,28 @@ fn is_api_request(record: &LogRecord) -> bool {
     names.into_iter().flatten().any(|name| name.strip_prefix("claude_code.").unwrap_or(name) == EVENT)
 }
 
-fn event(record: LogRecord, user_agent: Option<&str>, latest: Timestamp) -> Option<Event> {
+const NO_REQUEST: &str = "api_request events without a request_id";
+const NO_TIME: &str = "api_request events without a time that has passed";
+const NO_COUNT: &str = "api_request events with counts that make no sense";
+
+fn event(record: LogRecord, user_agent: Option<&str>, latest: Timestamp) -> Result<Event, &'static str> {
     let nanos = [record.time_unix_nano, record.observed_time_unix_nano].into_iter().find(|nanos| *nanos > 0);
     let about = Attributes::of(record.attributes);
     let stamped = about.text("event.timestamp").and_then(Timestamp::parse);
     let measured = || Some(Timestamp::from_millis(i64::try_from(nanos? / 1_000_000).ok()?));
-    let ended_at = stamped.or_else(measured).filter(|at| at.as_millis() >= 0 && *at <= latest)?;
+    let ended_at = stamped.or_else(measured).filter(|at| at.as_millis() >= 0 && *at <= latest);
+    let ended_at = ended_at.ok_or(NO_TIME)?;
+    let tokens = |key| about.tokens(key).ok_or(NO_COUNT);
     let took = Duration::from_millis(about.count("duration_ms").unwrap_or(0).min(86_400_000));
-    Some(Event {
-        request_id: about.text("request_id")?.to_owned(),
+    Ok(Event {
+        request_id: about.text("request_id").ok_or(NO_REQUEST)?.to_owned(),
         at: ended_at,
         took,
         model: about.text("model").unwrap_or_default().to_owned(),
-        input: about.tokens("input_tokens")?,
-        output: about.tokens("output_tokens")?,
-        cache_read: about.tokens("cache_read_tokens")?,
-        cache_write: about.tokens("cache_creation_tokens")?,
+        input: tokens("input_tokens")?,
+        output: tokens("output_tokens")?,
+        cache_read: tokens("cache_read_tokens")?,
+        cache_write: tokens("cache_creation_tokens")?,
         fast: about.text("speed") == Some("fast"),
         session: about.text("session.id").unwrap_or_default().to_owned(),
         agent: about.text("agent.name").unwrap_or_default().to_owned(),
@@ -301,6 +321,7 @@ mod tests {
     use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
 
     use super::*;
+    use crate::passed_over::{Kept, PassedOver};
 
     /// As Claude Code's exporter writes it, once with each way of writing a number.
     const JSON: &str = r#"{"resourceLogs":[{"resource":{"attributes":[
@@ -339,8 +360,9 @@ mod tests {
     }
 
     struct Running {
-        _dir: tempfile::TempDir,
+        dir: tempfile::TempDir,
         ledger: Arc<Ledger>,
+        passed_over: Arc<PassedOver>,
         url: String,
         caller: reqwest::Client,
         _tasks: JoinSet<()>,
@@ -356,13 +378,15 @@ mod tests {
             };
             let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("a ledger").0);
             let terms = Terms { catalog: Default::default(), rules: Default::default() };
-            let inlet = Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms };
+            let passed_over = Arc::new(PassedOver::open(dir.path()));
+            let inlet =
+                Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms, passed_over: passed_over.clone() };
             let receiver = Receiver::bind(([127, 0, 0, 1], 0).into(), inlet).await.expect("a port");
             let url = format!("http://{}", receiver.address());
             let mut tasks = JoinSet::new();
             tasks.spawn(receiver.run());
             let caller = reqwest::Client::builder().no_proxy().build().expect("a caller");
-            Running { _dir: dir, ledger, url, caller, _tasks: tasks }
+            Running { dir, ledger, passed_over, url, caller, _tasks: tasks }
         }
 
         fn to(&self, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
@@ -371,6 +395,11 @@ mod tests {
 
         async fn status(&self, request: reqwest::RequestBuilder) -> u16 {
             request.send().await.expect("an answer").status().as_u16()
+        }
+
+        fn kept(&self) -> Kept {
+            self.passed_over.write();
+            Kept::read(self.dir.path()).expect("kept")
         }
 
         async fn calls(&self) -> Vec<domain::call::Entry> {
@@ -385,6 +414,8 @@ mod tests {
         assert_eq!(answer.status(), 200);
         let answer: serde_json::Value = answer.json().await.expect("JSON");
         assert_eq!(answer["partialSuccess"]["rejectedLogRecords"].to_string().trim_matches('"'), "1");
+        let events = running.kept().events;
+        assert_eq!((events.count, events.last.as_str()), (1, NO_REQUEST));
         let entry = running.calls().await.pop().expect("an entry");
         let tokens =
             domain::usage::Tokens { input: 7, cache_write_5m: 17, cache_write_1h: 0, cache_read: 13, output: 11 };
@@ -427,6 +458,7 @@ mod tests {
             assert_eq!(running.status(request).await, status);
         }
         assert!(running.calls().await.is_empty());
+        assert_eq!(running.kept().events.count, 6, "all that was meant for it");
         assert_eq!(running.status(running.to("/v1/logs", protobuf, good())).await, 200);
         assert_eq!(running.calls().await.len(), 1);
     }

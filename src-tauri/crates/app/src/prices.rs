@@ -22,6 +22,7 @@ use crate::settings::{Settings, Upstream, UpstreamKind};
 mod diff;
 mod explain;
 mod file;
+mod former;
 mod own;
 pub(crate) mod shown;
 mod view;
@@ -32,6 +33,7 @@ mod tests;
 pub(crate) use explain::{Explained, explained};
 pub use file::BadFile;
 pub(crate) use file::{Table, first_moment};
+pub(crate) use former::Former;
 pub use view::{
     AppliedRowView, AppliedView, ElsewhereView, FigureView, OwnPriceView, PriceChangeView, PriceListView, PriceRowView,
     PriceSetView, PriceUpdateView, RatesView, TableView,
@@ -111,14 +113,14 @@ struct Kept {
 
 impl Prices {
     /// What can't be read is named and left aside: calls go on, at the prices that are known.
-    pub(crate) fn open(dir: &Path, settings: &Settings) -> Result<Prices, DataError> {
+    pub(crate) fn open(dir: &Path, settings: &Settings, now: Timestamp) -> Result<Prices, DataError> {
         let kept = Kept::read(dir)?;
         for fault in kept.faults() {
             tracing::warn!("{fault}");
         }
         let markets = settings.upstreams.iter().map(|upstream| (upstream.name.clone(), market(upstream))).collect();
         let prices = Prices { dir: dir.to_owned(), in_force: InForce::default(), markets, kept: Mutex::new(kept) };
-        prices.take_effect(&prices.kept());
+        prices.take_effect(&prices.kept(), now);
         Ok(prices)
     }
 
@@ -141,9 +143,20 @@ impl Prices {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_effect(&self, kept: &Kept) {
+    /// What was in force before, from the latest on.
+    pub(crate) fn former(&self) -> Vec<Former> {
+        former::catalogs(&self.dir, &self.markets).unwrap_or_else(|error| {
+            tracing::warn!("prices that hold no more can't be told: {error}");
+            vec![]
+        })
+    }
+
+    fn take_effect(&self, kept: &Kept, now: Timestamp) {
         let catalog = kept.table.catalog().with_own(kept.own_prices()).with_markets(self.markets.iter().cloned());
         self.in_force.set(catalog);
+        if let Err(error) = former::keep(&self.dir, &kept.table, kept.own.as_deref().unwrap_or_default(), now) {
+            tracing::warn!("prices that hold no more can't be kept for those calls that they are of: {error}");
+        }
     }
 
     fn list(&self, model: Option<&str>, now: Timestamp) -> Result<PriceListView, ApiError> {
@@ -177,16 +190,22 @@ impl Prices {
     }
 
     /// From the returned moment on; what stood there for the same moment is replaced.
-    fn set(&self, row: OwnRow) -> Result<PriceSetView, ApiError> {
+    fn set(&self, row: OwnRow, now: Timestamp) -> Result<PriceSetView, ApiError> {
         let mut kept = self.kept();
         let mut rows = kept.own.clone().map_err(ApiError::machine)?;
         let (removed, mut rows): (Vec<OwnRow>, Vec<OwnRow>) = rows.drain(..).partition(|earlier| earlier.is_same(&row));
         rows.push(row.clone());
-        self.keep(&mut kept, rows)?;
+        self.keep(&mut kept, rows, now)?;
         Ok(self.changed(&[row], &removed))
     }
 
-    fn unset(&self, model: &str, class: &str, from: Option<Timestamp>) -> Result<PriceSetView, ApiError> {
+    fn unset(
+        &self,
+        model: &str,
+        class: &str,
+        from: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<PriceSetView, ApiError> {
         let mut kept = self.kept();
         let rows = kept.own.clone().map_err(ApiError::machine)?;
         let goes = |row: &OwnRow| {
@@ -201,14 +220,14 @@ impl Prices {
                 from.map_or_else(String::new, |from| format!(" from {from}"))
             )));
         }
-        self.keep(&mut kept, rows)?;
+        self.keep(&mut kept, rows, now)?;
         Ok(self.changed(&[], &removed))
     }
 
-    fn keep(&self, kept: &mut Kept, rows: Vec<OwnRow>) -> Result<(), ApiError> {
+    fn keep(&self, kept: &mut Kept, rows: Vec<OwnRow>, now: Timestamp) -> Result<(), ApiError> {
         own::write(&self.dir, &rows).map_err(ApiError::machine)?;
         kept.own = Ok(rows);
-        self.take_effect(kept);
+        self.take_effect(kept, now);
         Ok(())
     }
 
@@ -224,7 +243,7 @@ impl Prices {
         PriceSetView { set: shown(set), removed: shown(removed), models, earlier_calls: 0 }
     }
 
-    fn update(&self, path: &Path, install: Option<&str>) -> Result<PriceUpdateView, ApiError> {
+    fn update(&self, path: &Path, install: Option<&str>, now: Timestamp) -> Result<PriceUpdateView, ApiError> {
         let text =
             file::read(path).map_err(|error| ApiError::asker(format!("{} can't be read: {error}", path.display())))?;
         let table = Table::parse(&text)
@@ -259,12 +278,12 @@ impl Prices {
         let place = self.dir.join(FILE);
         folder::replace(&place, &text).map_err(ApiError::machine)?;
         (kept.table, kept.origin, kept.fault) = (table, place.display().to_string(), None);
-        self.take_effect(&kept);
+        self.take_effect(&kept, now);
         view.installed = true;
         Ok(view)
     }
 
-    fn reset(&self) -> Result<(), ApiError> {
+    fn reset(&self, now: Timestamp) -> Result<(), ApiError> {
         let mut kept = self.kept();
         let place = self.dir.join(FILE);
         match std::fs::remove_file(&place) {
@@ -273,7 +292,7 @@ impl Prices {
             Err(reason) => return Err(ApiError::machine(FolderError::File { file: place, what: "removed", reason })),
         }
         (kept.table, kept.origin, kept.fault) = (built_in().map_err(ApiError::machine)?, BUILT_IN.to_owned(), None);
-        self.take_effect(&kept);
+        self.take_effect(&kept, now);
         Ok(())
     }
 }
@@ -367,19 +386,19 @@ impl App {
             PriceCommand::Set { model, class, value, from } => {
                 let row = OwnRow::of((&model, &class, &value), from.as_deref(), self.calendar, now)?;
                 let since = Timestamp::parse(&row.from).unwrap_or(now);
-                self.with_earlier_calls(self.prices.set(row)?, since).await
+                self.with_earlier_calls(self.prices.set(row, now)?, since).await
             }
             PriceCommand::Unset { model, class, from } => {
                 let from = from.map(|from| start(&from, self.calendar)).transpose().map_err(ApiError::asker)?;
-                let set = self.prices.unset(&model, &class, from)?;
+                let set = self.prices.unset(&model, &class, from, now)?;
                 let since = set.removed.iter().filter_map(|row| Timestamp::parse(&row.from)).min().unwrap_or(now);
                 self.with_earlier_calls(set, since).await
             }
             PriceCommand::Update { file, install } => {
-                Ok(PriceAnswer::Update(self.prices.update(&file, install.as_deref())?))
+                Ok(PriceAnswer::Update(self.prices.update(&file, install.as_deref(), now)?))
             }
             PriceCommand::Reset => {
-                self.prices.reset()?;
+                self.prices.reset(now)?;
                 Ok(PriceAnswer::List(self.prices.list(None, now)?))
             }
             PriceCommand::Apply { from, to, reason, dry_run } => {

@@ -15,7 +15,7 @@ use domain::time::{Instant, Now, Timestamp};
 use gateway::{Gateway, LiveCall, LiveState};
 use ledger::{Observation, PriceChange, Provenance, Shelved, Spend, Totals, UsageRow};
 
-use crate::prices::{Explained, explained};
+use crate::prices::{Explained, Former, explained};
 use crate::provenance::sources;
 use crate::range::Range;
 use crate::view;
@@ -76,8 +76,14 @@ pub(crate) fn ended(entry: &Entry) -> LiveCallView {
     }
 }
 
-pub(crate) fn why(entry: &Entry, provenance: &Provenance, changes: &[PriceChange], catalog: &Catalog) -> WhyView {
-    let Explained { price, terms, pricing } = explained(entry, changes, catalog);
+pub(crate) fn why(
+    entry: &Entry,
+    provenance: &Provenance,
+    changes: &[PriceChange],
+    catalog: &Catalog,
+    former: &[Former],
+) -> WhyView {
+    let Explained { price, terms, pricing } = explained(entry, changes, catalog, former);
     WhyView {
         call: call(entry),
         attempts: entry.attempts.iter().map(attempt).collect(),

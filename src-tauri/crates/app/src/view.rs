@@ -689,6 +689,13 @@ pub struct RepricedView {
     pub price_id: Option<String>,
     pub cost_usd: String,
     pub reason: String,
+    /// What the old cost and the new one were computed with, where they are known: `input $5, output $25`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub old_figures: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub figures: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]
@@ -710,6 +717,10 @@ pub struct PriceView {
     pub valid_from: Option<String>,
     /// Where the figures were read.
     pub source: String,
+    /// Until then the row had these figures; absent where it has them today.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub held_until: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize, TS)]

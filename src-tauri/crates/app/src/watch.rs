@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::folder::{self, FolderError};
+use crate::passed_over::PassedOver;
 use crate::{clock, otlp, statusline};
 
 const FILE: &str = "watch.json";
@@ -52,6 +53,7 @@ pub(crate) struct Inlet {
     pub(crate) dir: PathBuf,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) terms: Terms,
+    pub(crate) passed_over: Arc<PassedOver>,
 }
 
 /// Ends with its last owner.
@@ -91,6 +93,7 @@ impl Sources {
     pub(crate) async fn end(mut self) {
         self.watching.shutdown().await;
         self.others.shutdown().await;
+        self.inlet.passed_over.write();
     }
 }
 
@@ -100,6 +103,7 @@ async fn gather(inlet: Inlet) {
         if let Err(error) = statusline::gather(&inlet.dir, &inlet.ledger).await {
             tracing::warn!("what status lines say can't be kept now: {error}");
         }
+        inlet.passed_over.write();
     }
 }
 
@@ -110,9 +114,15 @@ async fn watch(inlet: Inlet, folders: Vec<PathBuf>) {
     if let Err(error) = &watcher {
         tracing::warn!("the system doesn't tell of changes to logs ({error}): they are looked at every 15 s");
     }
+    let mut closed_files = 0;
     loop {
         let now = clock::now().timestamp;
         let imported = inlet.ledger.import_claude_code(&folders, &inlet.terms, now, |_| {}).await;
+        if let Ok(report) = &imported {
+            inlet.passed_over.import(report, closed_files, now);
+            inlet.passed_over.write();
+            closed_files = report.skipped.files;
+        }
         match imported {
             Ok(report) if report.entered.told > 0 => tracing::debug!("logs told of {} calls", report.entered.told),
             Ok(_) => {}
@@ -143,17 +153,43 @@ mod tests {
 
     const LINE: &str = r#"{"type":"assistant","requestId":"REQ","sessionId":"s","cwd":"/x","timestamp":"2026-11-01T00:00:00Z","message":{"id":"REQ","model":"m","usage":{"output_tokens":5}}}"#;
 
-    #[tokio::test]
-    async fn a_log_that_grows_is_in_the_ledger_while_the_app_runs() {
-        let (dir, logs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    async fn inlet(dir: &Path) -> Inlet {
         let options = ledger::Options {
             durability: ledger::Durability::Process,
             catalog: Default::default(),
             calendar: domain::time::Calendar::UTC,
         };
-        let ledger = Arc::new(Ledger::open(dir.path(), options).await.expect("a ledger").0);
+        let ledger = Arc::new(Ledger::open(dir, options).await.expect("a ledger").0);
         let terms = Terms { catalog: Default::default(), rules: Default::default() };
-        let inlet = Inlet { dir: dir.path().to_owned(), ledger: ledger.clone(), terms };
+        Inlet { dir: dir.to_owned(), ledger, terms, passed_over: Arc::new(PassedOver::open(dir)) }
+    }
+
+    #[tokio::test]
+    async fn what_can_t_be_read_of_a_log_that_is_watched_is_remembered() {
+        let (dir, logs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        std::fs::write(logs.path().join("a.jsonl"), format!("{{\"usage\": nonsense\n{LINE}\n")).expect("written");
+        Watched { folders: vec![logs.path().to_owned()] }.write(dir.path()).expect("written");
+        let sources = Sources::start(inlet(dir.path()).await);
+        let seen = async {
+            loop {
+                let kept = crate::passed_over::Kept::read(dir.path()).expect("kept");
+                if kept.lines.count > 0 {
+                    return kept;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let kept = tokio::time::timeout(Duration::from_secs(20), seen).await.expect("it is remembered");
+        assert_eq!(kept.lines.count, 1);
+        assert!(kept.lines.last.contains("a.jsonl: the line at byte 0"), "{kept:?}");
+        sources.end().await;
+    }
+
+    #[tokio::test]
+    async fn a_log_that_grows_is_in_the_ledger_while_the_app_runs() {
+        let (dir, logs) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let inlet = inlet(dir.path()).await;
+        let ledger = inlet.ledger.clone();
         Watched { folders: vec![logs.path().to_owned()] }.write(dir.path()).expect("written");
         let sources = Sources::start(inlet);
         for (number, name) in ["a", "b"].into_iter().enumerate() {

@@ -136,8 +136,7 @@ fn shown_why(why: &WhyView) -> String {
         clean(&call.client),
         call.priority,
     );
-    let first_byte = call.first_byte_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {}", time(ms)));
-    text += &format!("waited {}  first byte {first_byte}  total {}\n", time(call.waited_ms), time(call.total_ms));
+    text += &shown_times(why);
     if let Some(kept) = &why.waited_for {
         let why = if call.outcome == "refused" { "it was refused:" } else { "it waited because" };
         text += &format!("{why} {}\n", clean(kept));
@@ -145,9 +144,27 @@ fn shown_why(why: &WhyView) -> String {
     if call.cache == "hit" {
         text += &format!("answered from the cache, {} saved\n", dollars(call.saved_usd.as_deref()));
     }
-    text += &shown_attempts(why);
+    if has_passed(why) {
+        text += &shown_attempts(why);
+    }
     text += &shown_cost(why);
     text + &shown_sources(why)
+}
+
+/// Logs and telemetry tell of calls that the gateway has not seen.
+fn has_passed(why: &WhyView) -> bool {
+    why.sources.first().is_none_or(|own| own.source == "gateway")
+}
+
+fn shown_times(why: &WhyView) -> String {
+    let call = &why.call;
+    if !has_passed(why) {
+        let is_measured = why.sources.first().is_some_and(|own| own.source == "otel");
+        let total = if is_measured { format!("total {}, ", time(call.total_ms)) } else { String::new() };
+        return format!("{total}past the gateway: nobody here knows how long it waited and when its first byte came\n");
+    }
+    let first_byte = call.first_byte_ms.map_or_else(|| "never".to_owned(), |ms| format!("after {}", time(ms)));
+    format!("waited {}  first byte {first_byte}  total {}\n", time(call.waited_ms), time(call.total_ms))
 }
 
 fn shown_sources(why: &WhyView) -> String {
@@ -261,13 +278,18 @@ fn shown_pricing(pricing: &PricingView) -> String {
         text += &format!(
             "repriced at {}: {old} by {} became ${} by {}; {}\n",
             change.at,
-            clean(change.old_price_id.as_deref().unwrap_or("no price")),
+            by(change.old_price_id.as_deref(), change.old_figures.as_deref()),
             change.cost_usd,
-            clean(change.price_id.as_deref().unwrap_or("no price")),
+            by(change.price_id.as_deref(), change.figures.as_deref()),
             clean(&change.reason)
         );
     }
     text
+}
+
+fn by(price: Option<&str>, figures: Option<&str>) -> String {
+    let figures = figures.map_or_else(String::new, |figures| format!(" ({})", clean(figures)));
+    clean(price.unwrap_or("no price")) + &figures
 }
 
 pub(crate) async fn export(place: &Place, question: Export) -> anyhow::Result<ExitCode> {
@@ -371,5 +393,22 @@ mod tests {
             let line = csv.lines().nth(1).expect("a row");
             assert!(line.starts_with(&format!("{cell},0,")), "{line}");
         }
+    }
+
+    #[test]
+    fn of_a_call_that_the_gateway_has_not_seen_nothing_is_said_that_only_it_could_know() {
+        let why = |source: &str| {
+            let source = app::view::SourceView { source: source.to_owned(), counts: true, ..Default::default() };
+            let call = CallView { total_ms: 2_000, ..CallView::default() };
+            shown_why(&WhyView { call, sources: vec![source], ..WhyView::default() })
+        };
+        for source in ["log", "otel"] {
+            let said = why(source);
+            assert!(said.contains("past the gateway"), "{said}");
+            assert!(!["it never left", "never", "waited 0"].iter().any(|wrong| said.contains(wrong)), "{said}");
+            assert_eq!(said.contains("total"), source == "otel", "{said}");
+        }
+        let said = why("gateway");
+        assert!(["waited 0", "first byte never", "it never left"].iter().all(|told| said.contains(told)), "{said}");
     }
 }

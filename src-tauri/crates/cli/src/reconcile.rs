@@ -51,7 +51,10 @@ fn shown(view: &ReconcileView, account: &ReconciledAccountView) -> String {
     }
     text += &match &account.reconciled_to {
         Some(day) => format!("\nreconciled to {day}\n"),
-        None => format!("\nnot reconciled: {} has something left to explain\n", view.from),
+        None if account.lines.iter().any(|line| is_open(&line)) => {
+            format!("\nnot reconciled: {} has something left to explain\n", view.from)
+        }
+        None => format!("\nnot reconciled yet: {} isn't over\n", view.from),
     };
     text
 }
@@ -65,10 +68,13 @@ fn cause(cause: &DifferenceView) -> Vec<Cell> {
     ]
 }
 
+fn is_open(line: &&ReconciledLineView) -> bool {
+    line.differences.iter().any(|part| !part.explained)
+}
+
 /// The lines in which something is left to explain, the first of them.
 fn days(account: &ReconciledAccountView) -> String {
     const SHOWN_MAX: usize = 20;
-    let is_open = |line: &&ReconciledLineView| line.differences.iter().any(|part| !part.explained);
     let open: Vec<&ReconciledLineView> = account.lines.iter().filter(is_open).collect();
     if open.is_empty() {
         return String::new();

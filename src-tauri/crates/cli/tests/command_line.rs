@@ -135,6 +135,19 @@ impl Drop for Server {
 }
 
 #[test]
+fn days_are_those_of_the_zone_that_the_environment_names() {
+    let home = Home::with("");
+    for (name, zone) in [("Asia/Tokyo", "Asia/Tokyo"), (":Europe/Berlin", "Europe/Berlin")] {
+        let mut command = home.command("usage --json");
+        let said: Said = command.env("TZ", name).stdin(Stdio::null()).output().expect("it starts").into();
+        let usage: serde_json::Value = serde_json::from_str(&said.out).expect("one JSON document");
+        assert_eq!(usage["timezone"], zone, "{said:?}");
+    }
+    let named = Home::with("[gateway]\ntimezone = \"America/Lima\"\n");
+    assert_eq!(named.json("usage --json")["timezone"], "America/Lima");
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     let home = Home::with("");
     for line in [

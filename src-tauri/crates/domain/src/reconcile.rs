@@ -92,6 +92,8 @@ pub struct Share {
     pub count: u64,
     /// At list price.
     pub cost: Option<Usd>,
+    /// How much more that would be if all of it came from long prompts, which a report need not tell apart.
+    pub more_if_long: Usd,
 }
 
 /// What the upstream reports of a line.
@@ -165,6 +167,8 @@ pub enum Cause {
     PriorityTier,
     /// The cost report has nothing of this line.
     NoCost,
+    /// Of what the ledger does not have: prompts that were so long that another band of the price holds.
+    LongPrompts,
     /// The ledger knows no price.
     Unpriced,
     /// Another price than ours.
@@ -187,6 +191,7 @@ impl Cause {
             Cause::Logs => "logs",
             Cause::PriorityTier => "priority_tier",
             Cause::NoCost => "no_cost",
+            Cause::LongPrompts => "long_prompts",
             Cause::Unpriced => "unpriced",
             Cause::Price => "price",
             Cause::Rounding => "rounding",
@@ -202,6 +207,7 @@ impl Cause {
             | Cause::Midnight
             | Cause::Logs
             | Cause::PriorityTier
+            | Cause::LongPrompts
             | Cause::Rounding
             | Cause::OtherService => true,
             Cause::OtherMachine | Cause::Delay | Cause::Unreported | Cause::NoCost | Cause::Unpriced | Cause::Price => {
@@ -237,11 +243,14 @@ struct Parts<'a> {
     reported: &'a Reported,
     ours: &'a Ours,
     found: Vec<Difference>,
+    /// How much less and more what the ledger does not have may have cost, as long as its prompts were.
+    at_least: Usd,
+    at_most: Usd,
 }
 
 impl<'a> Parts<'a> {
     fn of(reported: &'a Reported, ours: &'a Ours) -> Parts<'a> {
-        Parts { reported, ours, found: vec![] }
+        Parts { reported, ours, found: vec![], at_least: Usd::ZERO, at_most: Usd::ZERO }
     }
 
     /// What is reported of our keys against what passed through the gateway. Gives back what nothing here explains.
@@ -272,13 +281,27 @@ impl<'a> Parts<'a> {
                 Some(cost) => Some(part_of(cost, rest, share.count)),
                 None => self.at_our_price(rest),
             };
+            self.may_be_long(std::slice::from_ref(share), rest, cost);
             self.found.push(Difference { cause: Cause::OtherKey(share.origin.clone()), count: signed(rest), cost });
         }
         let both = own_surplus.min(told);
         let mut rest = own_surplus - both;
+        let own: Vec<Share> = reported.shares.iter().filter(|share| share.is_ours).cloned().collect();
+        self.may_be_long(&own, rest, self.at_our_price(rest));
         self.more(Cause::OtherMachine, &mut rest, u64::MAX);
         let mut untold = told - both;
         self.less(Cause::Logs, &mut untold, u64::MAX);
+    }
+
+    /// `count` of what is shared by `shares` is not in the ledger and is named at `cost`.
+    fn may_be_long(&mut self, shares: &[Share], count: u64, cost: Option<Usd>) {
+        let of = shares.iter().fold(0_u64, |sum, share| sum.saturating_add(share.count));
+        let listed = shares.iter().map(|share| share.cost).try_fold(Usd::ZERO, |sum, cost| Some(sum + cost?));
+        let more: Usd = shares.iter().map(|share| share.more_if_long).sum();
+        let Some((listed, cost)) = listed.zip(cost).filter(|_| more > Usd::ZERO && count > 0) else { return };
+        let least = part_of(listed, count, of) - cost;
+        self.at_least += least.min(Usd::ZERO);
+        self.at_most += (least + part_of(more, count, of)).max(Usd::ZERO);
     }
 
     fn more(&mut self, cause: Cause, left: &mut u64, most: u64) {
@@ -323,11 +346,14 @@ impl<'a> Parts<'a> {
             rest = rest - part;
         }
         let is_small = rest < A_CENT && rest > Usd::ZERO - A_CENT;
+        let is_length = (self.at_least - A_CENT..self.at_most + A_CENT).contains(&rest);
+        let has_lengths = self.at_least < self.at_most;
         let cause = match (item, self.reported.cost) {
             (Item::Other, _) => Cause::OtherService,
             (_, None) if self.reported.count() > 0 || self.ours.count() > 0 => Cause::NoCost,
             _ if self.ours.unpriced > 0 && rest > Usd::ZERO => Cause::Unpriced,
             _ if is_small => Cause::Rounding,
+            _ if has_lengths && is_length => Cause::LongPrompts,
             _ => Cause::Price,
         };
         self.found.push(Difference { cause, count: 0, cost: Some(rest) });

@@ -66,6 +66,14 @@ impl Db {
         Db { path, vfs, is_in_doubt: Arc::default() }
     }
 
+    /// How, where it is. A ledger that was begun has its first page before the journal has a record.
+    pub(crate) fn is_lacking(&self) -> Option<&'static str> {
+        match fs::metadata(&self.path) {
+            Ok(meta) => (meta.len() == 0).then_some("empty"),
+            Err(error) => (error.kind() == io::ErrorKind::NotFound).then_some("missing"),
+        }
+    }
+
     /// Made where it is missing.
     pub(crate) fn made(dir: &Path) -> Result<Db, Error> {
         let db = Db::at(dir);

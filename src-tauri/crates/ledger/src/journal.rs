@@ -23,7 +23,7 @@ use crate::{Durability, Error};
 
 mod line;
 
-pub(crate) use line::Found;
+pub(crate) use line::{Found, has_records};
 
 /// What a page holds before the next one is taken. Both pages together are reserved at the first start.
 pub(crate) const PAGE_BYTES: u64 = 4 << 20;

@@ -114,9 +114,14 @@ pub enum Error {
     Unwritable { what: String, reason: String },
     #[error(
         "{} is damaged or no ledger ({reason}); it is kept as it is and nothing is written to it. \
-         `tidegate verify` shows what is wrong; to go on, put a backup in its place, or move it away to start a new one", path.display()
+         `tidegate verify` shows what is wrong; to go on, put a backup in its place, or, to start a new one, move it away and {JOURNAL} beside it too", path.display()
     )]
     Damaged { path: PathBuf, reason: String },
+    #[error(
+        "{} is {state}, and {JOURNAL} beside it has records of calls: they are kept as they are, and nothing new is begun over them. \
+         Put a backup in its place, or move {JOURNAL} away to start a new one", path.display()
+    )]
+    Gone { path: PathBuf, state: &'static str },
     #[error(
         "{} was written by a newer Tidegate (schema {found}, this one knows {known}); it was not changed. Install the newer version", path.display()
     )]
@@ -167,6 +172,9 @@ struct Ends {
     syncer: Option<thread::JoinHandle<()>>,
 }
 
+/// The folder of its pages.
+const JOURNAL: &str = "journal";
+
 /// Questions at once; each waits for its flush.
 const FLUSHES_MAX: usize = 64;
 
@@ -178,7 +186,12 @@ impl Ledger {
 
     async fn open_with(dir: &Path, options: Options, page_bytes: u64) -> Result<(Ledger, Recovered), Error> {
         disk::private_dir(dir)?;
-        let pages = disk::pages(&dir.join("journal"), page_bytes)?;
+        let pages = disk::pages(&dir.join(JOURNAL), page_bytes)?;
+        if let Some(state) = Db::at(dir).is_lacking()
+            && journal::has_records(&pages)?
+        {
+            return Err(Error::Gone { path: Db::at(dir).path, state });
+        }
         Ledger::open_on(Db::made(dir)?, pages, options, page_bytes).await
     }
 

@@ -529,6 +529,44 @@ async fn a_file_that_is_no_ledger_is_refused_and_kept() {
 }
 
 #[tokio::test]
+async fn a_journal_whose_ledger_is_gone_is_not_folded_into_a_new_one() {
+    for state in ["missing", "empty"] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (ledger, _) =
+            Ledger::open_with(dir.path(), options(Durability::Process), 16 << 10).await.expect("a ledger");
+        for number in 0..200 {
+            settle(&ledger, &entry(call(number, noon()))).await;
+        }
+        ledger.close().await.expect("closed");
+        drop(ledger);
+        let path = dir.path().join("ledger.db");
+        let journal = || ["journal/0", "journal/1"].map(|page| fs::read(dir.path().join(page)).expect("a page"));
+        let before = journal();
+        match state {
+            "missing" => fs::remove_file(&path).expect("removed"),
+            _ => fs::write(&path, "").expect("emptied"),
+        }
+        for _ in 0..2 {
+            let error = Ledger::open_with(dir.path(), options(Durability::Process), 16 << 10).await.err();
+            assert_eq!(error, Some(Error::Gone { path: path.clone(), state }));
+            assert!(journal() == before, "the journal is as it was");
+        }
+        fs::rename(dir.path().join("journal"), dir.path().join("journal.old")).expect("moved away");
+        let (ledger, recovered) = open(dir.path()).await;
+        assert_eq!((recovered.replayed, count(&ledger).await), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn the_first_calls_of_a_new_ledger_outlive_its_end() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (ledger, _) = open(dir.path()).await;
+    settle(&ledger, &entry(call(1, noon()))).await;
+    let killed = copy(dir.path());
+    assert_eq!(count(&reopened(killed.path()).await.0).await, 1);
+}
+
+#[tokio::test]
 async fn a_newer_ledger_is_refused_and_not_touched() {
     let dir = tempfile::tempdir().expect("a folder");
     let (ledger, _) = open(dir.path()).await;

@@ -1,11 +1,16 @@
 //! Why a call cost what it did: the row, the terms, what they are multiplied by, how sure that is, and how it came to it.
 
+use std::sync::Arc;
+
 use domain::call::Entry;
 use domain::catalog::{AND, Catalog, FAMILY, FREE, PRIORITY, UNPRICED};
+use domain::money::Usd;
 use domain::price::{Price, Rate};
+use domain::time::Timestamp;
 use domain::usage::{Tokens, Usage};
 use ledger::PriceChange;
 
+use super::former::Former;
 use super::shown::permille;
 use crate::view::{BandView, FigureElsewhereView, MultiplierView, PriceView, PricingView, RepricedView, TermView};
 
@@ -16,36 +21,55 @@ pub(crate) struct Explained {
     pub(crate) pricing: PricingView,
 }
 
-pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalog) -> Explained {
+pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalog, former: &[Former]) -> Explained {
     let id = entry.price_id.as_deref().unwrap_or_default();
-    let model = catalog.model_of(id).unwrap_or_else(|| entry.call.model.clone());
-    let upstream = entry.attempts.last().map_or("", |last| &last.upstream);
+    let model = model(entry, id, catalog);
     let at = entry.call.started_at;
-    // The id that was asked for may say where the model runs, which a price's id does not.
-    let quotes = [&*entry.call.model, &*model].into_iter().filter_map(|model| catalog.quote(upstream, model, at));
-    let row = quotes.map(|quote| quote.price).find(|price| *price.id == *id).or_else(|| catalog.row(id, at));
     let certainty = certainty(id, entry);
     let mut pricing = PricingView {
         certainty: certainty.to_owned(),
         says: says(certainty, id, &model),
-        changes: changes.iter().map(repriced).collect(),
+        changes: changes.iter().map(|change| repriced(entry, change, catalog, former)).collect(),
         ..PricingView::default()
     };
     if certainty == "family" {
-        let band = catalog.band(upstream, &model, &entry.usage, at);
+        let band = catalog.band(upstream(entry), &model, &entry.usage, at);
         pricing.band = band.map(|(least, most)| BandView { least_usd: least.to_string(), most_usd: most.to_string() });
     }
     if id.starts_with(PRIORITY) {
         pricing.burndown_tokens = Some(burndown(&entry.usage));
     }
     pricing.elsewhere = elsewhere(catalog, &model, &entry.usage);
-    let Some(price) = row else {
+    let say = |says: &mut String, more: &str| *says = [&**says, more].join(if says.is_empty() { "" } else { "; " });
+    let Some(Row { price, held }) = row(entry, id, entry.cost, catalog, former) else {
         if !id.is_empty() && !id.contains(AND) && !id.starts_with(FREE) {
-            pricing.says += if pricing.says.is_empty() { "" } else { "; " };
-            pricing.says += &format!("it was entered by the price {id}, which is in no list any more");
+            say(&mut pricing.says, &format!("it was entered by the price {id}, which is in no list any more"));
         }
         return Explained { price: None, terms: vec![], pricing };
     };
+    let mut view = PriceView {
+        price_id: id.to_owned(),
+        valid_from: price.valid_from.map(|from| from.to_string()),
+        source: price.source.to_string(),
+        held_until: None,
+    };
+    match held {
+        HeldThen::AsToday => {}
+        HeldThen::Until(until) => {
+            view.held_until = Some(until.to_string());
+            say(
+                &mut pricing.says,
+                &format!("the price had these figures until {until}; {}", today(entry, id, catalog)),
+            );
+        }
+        HeldThen::Unknown => {
+            say(
+                &mut pricing.says,
+                &format!("the figures that it was entered by are not known any more; {}", today(entry, id, catalog)),
+            );
+            return Explained { price: Some(view), terms: vec![], pricing };
+        }
+    }
     let used = price.multipliers(&entry.usage).into_iter().filter(|(_, factor)| *factor != 1_000);
     let multiplier = |(name, factor): (&str, u32)| MultiplierView { name: name.to_owned(), factor: permille(factor) };
     pricing.multipliers = used.map(multiplier).collect();
@@ -54,17 +78,58 @@ pub(crate) fn explained(entry: &Entry, changes: &[PriceChange], catalog: &Catalo
         let searches = Usage { web_searches: entry.usage.web_searches, ..Usage::default() };
         pricing.web_search_usd = Some(price.cost(&searches).to_string());
     }
-    let is_free = id.starts_with(FREE) || entry.usage == Usage::default();
-    if !is_free && entry.cost.is_some() && Some(price.cost(&entry.usage)) != entry.cost {
-        pricing.says += if pricing.says.is_empty() { "" } else { "; " };
-        pricing.says += "by the row's figures of today it would be another amount: it was entered by earlier ones";
-    }
-    let view = PriceView {
-        price_id: id.to_owned(),
-        valid_from: price.valid_from.map(|from| from.to_string()),
-        source: price.source.to_string(),
-    };
     Explained { terms: terms(&price, &entry.usage), price: Some(view), pricing }
+}
+
+/// The row by which a call was entered.
+struct Row {
+    price: Arc<Price>,
+    held: HeldThen,
+}
+
+/// Whether a row still has the figures that gave a cost.
+enum HeldThen {
+    AsToday,
+    Until(Timestamp),
+    Unknown,
+}
+
+/// An id is used again for other figures: the row is the one that gives the cost, of today or the latest before.
+fn row(entry: &Entry, id: &str, cost: Option<Usd>, catalog: &Catalog, former: &[Former]) -> Option<Row> {
+    let today = named(entry, id, catalog);
+    let is_any = id.starts_with(FREE) || entry.usage == Usage::default() || cost.is_none();
+    let gives = |price: &Arc<Price>| is_any || Some(price.cost(&entry.usage)) == cost;
+    if let Some(price) = today.clone().filter(gives) {
+        return Some(Row { price, held: HeldThen::AsToday });
+    }
+    let before = former.iter().find_map(|former| {
+        let price = named(entry, id, &former.catalog).filter(gives)?;
+        Some(Row { price, held: HeldThen::Until(former.until) })
+    });
+    before.or_else(|| Some(Row { price: today?, held: HeldThen::Unknown }))
+}
+
+fn named(entry: &Entry, id: &str, catalog: &Catalog) -> Option<Arc<Price>> {
+    let (model, at) = (model(entry, id, catalog), entry.call.started_at);
+    // The id that was asked for may say where the model runs, which a price's id does not.
+    let models = [&*entry.call.model, &*model].into_iter();
+    let quotes = models.filter_map(|model| catalog.quote(upstream(entry), model, at));
+    quotes.map(|quote| quote.price).find(|price| *price.id == *id).or_else(|| catalog.row(id, at))
+}
+
+fn model(entry: &Entry, id: &str, catalog: &Catalog) -> Arc<str> {
+    catalog.model_of(id).unwrap_or_else(|| entry.call.model.clone())
+}
+
+fn upstream(entry: &Entry) -> &str {
+    entry.attempts.last().map_or("", |last| &last.upstream)
+}
+
+fn today(entry: &Entry, id: &str, catalog: &Catalog) -> String {
+    match named(entry, id, catalog) {
+        Some(price) => format!("by those of today it would be ${}", price.cost(&entry.usage)),
+        None => "it is in no list any more".to_owned(),
+    }
 }
 
 fn certainty(id: &str, entry: &Entry) -> &'static str {
@@ -133,8 +198,12 @@ fn elsewhere(catalog: &Catalog, model: &str, usage: &Usage) -> Option<FigureElse
     })
 }
 
-fn repriced(change: &PriceChange) -> RepricedView {
+fn repriced(entry: &Entry, change: &PriceChange, catalog: &Catalog, former: &[Former]) -> RepricedView {
     let id = |id: &str| (!id.is_empty()).then(|| id.to_owned());
+    let figures = |id: &str, cost| match row(entry, id, cost, catalog, former)? {
+        Row { held: HeldThen::Unknown, .. } => None,
+        Row { price, .. } => Some(figures(&price, &entry.usage)),
+    };
     RepricedView {
         at: change.at.to_string(),
         old_price_id: id(&change.old_price_id),
@@ -142,7 +211,15 @@ fn repriced(change: &PriceChange) -> RepricedView {
         price_id: id(&change.price_id),
         cost_usd: change.cost.to_string(),
         reason: change.reason.clone(),
+        old_figures: change.old_cost.and_then(|cost| figures(&change.old_price_id, Some(cost))),
+        figures: figures(&change.price_id, Some(change.cost)),
     }
+}
+
+/// Of the classes that were used.
+fn figures(price: &Price, usage: &Usage) -> String {
+    let named = |term: TermView| format!("{} ${}", term.class.replace('_', " "), term.usd_per_mtok);
+    terms(price, usage).into_iter().map(named).collect::<Vec<_>>().join(", ")
 }
 
 fn terms(price: &Price, usage: &Usage) -> Vec<TermView> {

@@ -36,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) misprints: Vec<Misprint>,
     /// What stands in the file and means nothing to this program.
     pub(crate) skipped: Vec<String>,
+    /// The file as it stands.
+    pub(super) text: Arc<str>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
@@ -194,7 +196,8 @@ impl Reader<'_> {
         let misprints = file.misprints.iter().flatten().map(|raw| self.misprint(raw)).collect::<Result<_, _>>()?;
         let aliases = aliases(file.aliases.iter().flatten(), &prices).map_err(at_top)?;
         let source = file.source.clone().unwrap_or_else(|| "no source is named".to_owned());
-        Ok(Table { read: file.read.clone(), source: short(&source), prices, aliases, misprints, skipped: self.skipped })
+        let (read, source, text) = (file.read.clone(), short(&source), self.text.into());
+        Ok(Table { read, source, prices, aliases, misprints, skipped: self.skipped, text })
     }
 
     fn row(&mut self, raw: &RawValue) -> Result<Price, BadFile> {

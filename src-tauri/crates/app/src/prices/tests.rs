@@ -222,12 +222,12 @@ fn what_a_file_says_and_nobody_knows_is_named_and_left_aside() {
 
 fn prices(dir: &Path) -> Prices {
     let settings = crate::settings::parse("", &crate::data::schemes().expect("schemes")).expect("settings");
-    Prices::open(dir, &settings).expect("prices")
+    Prices::open(dir, &settings, now()).expect("prices")
 }
 
 fn set(prices: &Prices, model: &str, class: &str, value: &str, from: &str) -> Result<PriceSetView, String> {
     let row = OwnRow::of((model, class, value), Some(from), domain::time::Calendar::UTC, now());
-    row.and_then(|row| prices.set(row)).map_err(|error| error.to_string())
+    row.and_then(|row| prices.set(row, now())).map_err(|error| error.to_string())
 }
 
 fn id(prices: &Prices, model: &str) -> String {
@@ -247,9 +247,9 @@ fn a_price_set_by_hand_holds_at_once_for_those_who_charge_and_after_a_restart() 
     drop(first);
     let second = prices(dir.path());
     assert_eq!(id(&second, "claude-opus-5"), "own:claude-opus-5@2026-11-01");
-    let removed = second.unset("claude-*", "discount", None).expect("taken away").removed.len();
+    let removed = second.unset("claude-*", "discount", None, now()).expect("taken away").removed.len();
     assert_eq!((removed, id(&second, "claude-opus-5")), (1, "claude-opus-5".to_owned()));
-    assert!(second.unset("claude-*", "discount", None).is_err());
+    assert!(second.unset("claude-*", "discount", None, now()).is_err());
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
@@ -316,7 +316,7 @@ fn a_newer_file_is_shown_then_installed_and_survives_a_restart() {
         newer.replacen(r#""input": "1", "cache_write_5m": "1.25""#, r#""input": "0.9", "cache_write_5m": "1.25""#, 1);
     std::fs::write(&file, &newer).expect("written");
     let prices = prices(dir.path());
-    let shown = prices.update(&file, None).expect("shown");
+    let shown = prices.update(&file, None, now()).expect("shown");
     let changes: Vec<String> = shown
         .changes
         .iter()
@@ -329,15 +329,15 @@ fn a_newer_file_is_shown_then_installed_and_survives_a_restart() {
     assert_eq!((shown.installed, prices.kept().origin.as_str()), (false, BUILT_IN));
     // What was shown is what is installed.
     std::fs::write(&file, format!("{newer}\n")).expect("written");
-    assert!(prices.update(&file, Some(&shown.digest)).is_err());
-    let shown = prices.update(&file, None).expect("shown");
-    assert!(prices.update(&file, Some(&shown.digest)).expect("installed").installed);
+    assert!(prices.update(&file, Some(&shown.digest), now()).is_err());
+    let shown = prices.update(&file, None, now()).expect("shown");
+    assert!(prices.update(&file, Some(&shown.digest), now()).expect("installed").installed);
     let usage = used(1_000, 0, 0, 0);
     let cost = |prices: &Prices| prices.in_force().get().charge("", "claude-haiku-4-5", &usage, now()).cost;
     assert_eq!(cost(&prices), Some(Usd::from_nanos(900_000)));
     let again = self::prices(dir.path());
     assert_eq!((cost(&again), again.faults()), (Some(Usd::from_nanos(900_000)), vec![]));
-    again.reset().expect("reset");
+    again.reset(now()).expect("reset");
     assert_eq!(cost(&again), Some(Usd::from_nanos(1_000_000)));
     assert_eq!(cost(&self::prices(dir.path())), Some(Usd::from_nanos(1_000_000)));
 }
@@ -354,6 +354,111 @@ fn an_installed_file_that_is_bad_or_older_falls_back_to_the_shipped_one_and_says
         let prices = prices(dir.path());
         assert!(prices.faults().concat().contains(expected), "{:?}", prices.faults());
         assert_eq!(prices.kept().origin, BUILT_IN);
-        assert!(prices.update(&dir.path().join(FILE), None).is_err(), "nor is it installed");
+        assert!(prices.update(&dir.path().join(FILE), None, now()).is_err(), "nor is it installed");
     }
+}
+
+/// As `prices` charge it now.
+fn charged(prices: &Prices, model: &str, usage: Usage) -> domain::call::Entry {
+    let charge = prices.in_force().get().charge("", model, &usage, now());
+    let mut entry = crate::testing::entry(model, domain::call::Outcome::Completed);
+    entry.call.started_at = now();
+    entry.attempts.clear();
+    (entry.usage, entry.cost, entry.price_id) = (usage, charge.cost, charge.price_id);
+    entry
+}
+
+fn explained_by(prices: &Prices, entry: &domain::call::Entry, changes: &[ledger::PriceChange]) -> Explained {
+    explained(entry, changes, &prices.in_force().get(), &prices.former())
+}
+
+/// Rates and costs of the terms, and until when the row had them.
+fn told(prices: &Prices, entry: &domain::call::Entry) -> (Vec<String>, Option<String>) {
+    let said = explained_by(prices, entry, &[]);
+    let term = |term: &crate::view::TermView| format!("{} ${} ${}", term.class, term.usd_per_mtok, term.cost_usd);
+    (said.terms.iter().map(term).collect(), said.price.and_then(|price| price.held_until))
+}
+
+#[test]
+fn a_call_keeps_the_figures_that_it_was_entered_by_when_its_row_gets_others() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let first = prices(dir.path());
+    let entry = charged(&first, "claude-haiku-4-5", used(8_000, 0, 0, 1_000));
+    let as_entered = vec!["input $1 $0.008".to_owned(), "output $5 $0.005".to_owned()];
+    assert_eq!(told(&first, &entry), (as_entered.clone(), None));
+    let newer = PRICES.replace(r#""read": "2026-11-24""#, r#""read": "2026-12-01""#);
+    let newer =
+        newer.replacen(r#""input": "1", "cache_write_5m": "1.25""#, r#""input": "2", "cache_write_5m": "1.25""#, 1);
+    let file = dir.path().join("new.json");
+    std::fs::write(&file, &newer).expect("written");
+    let shown = first.update(&file, None, now()).expect("shown");
+    first.update(&file, Some(&shown.digest), now()).expect("installed");
+    let then = (as_entered, Some(now().to_string()));
+    assert_eq!(told(&first, &entry), then);
+    let says = explained_by(&first, &entry, &[]).pricing.says;
+    assert!(says.contains("had these figures until 2026-11-26") && says.contains("$0.021000000"), "{says}");
+    drop(first);
+    let second = prices(dir.path());
+    assert_eq!(told(&second, &entry), then, "it is remembered");
+    let after = second.in_force().get().charge("", "claude-haiku-4-5", &entry.usage, now()).cost.expect("a price");
+    let change = ledger::PriceChange {
+        at: now(),
+        old_price_id: "claude-haiku-4-5".into(),
+        old_cost: entry.cost,
+        price_id: "claude-haiku-4-5".into(),
+        cost: after,
+        estimated: false,
+        reason: "new prices".into(),
+    };
+    let repriced = domain::call::Entry { cost: Some(after), ..entry };
+    let trace = explained_by(&second, &repriced, &[change]).pricing.changes;
+    assert_eq!(trace[0].old_figures.as_deref(), Some("input $1, output $5"));
+    assert_eq!(trace[0].figures.as_deref(), Some("input $2, output $5"));
+}
+
+#[test]
+fn a_call_keeps_ones_own_price_that_was_set_anew_for_the_same_day_or_taken_away() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let prices = prices(dir.path());
+    set(&prices, "claude-opus-5", "input", "7", "2026-11-01").expect("set");
+    let entry = charged(&prices, "claude-opus-5", used(1_000, 0, 0, 0));
+    assert_eq!(entry.price_id.as_deref(), Some("own:claude-opus-5@2026-11-01"));
+    for change in ["set", "unset"] {
+        match change {
+            "set" => drop(set(&prices, "claude-opus-5", "input", "9", "2026-11-01").expect("set")),
+            _ => drop(prices.unset("claude-opus-5", "input", None, now()).expect("taken away")),
+        }
+        assert_eq!(told(&prices, &entry), (vec!["input $7 $0.007".to_owned()], Some(now().to_string())), "{change}");
+    }
+}
+
+#[test]
+fn a_table_that_was_replaced_between_two_starts_is_remembered() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let entry = charged(&prices(dir.path()), "claude-haiku-4-5", used(1_000, 0, 0, 0));
+    let newer = PRICES.replace(r#""read": "2026-11-24""#, r#""read": "2026-12-01""#);
+    let newer =
+        newer.replacen(r#""input": "1", "cache_write_5m": "1.25""#, r#""input": "2", "cache_write_5m": "1.25""#, 1);
+    std::fs::write(dir.path().join(FILE), newer).expect("written");
+    assert_eq!(told(&prices(dir.path()), &entry), (vec!["input $1 $0.001".to_owned()], Some(now().to_string())));
+}
+
+#[test]
+fn terms_that_are_not_those_of_the_cost_are_not_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let prices = prices(dir.path());
+    let entry = charged(&prices, "claude-haiku-4-5", used(1_000, 0, 0, 0));
+    let other = domain::call::Entry { cost: Some(Usd::from_nanos(77)), ..entry };
+    let said = explained_by(&prices, &other, &[]);
+    assert!(said.terms.is_empty() && said.price.is_some());
+    assert!(said.pricing.says.contains("are not known any more"), "{}", said.pricing.says);
+}
+
+#[test]
+fn damaged_former_prices_are_set_aside_and_calls_have_their_price() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join("former-prices.json"), "{").expect("written");
+    let prices = prices(dir.path());
+    assert!(prices.former().is_empty() && dir.path().join("former-prices.json.damaged").exists());
+    assert_eq!(id(&prices, "claude-opus-5"), "claude-opus-5");
 }

@@ -136,20 +136,25 @@ fn used(lines: &mut Lines, day: i64, row: &UsageRow, keys: &Keys, catalog: &Cata
     let is_ours = keys.may_be_ours(row.api_key_id.as_deref());
     let is_priority = row.service_tier.as_deref().is_some_and(|tier| tier.starts_with("priority"));
     let counts = row.counts()?;
-    let listed = at_list_price(row, counts, &model, day, catalog);
+    let is_long = row.context_window.as_deref().is_some_and(|window| window != "0-200k");
+    let may_be_long = is_long || row.context_window.is_none() || band_below(&model, day, REPORTED_BAND, catalog);
+    let [listed, if_long] =
+        [is_long, may_be_long].map(|is_long| at_list_price(row, counts, is_long, &model, day, catalog));
     for (place, (item, count)) in Item::COUNTED.into_iter().zip(counts).enumerate() {
         if count == 0 {
             continue;
         }
         let (reported, _) = lines.line(day, &model, item);
-        let cost = listed.map(|listed| usd_of_picos(listed[place]));
+        let [cost, if_long] = [listed, if_long].map(|costs| costs.map(|costs| usd_of_picos(costs[place])));
+        let more_if_long = if_long.zip(cost).map_or(Usd::ZERO, |(long, short)| long - short);
         let known = reported.shares.iter_mut().find(|share| share.origin == origin && share.is_ours == is_ours);
         match known {
             Some(share) => {
                 share.count = share.count.saturating_add(count);
                 share.cost = share.cost.zip(cost).map(|(sum, more)| sum + more);
+                share.more_if_long += more_if_long;
             }
-            None => reported.shares.push(Share { origin: origin.clone(), is_ours, count, cost }),
+            None => reported.shares.push(Share { origin: origin.clone(), is_ours, count, cost, more_if_long }),
         }
         if is_priority {
             reported.priority = reported.priority.saturating_add(count);
@@ -158,9 +163,27 @@ fn used(lines: &mut Lines, day: i64, row: &UsageRow, keys: &Keys, catalog: &Cata
     Ok(())
 }
 
-fn at_list_price(row: &UsageRow, counts: [u64; 6], model: &str, day: i64, catalog: &Catalog) -> Option<[u128; 6]> {
-    let noon = domain::time::Timestamp::from_millis(start_of(day).as_millis() + DAY_MS / 2);
-    let price = catalog.price(model, noon)?;
+/// The length of prompts at which the usage report parts them, whatever the price's own is.
+const REPORTED_BAND: u64 = 200_000;
+
+fn band_below(model: &str, day: i64, above: u64, catalog: &Catalog) -> bool {
+    let price = catalog.price(model, noon(day));
+    price.and_then(|price| price.long_prompt).is_some_and(|band| band.above < above)
+}
+
+fn noon(day: i64) -> domain::time::Timestamp {
+    domain::time::Timestamp::from_millis(start_of(day).as_millis() + DAY_MS / 2)
+}
+
+fn at_list_price(
+    row: &UsageRow,
+    counts: [u64; 6],
+    is_long: bool,
+    model: &str,
+    day: i64,
+    catalog: &Catalog,
+) -> Option<[u128; 6]> {
+    let price = catalog.price(model, noon(day))?;
     let [input, cache_write_5m, cache_write_1h, cache_read, output, web_searches] = counts;
     let usage = Usage {
         tokens: Tokens { input, cache_write_5m, cache_write_1h, cache_read, output },
@@ -169,7 +192,6 @@ fn at_list_price(row: &UsageRow, counts: [u64; 6], model: &str, day: i64, catalo
         us_only: row.inference_geo.as_deref() == Some("us"),
         ..Usage::default()
     };
-    let is_long = row.context_window.as_deref().is_some_and(|window| window != "0-200k");
     Some(costs(price, &usage, is_long))
 }
 

@@ -88,6 +88,7 @@ fn words(cause: &Cause, keys: &Keys) -> String {
         Cause::Logs => "in the ledger from logs or telemetry only: a subscription's calls are in no report".to_owned(),
         Cause::PriorityTier => "Priority Tier, whose cost is in no report".to_owned(),
         Cause::NoCost => "no cost is reported (yet)".to_owned(),
+        Cause::LongPrompts => "prompts so long that another band of the price holds, past this gateway".to_owned(),
         Cause::Unpriced => "the ledger knows no price".to_owned(),
         Cause::Price => "the price differs: a discount, or a price that is out of date".to_owned(),
         Cause::Rounding => "rounding, below a cent a line".to_owned(),

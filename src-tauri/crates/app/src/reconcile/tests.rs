@@ -142,6 +142,39 @@ async fn usage_that_the_ledger_does_not_have_is_named_with_its_key_and_what_is_f
 }
 
 #[tokio::test]
+async fn long_prompts_of_another_key_are_named_and_no_price_is_to_be_set_for_them() {
+    let row = |model: &str, tokens: u64| {
+        format!(
+            r#"{{"api_key_id":"apikey_1","model":"{model}","context_window":"0-200k","uncached_input_tokens":{tokens}}}"#
+        )
+    };
+    let paid = |model: &str, cents: &str| {
+        format!(
+            r#"{{"amount":"{cents}","currency":"USD","cost_type":"tokens","token_type":"uncached_input_tokens","model":"{model}"}}"#
+        )
+    };
+    // The band of one begins at 100,000 tokens, where the report does not part them.
+    for (model, cents, expected) in [
+        ("claude-haiku-5-5", "7.5", "other_key 0.015000000, long_prompts 0.060000000"),
+        ("claude-haiku-4-5", "75", "other_key 0.150000000, price 0.600000000"),
+    ] {
+        let reports = vec![
+            ("usage_report/messages", 200, usage(&row(model, 150_000))),
+            ("cost_report", 200, usage(&paid(model, cents))),
+        ];
+        let (url, serving) = upstream(reports).await;
+        let view = reconciled(&url, true, "2026-11-01", "2026-11-01").await.expect("a view");
+        serving.abort();
+        let [account] = view.accounts.as_slice() else { panic!("one account: {view:?}") };
+        let mut causes: Vec<String> =
+            account.causes.iter().map(|cause| format!("{} {}", cause.cause, known(&cause.usd))).collect();
+        causes.sort_by_key(|cause| !cause.starts_with("other"));
+        assert_eq!(causes.join(", ").replace("other_machine", "other_key"), expected);
+        assert_eq!(account.suggestions.is_empty(), model == "claude-haiku-5-5", "{:?}", account.suggestions);
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_has_a_price_of_is_unknown_and_not_nothing() {
     let used = usage(r#"{"api_key_id":"apikey_1","model":"mystery-9","output_tokens":500}"#);
     let reports = vec![("usage_report/messages", 200, used), ("cost_report", 200, usage(""))];

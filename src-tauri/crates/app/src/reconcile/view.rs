@@ -56,7 +56,7 @@ pub struct ReconciledLineView {
 #[ts(export)]
 pub struct DifferenceView {
     /// `other_key`, `other_machine`, `estimate`, `midnight`, `delay`, `unreported`, `logs`, `priority_tier`, `no_cost`,
-    /// `unpriced`, `price`, `rounding`, `other_service`.
+    /// `long_prompts`, `unpriced`, `price`, `rounding`, `other_service`.
     pub cause: String,
     /// In words.
     pub says: String,

@@ -293,10 +293,21 @@ pub(super) const ZONE: Kind<Calendar> = Kind {
     },
 };
 
-/// The system's zone; UTC where it has none that we know.
+/// The environment's zone, else the system's; UTC where neither has one that we know.
 pub(super) fn system_calendar() -> Calendar {
-    let name = iana_time_zone::get_timezone().ok();
-    name.and_then(|name| name.parse::<Tz>().ok()).map_or(Calendar::UTC, Calendar::in_zone)
+    let of_environment = std::env::var("TZ").ok();
+    let zone = of_environment.and_then(|name| zone(&name));
+    let zone = zone.or_else(zone_of_system);
+    zone.map_or(Calendar::UTC, Calendar::in_zone)
+}
+
+fn zone_of_system() -> Option<Tz> {
+    iana_time_zone::get_timezone().ok()?.parse().ok()
+}
+
+/// As `TZ` names it, with or without a colon.
+fn zone(name: &str) -> Option<Tz> {
+    name.strip_prefix(':').unwrap_or(name).parse().ok()
 }
 
 pub(super) const PROXY: Kind<ProxyUse> = Kind {

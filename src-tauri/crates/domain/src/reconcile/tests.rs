@@ -13,7 +13,7 @@ fn usd(nanos: i64) -> Usd {
 
 fn share(key: &str, is_ours: bool, count: u64) -> Share {
     let origin = Origin { key: Some(key.into()), workspace: None };
-    Share { origin, is_ours, count, cost: Some(usd(signed(count) * 3_000)) }
+    Share { origin, is_ours, count, cost: Some(usd(signed(count) * 3_000)), more_if_long: Usd::ZERO }
 }
 
 /// At 3 dollars a million.
@@ -97,6 +97,31 @@ fn money_alone_is_a_price_a_rounding_or_has_no_price_at_all() {
     );
 }
 
+/// At 3 dollars a million, and at 15 where the prompt is long.
+fn with_long_prompts(shares: &[(&str, bool, u64)], cost: i64) -> Reported {
+    let mut reported = Reported { cost: Some(usd(cost)), ..reported(shares) };
+    for share in &mut reported.shares {
+        share.more_if_long = usd(signed(share.count) * 12_000);
+    }
+    reported
+}
+
+#[test]
+fn what_others_used_in_long_prompts_is_no_price_that_differs() {
+    let other = |cost| named(&with_long_prompts(&[("b", false, 150_000)], cost), &ours(0, 0));
+    assert_eq!(other(2_250_000_000), "other_key b 150000 450000000, long_prompts 0 1800000000");
+    assert_eq!(other(1_000_000_000), "other_key b 150000 450000000, long_prompts 0 550000000", "a mix of both");
+    assert_eq!(other(2_400_000_000), "other_key b 150000 450000000, price 0 1950000000", "beyond the band");
+    assert_eq!(other(300_000_000), "other_key b 150000 450000000, price 0 -150000000");
+    let elsewhere = with_long_prompts(&[("a", true, 250_000)], 300_000_000 + 2_250_000_000);
+    assert_eq!(named(&elsewhere, &ours(100_000, 0)), "other_machine 150000 450000000, long_prompts 0 1800000000");
+    let mine = with_long_prompts(&[("a", true, 150_000)], 2_250_000_000);
+    assert_eq!(named(&mine, &ours(150_000, 0)), "price 0 1800000000", "of its own calls the ledger knows the length");
+    let all_long = Ours { cost: usd(1_500_000_000), ..ours(100_000, 0) };
+    let short = with_long_prompts(&[("a", true, 250_000)], 1_500_000_000 + 450_000_000);
+    assert_eq!(named(&short, &all_long), "other_machine 150000 2250000000, long_prompts 0 -1800000000");
+}
+
 #[test]
 fn committed_capacity_has_no_cost_in_the_report() {
     let paid = Reported { priority: 400_000, cost: Some(usd(1_800_000_000)), ..reported(&[("a", true, 1_000_000)]) };
@@ -146,14 +171,14 @@ fn like_calls_are_priced_class_by_class_as_each_of_them_is() {
 }
 
 fn any_share() -> impl Strategy<Value = Share> {
-    (0..4_u8, any::<bool>(), 0..1_000_000_000_000_u64, prop::option::of(0..DOLLAR * 1_000)).prop_map(
-        |(key, is_ours, count, cost)| Share {
-            origin: Origin { key: (key > 0).then(|| key.to_string().into()), workspace: None },
-            is_ours,
-            count,
-            cost: cost.map(usd),
-        },
-    )
+    let (cost, more) = (prop::option::of(0..DOLLAR * 1_000), 0..DOLLAR * 1_000);
+    (0..4_u8, any::<bool>(), 0..1_000_000_000_000_u64, cost, more).prop_map(|(key, is_ours, count, cost, more)| Share {
+        origin: Origin { key: (key > 0).then(|| key.to_string().into()), workspace: None },
+        is_ours,
+        count,
+        cost: cost.map(usd),
+        more_if_long: usd(more),
+    })
 }
 
 fn any_ours() -> impl Strategy<Value = Ours> {

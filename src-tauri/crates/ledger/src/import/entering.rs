@@ -203,9 +203,23 @@ async fn told_of(
     Ok((rows, forgotten))
 }
 
-/// The requests that went through the gateway, and their calls.
-async fn of_gateway(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<HashMap<String, String>> {
-    calls_of_gateway(conn, &named(rows.keys().map(|key| &key.request_id))).await
+/// What went through the gateway of what was told.
+struct Heard {
+    by_request: HashMap<String, String>,
+    /// Of lines that name no request.
+    by_print: HashMap<Key, String>,
+}
+
+impl Heard {
+    fn call(&self, key: &Key) -> Option<&String> {
+        if key.request_id.is_empty() { self.by_print.get(key) } else { self.by_request.get(&key.request_id) }
+    }
+}
+
+async fn of_gateway(conn: &mut SqliteConnection, rows: &Rows) -> sqlx::Result<Heard> {
+    let by_request = calls_of_gateway(conn, &named(rows.keys().map(|key| &key.request_id))).await?;
+    let by_print = by_print(conn, rows, &by_request).await?;
+    Ok(Heard { by_request, by_print })
 }
 
 /// Which of these requests went through the gateway, and their calls.
@@ -224,6 +238,67 @@ pub(crate) async fn calls_of_gateway(
     Ok(found.into_iter().map(|row| (row.request_id, row.call_id)).collect())
 }
 
+/// How long after a call's end its line may be stamped: clocks differ, and so do what they stamp.
+const STAMPED_WITHIN_MS: i64 = 5_000;
+
+/// Longer ones are not looked for.
+const CALL_MS_MAX: i64 = 3_600_000;
+
+/// A line without a request is of the call that ran at its moment, by the same model, in the same session and with the same
+/// counts, unless that call has a line of its own. A call is of one message.
+async fn by_print(
+    conn: &mut SqliteConnection,
+    rows: &Rows,
+    by_request: &HashMap<String, String>,
+) -> sqlx::Result<HashMap<Key, String>> {
+    let mut found = HashMap::new();
+    // By whose message; '' by one that names its request.
+    let mut taken: HashMap<String, &str> = by_request.values().map(|call| (call.clone(), "")).collect();
+    let is_unnamed = |(key, _): &(&Key, &Row)| key.source == Source::Log && key.request_id.is_empty();
+    let lines: Vec<(&Key, &Row)> = rows.iter().filter(is_unnamed).collect();
+    let moments = lines.iter().map(|(_, row)| row.facts.said.at);
+    let Some((first, last)) = moments.clone().min().zip(moments.max()) else { return Ok(found) };
+    let has_calls: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM entry WHERE started_at BETWEEN ?1 - ?2 AND ?3 AND source = 'gateway')",
+    )
+    .bind(first)
+    .bind(CALL_MS_MAX)
+    .bind(last)
+    .fetch_one(&mut *conn)
+    .await?;
+    if !has_calls {
+        return Ok(found);
+    }
+    for (key, row) in lines {
+        let (said, tokens) = (&row.facts.said, row.facts.said.whole_usage().tokens);
+        let calls: Vec<String> = sqlx::query_scalar(
+            "SELECT call_id FROM entry
+             WHERE started_at BETWEEN ?1 - ?2 AND ?1 AND ended_at >= ?1 - ?3 AND source = 'gateway' AND model = ?4
+                 AND session IN (?5, '') AND input_tokens = ?6 AND cache_write_5m_tokens + cache_write_1h_tokens = ?7
+                 AND cache_read_tokens = ?8 AND output_tokens = ?9 AND NOT EXISTS (
+                     SELECT 1 FROM told WHERE told.request_id = entry.request_id AND told.request_id <> '')
+             ORDER BY started_at DESC",
+        )
+        .bind(said.at)
+        .bind(CALL_MS_MAX)
+        .bind(STAMPED_WITHIN_MS)
+        .bind(&said.model)
+        .bind(&row.facts.origin.session)
+        .bind(tokens.input.cast_signed())
+        .bind(tokens.cache_write_5m.saturating_add(tokens.cache_write_1h).cast_signed())
+        .bind(tokens.cache_read.cast_signed())
+        .bind(tokens.output.cast_signed())
+        .fetch_all(&mut *conn)
+        .await?;
+        let is_free = |call: &String| taken.get(call).is_none_or(|message| *message == key.message_id);
+        if let Some(call) = calls.into_iter().find(is_free) {
+            taken.insert(call.clone(), &key.message_id);
+            found.insert(key.clone(), call);
+        }
+    }
+    Ok(found)
+}
+
 /// What has to happen to a telling.
 enum Change {
     /// A new entry stands for it.
@@ -232,17 +307,13 @@ enum Change {
     GiveWay { to: String },
 }
 
-fn changes<'a>(
-    rows: &'a Rows,
-    heard: &'a HashMap<String, String>,
-    terms: &'a Terms,
-) -> impl Iterator<Item = (&'a Key, &'a Row, Change)> {
+fn changes<'a>(rows: &'a Rows, heard: &'a Heard, terms: &'a Terms) -> impl Iterator<Item = (&'a Key, &'a Row, Change)> {
     let standing = standing(rows, heard);
     rows.iter().filter_map(move |(key, row)| {
         let change = match standing.get(key) {
             Some(by) => enters(key, row, by.map(|by| &rows[by].facts), terms)?,
             None if row.call_id.is_empty() => return None,
-            None => Change::GiveWay { to: heard.get(&key.request_id).cloned().unwrap_or_default() },
+            None => Change::GiveWay { to: heard.call(key).cloned().unwrap_or_default() },
         };
         Some((key, row, change))
     })
@@ -261,17 +332,16 @@ fn enters(key: &Key, row: &Row, by: Option<&Facts>, terms: &Terms) -> Option<Cha
 }
 
 /// Which tellings stand for a call of their own, each with the lesser one that completes it.
-fn standing<'a>(rows: &'a Rows, heard: &HashMap<String, String>) -> HashMap<&'a Key, Option<&'a Key>> {
+fn standing<'a>(rows: &'a Rows, heard: &Heard) -> HashMap<&'a Key, Option<&'a Key>> {
     let events: HashMap<&str, &Key> =
         rows.keys().filter(|key| key.source == Source::Otel).map(|key| (key.request_id.as_str(), key)).collect();
     let is_better_known = |key: &Key| {
-        !key.request_id.is_empty()
-            && (heard.contains_key(&key.request_id) || events.contains_key(key.request_id.as_str()))
+        heard.call(key).is_some() || !key.request_id.is_empty() && events.contains_key(key.request_id.as_str())
     };
     let with_message = rows.keys().filter(|key| key.source == Source::Log && !key.message_id.is_empty());
     let requests_of_messages: HashSet<&str> = with_message.map(|key| key.request_id.as_str()).collect();
     let mut standing = HashMap::with_capacity(rows.len());
-    for key in events.values().filter(|key| !heard.contains_key(&key.request_id)) {
+    for key in events.values().filter(|key| heard.call(key).is_none()) {
         standing.insert(*key, None);
     }
     // In the order of their messages, as all rows are.

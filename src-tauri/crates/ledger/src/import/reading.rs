@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::time::Timestamp;
+use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
@@ -116,10 +117,15 @@ impl Reader<'_> {
     fn lines(&mut self, log: &Log, file: File, from: u64) -> Result<(), Stopped> {
         let place = Place { file: &log.name, subagent: log.subagent.as_deref() };
         let mut lines = Lines::new(file, from);
+        // What was read before was a log.
+        let (mut is_log, before_it) = (!log.is_named || from > 0, self.report.lines);
         loop {
             let before = lines.offset;
             let is_last = match lines.next() {
-                Ok(Some(line)) => self.line(&line, &place),
+                Ok(Some(line)) => {
+                    is_log = is_log || line.is_of_log();
+                    self.line(&line, &place)
+                }
                 Ok(None) => true,
                 Err(error) => {
                     self.failed(log, &error);
@@ -134,6 +140,10 @@ impl Reader<'_> {
                 self.note(log, &mut lines);
                 self.turn()?;
             }
+        }
+        if !is_log {
+            self.report.skipped.files += u64::from(self.report.lines > before_it);
+            self.report.name(|| format!("{}: none of its lines is one of a Claude Code log", log.name));
         }
         self.note(log, &mut lines);
         Ok(())
@@ -220,6 +230,17 @@ enum Line<'a> {
     /// The last one, without its end.
     Torn(u64, &'a [u8]),
     TooLong(u64),
+}
+
+impl Line<'_> {
+    fn is_of_log(&self) -> bool {
+        match self {
+            Line::Whole(_, bytes) | Line::Torn(_, bytes) => {
+                bytes.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+            }
+            Line::TooLong(_) => false,
+        }
+    }
 }
 
 /// The lines of a file, never more than one of them in memory.

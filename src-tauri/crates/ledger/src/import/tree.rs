@@ -16,6 +16,8 @@ pub(super) struct Log {
     pub(super) size: u64,
     /// Milliseconds since 1970.
     pub(super) modified: i64,
+    /// It was asked for by its own name.
+    pub(super) is_named: bool,
 }
 
 #[derive(Debug, Default)]
@@ -31,8 +33,13 @@ pub(super) fn logs(paths: &[PathBuf]) -> Found {
     let mut found = Found::default();
     let mut logs = BTreeMap::new();
     for path in paths {
-        match path.canonicalize() {
-            Ok(path) => walk(with_projects(path), &mut logs, &mut found),
+        match path.canonicalize().and_then(|path| Ok((path.metadata()?, path))) {
+            // Who names a file knows what it is, whatever its name ends in.
+            Ok((meta, path)) if meta.is_file() => {
+                logs.insert(path.clone(), Log { is_named: true, ..log(path, &meta) });
+            }
+            Ok((meta, path)) if meta.is_dir() => walk(with_projects(path), &mut logs, &mut found),
+            Ok((_, path)) => found.closed.push(format!("{}: neither a file nor a folder", path.display())),
             Err(error) => found.closed.push(format!("{}: {error}", path.display())),
         }
     }
@@ -60,7 +67,7 @@ fn walk(root: PathBuf, logs: &mut BTreeMap<PathBuf, Log>, found: &mut Found) {
             Err(error) => found.closed.push(format!("{}: {error}", path.display())),
             Ok(meta) if meta.is_symlink() => found.links.push(path),
             Ok(meta) if meta.is_file() && path.extension().is_some_and(|end| end == "jsonl") => {
-                logs.insert(path.clone(), log(path, &meta));
+                logs.entry(path.clone()).or_insert_with(|| log(path, &meta));
             }
             Ok(_) => {}
         }
@@ -74,6 +81,7 @@ fn log(path: PathBuf, meta: &fs::Metadata) -> Log {
         name: path.to_string_lossy().into_owned(),
         size: meta.len(),
         modified: modified.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+        is_named: false,
         path,
     }
 }

@@ -49,6 +49,16 @@ pub(super) fn find(disks: &[Arc<dyn Disk>; 2], folded_seq: u64) -> Result<Found,
     Ok(found)
 }
 
+/// Has anything ever been written to them?
+pub(crate) fn has_records(disks: &[Arc<dyn Disk>; 2]) -> Result<bool, Error> {
+    for disk in disks {
+        if !read(&disk.read()?, 0).records.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn missing(folded_seq: u64, records: &[Record]) -> u64 {
     let mut before = folded_seq;
     let holes = records.iter().map(|record| record.seq - mem::replace(&mut before, record.seq) - 1);

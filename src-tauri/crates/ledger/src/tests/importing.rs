@@ -116,6 +116,25 @@ async fn a_logged_call_is_an_entry_with_all_that_the_line_tells() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_named_is_read_whatever_its_name_ends_in() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let named = tree.write("p/lg.txt", log(&[line("m", "r", 7, false)]));
+    assert_eq!(import(&ledger, tree.path()).await.files, 0, "in a folder it is none");
+    let report = import(&ledger, &named).await;
+    assert_eq!((report.files, report.files_read, report.entered.calls, report.named), (1, 1, 1, vec![]));
+    for (name, text, files) in
+        [("passwd", "root:x:0:0:root:/root:/bin/sh\n", 1), ("picture", "\u{0}\u{1}\u{2}", 1), ("empty.jsonl", "", 0)]
+    {
+        let report = import(&ledger, &tree.write(name, text)).await;
+        let said = report.named.join("; ");
+        assert!(said.contains(name) && said.contains("none of its lines is one of a Claude Code log"), "{said}");
+        assert_eq!((report.files, report.skipped.files), (1, files), "{name}");
+    }
+    assert_eq!(totals(&ledger).await.calls, 1);
+}
+
+#[tokio::test]
 async fn of_chunks_that_grow_the_last_counts_even_when_it_comes_with_the_next_import() {
     let (_dir, ledger) = empty().await;
     let tree = Tree::new();
@@ -205,6 +224,68 @@ async fn what_went_through_the_gateway_is_not_counted_again_whichever_comes_firs
         let calls = ledger.calls(&Filter::default(), 9).await.expect("calls");
         assert_eq!(calls.iter().map(|entry| entry.source).collect::<Vec<_>>(), [Source::Gateway]);
     }
+}
+
+/// A call with the counts of `line` with 7 tokens of output.
+fn like_a_line(request: &str, session: &str) -> Entry {
+    let mut entry = through_gateway(request);
+    entry.call.who.session = Some(session.into());
+    let tokens = Tokens { input: 3, cache_write_5m: 30, cache_write_1h: 0, cache_read: 500, output: 7 };
+    entry.usage = Usage { tokens, ..Usage::default() };
+    entry
+}
+
+#[tokio::test]
+async fn a_line_without_a_request_is_of_the_call_that_ran_then_and_used_the_same() {
+    let later = |mut line: Value| {
+        line["timestamp"] = "2026-11-24T10:30:00Z".into();
+        line
+    };
+    let old = |message, output| {
+        let mut line = line(message, "", output, false);
+        line["requestId"] = Value::Null;
+        line
+    };
+    for (lines, session, calls) in [
+        (vec![old("m", 7)], "s-1", 1),
+        (vec![old("m", 1), old("m", 7)], "s-1", 1),
+        (vec![old("m", 7)], "", 1),
+        (vec![old("m", 7)], "s-2", 2),
+        (vec![old("m", 8)], "s-1", 2),
+        (vec![later(old("m", 7))], "s-1", 2),
+        (vec![old("m", 7), old("n", 7)], "s-1", 2),
+        (vec![line("m", "req_1", 7, false), old("n", 7)], "s-1", 2),
+    ] {
+        let (_dir, ledger) = empty().await;
+        let tree = Tree::new();
+        settle(&ledger, &like_a_line("req_1", session)).await;
+        for _ in 0..2 {
+            tree.write("p/s.jsonl", log(&lines));
+            import(&ledger, tree.path()).await;
+            assert_eq!(totals(&ledger).await.calls, calls, "{session} {lines:?}");
+            tree.write("p/s.jsonl", "");
+            import(&ledger, tree.path()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_line_of_a_chunk_gives_way_when_the_whole_of_it_is_that_of_a_call() {
+    let (_dir, ledger) = empty().await;
+    let tree = Tree::new();
+    let chunk = |output| {
+        let mut line = line("m", "", output, false);
+        line["requestId"] = Value::Null;
+        line
+    };
+    tree.write("p/s.jsonl", log(&[chunk(1)]));
+    import(&ledger, tree.path()).await;
+    settle(&ledger, &like_a_line("req_1", "s-1")).await;
+    assert_eq!(totals(&ledger).await.calls, 2);
+    tree.write("p/s.jsonl", log(&[chunk(1), chunk(7)]));
+    import(&ledger, tree.path()).await;
+    let totals = totals(&ledger).await;
+    assert_eq!((totals.calls, totals.tokens.output), (1, 7));
 }
 
 #[tokio::test]
