@@ -65,12 +65,12 @@ impl Results {
             let (of, read) = (&self.of, &mut self.read);
             match &piece {
                 Some(Ok(bytes)) => self.lines.feed(bytes, |line| read.extend(of.entry(line))),
-                Some(Err(_)) | None => self.lines.end(|line| read.extend(of.entry(line))),
+                None => self.lines.end(|line| read.extend(of.entry(line))),
+                // Whoever fetches them again brings what is missing.
+                Some(Err(_)) => return Poll::Ready(piece),
             }
             self.has_ended = piece.is_none();
-            if !self.read.is_empty()
-                && (self.has_ended || self.read.len() >= ENTERED_AT_ONCE || is_broken(piece.as_ref()))
-            {
+            if self.read.len() >= ENTERED_AT_ONCE || (self.has_ended && !self.read.is_empty()) {
                 let entries = std::mem::take(&mut self.read);
                 self.entering = Some(self.of.pipeline.books.enter_once(entries));
             }
@@ -79,10 +79,6 @@ impl Results {
             }
         }
     }
-}
-
-fn is_broken(piece: Option<&Result<Bytes, Broken>>) -> bool {
-    matches!(piece, Some(Err(_)))
 }
 
 impl Batch {
