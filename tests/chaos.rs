@@ -1,11 +1,11 @@
 //! Half an hour of an upstream that fails in every way it can, with an outage in the middle: the gateway and the
 //! simulator as they are, over real sockets, on a clock that the test turns. Clients retry nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
-use domain::call::{Call, CallId, Checkpoint, Class, Entry, Opening, Outcome};
+use domain::call::{Attempt, Call, CallId, Checkpoint, Class, Entry, Opening, Outcome};
 use domain::catalog::InForce;
 use domain::config::{Client, Pacing, Rules};
 use domain::success::{Success, Successes};
@@ -277,12 +277,24 @@ impl Half {
         at.since(self.epoch).as_secs_f64()
     }
 
-    /// Every call has one entry, which says of it what its client saw.
+    /// Every call has one entry, which says of it what its client saw, and what each upstream counted that began to answer it.
     fn agrees(&self) {
         assert_eq!(self.entries.len(), self.seen.len());
         let completed = self.entries.iter().filter(|entry| entry.outcome == Outcome::Completed).count();
         assert_eq!(completed, self.seen.len() - self.failures().len());
-        assert!(self.entries.iter().filter(|entry| entry.outcome == Outcome::Completed).all(|entry| !entry.estimated));
+        let mut counted: HashMap<(&str, &str), u64> = HashMap::new();
+        for (upstream, records) in ["first", "second"].into_iter().zip(&self.records) {
+            counted.extend(records.iter().map(|call| ((upstream, &*call.request_id), call.tokens.input_tokens)));
+        }
+        for entry in self.entries.iter().filter(|entry| entry.outcome == Outcome::Completed) {
+            // Of an answer that is no stream nothing was heard before it broke off.
+            let told = entry.attempts.iter().filter(|attempt| !attempt.maybe_billed || entry.call.stream);
+            let ids = told.filter_map(|attempt| Some((&*attempt.upstream, attempt.request_id.as_deref()?)));
+            let input: u64 = ids.filter_map(|id| counted.get(&id)).sum();
+            assert_eq!(entry.usage.tokens.input, input, "{entry:?}");
+            let broke_off = |attempt: &Attempt| attempt.maybe_billed && attempt.request_id.is_some();
+            assert_eq!(entry.estimated, entry.call.stream && entry.attempts.iter().any(broke_off), "{entry:?}");
+        }
     }
 
     /// When the first good call began after the outage, in seconds since its end.
