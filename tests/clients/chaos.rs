@@ -94,14 +94,20 @@ impl Chaos {
         Seen { said, start, errors, held }
     }
 
-    /// Completed calls, one for one and to the token, and every other call has its row.
+    /// Completed calls, one for one and to the token, with their prompt once more and a token for each stream that broke
+    /// off after it had begun; and every other call has its row.
     fn books_agree(&self, seen: &Seen) -> Vec<Row> {
         self.lab.home.books().verify();
         let rows = self.lab.home.books().calls();
         let completed: Vec<&Row> = rows.iter().filter(|row| row["outcome"] == "completed").collect();
-        let sum = |field: &str| completed.iter().map(|row| number(&row[field])).sum::<u64>();
-        let ours = [completed.len() as u64, sum("input_tokens"), sum("output_tokens")];
-        assert_eq!(ours, ["calls", "input_tokens", "output_tokens"].map(|field| count(&seen.said[field])));
+        assert_eq!(completed.len() as u64, count(&seen.said["calls"]));
+        for row in completed.iter() {
+            let [input, output] = [0, 1].map(|place| count(&seen.said["used"][&*row["call_id"]][place]));
+            let broken = number(&row["output_tokens"]) - output;
+            assert_eq!(number(&row["input_tokens"]), input * (1 + broken), "{row:?}");
+            assert_eq!(row["estimated"], (broken > 0).to_string(), "{row:?}");
+            assert!(broken < number(&row["attempts"]), "{row:?}");
+        }
         assert_eq!(rows.len(), completed.len() + seen.errors.len(), "every call has its row");
         rows
     }

@@ -1,6 +1,6 @@
 """Workers that call as long as asked, with retries off, while the upstream fails in every way it can.
 
-Environment: BASE_URL, TOKEN, SECONDS, WORKERS. Prints, as JSON: what was used, and each error with the moment it came.
+Environment: BASE_URL, TOKEN, SECONDS, WORKERS. Prints, as JSON: what each call used, and each error with the moment it came.
 """
 import asyncio
 import json
@@ -31,20 +31,21 @@ def ask():
 
 async def call(i):
     if i % 2:
-        return await client.messages.create(**ask())
+        answer = await client.messages.with_raw_response.create(**ask())
+        return answer.headers["x-tidegate-call"], await answer.parse()
     async with client.messages.stream(**ask()) as stream:
         async for _ in stream:
             pass
-        return await stream.get_final_message()
+        return stream.response.headers["x-tidegate-call"], await stream.get_final_message()
 
 
 async def work(i, answers, errors):
     while time.monotonic() < END:
         began = time.time()
         try:
-            answer = await call(i)
+            name, answer = await call(i)
             assert answer.stop_reason, "an answer that did not end was taken for whole"
-            answers.append(answer)
+            answers[name] = [answer.usage.input_tokens, answer.usage.output_tokens]
         except anthropic.APIError as error:
             code = getattr(error, "status_code", None)
             errors.append({"began": began, "ended": time.time(), "status": code, "what": str(error)[:200]})
@@ -54,14 +55,13 @@ async def work(i, answers, errors):
 
 
 async def main():
-    answers, errors = [], []
+    answers, errors = {}, []
     await asyncio.gather(*(work(i, answers, errors) for i in range(WORKERS)))
     print(json.dumps({
         "start": START,
         "calls": len(answers),
         "errors": errors,
-        "input_tokens": sum(answer.usage.input_tokens for answer in answers),
-        "output_tokens": sum(answer.usage.output_tokens for answer in answers),
+        "used": answers,
     }))
 
 

@@ -53,7 +53,8 @@ async fn a_spent_budget_refuses_its_clients_calls_with_its_end_and_no_others() {
     assert_eq!(refused.header("x-should-retry"), Some("false"));
     let id = refused.header("x-tidegate-call").expect("a call id");
     let why = lab.home.books().json(&["why", id, "--json"])["waited_for"].clone();
-    assert!(why.as_str().is_some_and(|why| says.contains(why) && why.contains("is spent")), "{why}");
+    let message = refused.json()["error"]["message"].clone();
+    assert!(message.as_str().zip(why.as_str()).is_some_and(|(message, why)| message.contains(why)), "{why}: {message}");
     let status = status(&lab);
     let budget = window(&status, "client:test day");
     assert_eq!((budget["unit"].as_str(), budget["limit"].as_str()), (Some("usd"), Some("0.010000000")));

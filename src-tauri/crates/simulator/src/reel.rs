@@ -48,7 +48,11 @@ impl Frame<'_> {
         cutter
             .event("message_delta", format_args!(r#","delta":{{{}}},"usage":{}"#, self.stop(true), self.final_usage()));
         cutter.event("message_stop", "");
-        cutter.cut()
+        let mut events = cutter.cut();
+        // As the start says itself.
+        let begun = self.answer.output_tokens().min(1);
+        events.iter_mut().for_each(|event| event.produced = event.produced.max(begun));
+        events
     }
 
     fn message(&self, content: &str, ended: bool, output: u64) -> String {
