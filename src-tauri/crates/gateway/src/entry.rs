@@ -588,7 +588,8 @@ impl OpenEntry {
     fn with_carried(&self, usage: Usage) -> Usage {
         let carried = self.carried_usage();
         let web_searches = usage.web_searches.saturating_add(carried.web_searches);
-        Usage { tokens: usage.tokens + carried.tokens, web_searches, ..usage }
+        let like = if usage == Usage::default() { carried } else { usage };
+        Usage { tokens: usage.tokens + carried.tokens, web_searches, ..like }
     }
 
     /// The head of the last attempt's answer.

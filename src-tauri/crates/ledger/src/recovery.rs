@@ -62,12 +62,12 @@ impl Interrupted {
     fn into_entry(self, catalog: &Catalog) -> Entry {
         let Interrupted { call, openings, checkpoint } = self;
         let opened_at = openings.last().map_or(call.started_at, |last| last.at);
-        // That nothing was used is said of a refused attempt: not of one that left after it.
-        let holds = |(shown, at): &(Checkpoint, Timestamp)| shown.usage != Usage::default() || *at > opened_at;
-        let checkpoint = checkpoint.filter(holds);
-        let has_shown = checkpoint.is_some();
-        let (Checkpoint { usage, answer }, ended_at) = checkpoint.unwrap_or_else(|| {
-            let usage = least(openings.last().map(|last| last.reserved));
+        let has_shown = checkpoint.as_ref().is_some_and(|(shown, at)| is_of_the_last(shown, *at, &openings));
+        // What earlier attempts had used is owed beside the last one, of which nobody heard.
+        let before = checkpoint.as_ref().map(|(shown, _)| shown.usage).unwrap_or_default();
+        let (Checkpoint { usage, answer }, ended_at) = checkpoint.filter(|_| has_shown).unwrap_or_else(|| {
+            let least = least(openings.last().map(|last| last.reserved));
+            let usage = Usage { tokens: before.tokens + least.tokens, ..least };
             (Checkpoint { usage, answer: None }, opened_at)
         });
         let upstream = openings.last().map_or("", |last| &*last.upstream);
@@ -107,6 +107,13 @@ impl Interrupted {
             call,
         }
     }
+}
+
+/// Not of one before: that nothing was used, or what broke off, is said when an attempt is over.
+fn is_of_the_last(shown: &Checkpoint, at: Timestamp, openings: &[Opening]) -> bool {
+    let Some(last) = openings.last() else { return true };
+    let is_first = openings.len() == 1 && shown.usage != Usage::default();
+    is_first || at > last.at || shown.answer.as_ref().is_some_and(|answer| answer.attempt == last.number)
 }
 
 /// The upstream has read the prompt and begun to answer; more than that nobody knows.

@@ -253,7 +253,7 @@ async fn an_interrupted_call_costs_what_was_metered_else_its_prompt_and_one_toke
 async fn a_call_that_was_refused_before_the_end_owes_nothing_until_it_leaves_again() {
     let dir = tempfile::tempdir().expect("a folder");
     let (ledger, _) = open(dir.path()).await;
-    let (refused, again, metered) = (call(1, noon()), call(2, noon()), call(3, noon()));
+    let (refused, again, metered, broken) = (call(1, noon()), call(2, noon()), call(3, noon()), call(4, noon()));
     let (later, latest) = (at("2026-11-24T12:00:01Z"), at("2026-11-24T12:00:02Z"));
     for call in [&refused, &again, &metered] {
         ledger.opened(call, &opening(call, 1)).expect("opened");
@@ -262,14 +262,20 @@ async fn a_call_that_was_refused_before_the_end_owes_nothing_until_it_leaves_aga
     for call in [&again, &metered] {
         ledger.opened(call, &Opening { at: latest, ..opening(call, 2) }).expect("opened");
     }
-    ledger.checkpoint(metered.id, &shown(used(48, 30)), latest).expect("written");
+    let answer = Answered { attempt: 2, status: 200, request_id: None, account: None, first_byte_ms: 2_000 };
+    let answered = Checkpoint { answer: Some(answer), ..shown(used(48, 30)) };
+    ledger.checkpoint(metered.id, &answered, latest).expect("written");
+    // The first attempt's answer broke off; of the second nobody heard.
+    ledger.opened(&broken, &opening(&broken, 1)).expect("opened");
+    ledger.checkpoint(broken.id, &shown(used(48, 30)), later).expect("written");
+    ledger.opened(&broken, &Opening { at: latest, ..opening(&broken, 2) }).expect("opened");
     for folded in [false, true] {
         if folded {
             ledger.flush().await.expect("folded");
         }
         let (ledger, _) = reopened(copy(dir.path()).path()).await;
         let mut seen = vec![];
-        for call in [&refused, &again, &metered] {
+        for call in [&refused, &again, &metered, &broken] {
             let entry = ledger.call(call.id).await.expect("an answer").expect("an entry");
             let billed: Vec<bool> = entry.attempts.iter().map(|attempt| attempt.maybe_billed).collect();
             seen.push((entry.usage, entry.ended_at, billed));
@@ -278,6 +284,7 @@ async fn a_call_that_was_refused_before_the_end_owes_nothing_until_it_leaves_aga
             (Usage::default(), later, vec![false]),
             (used(50, 1), latest, vec![false, true]),
             (used(48, 30), latest, vec![false, false]),
+            (used(98, 31), latest, vec![false, true]),
         ];
         assert_eq!(seen, expected, "folded: {folded}");
     }
