@@ -15,7 +15,7 @@ export type WhyView = { call: CallView, attempts: Array<AttemptView>, price: Pri
  */
 terms: Array<TermView>, pricing: PricingView, 
 /**
- * Why it had to wait, where it had.
+ * Why it had to wait, where it had; of a refused call, why it was refused.
  */
 waited_for: string | null, 
 /**
