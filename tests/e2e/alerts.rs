@@ -14,6 +14,10 @@ fn alerts(lab: &Lab) -> Vec<Value> {
     lab.home.books().json(&["alert", "list", "--json"]).as_array().expect("a list").clone()
 }
 
+fn told_by(lab: &Lab, rule: &str) -> Vec<Value> {
+    alerts(lab).into_iter().filter(|alert| alert["rule"] == rule).collect()
+}
+
 fn critical(lab: &Lab) -> Vec<Value> {
     let is_it = |alert: &Value| alert["rule"] == "budget" && alert["severity"] == "critical";
     alerts(lab).into_iter().filter(is_it).collect()
@@ -74,10 +78,7 @@ async fn a_budget_that_fills_is_told_once_over_restarts_listed_snoozed_and_expor
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_refused_is_told_with_the_call_that_found_it_out_and_over_with_the_next_good_one() {
     let lab = Lab::start();
-    let refused = |lab: &Lab| {
-        let is_it = |alert: &Value| alert["rule"] == "key_refused";
-        alerts(lab).into_iter().filter(is_it).collect::<Vec<_>>()
-    };
+    let refused = |lab: &Lab| told_by(lab, "key_refused");
     let call = async |fault: &str| {
         let wish = body(false).replace("Name three tides.", &format!("[[fault {fault}]]"));
         lab.call(&lab.message(wish)).await.status()
@@ -98,10 +99,7 @@ async fn a_key_that_is_refused_is_told_with_the_call_that_found_it_out_and_over_
 #[tokio::test(flavor = "multi_thread")]
 async fn money_that_is_used_up_at_the_upstream_is_told_with_the_call_that_found_it_out() {
     let lab = Lab::start();
-    let capped = |lab: &Lab| {
-        let is_it = |alert: &Value| alert["rule"] == "capped";
-        alerts(lab).into_iter().filter(is_it).collect::<Vec<_>>()
-    };
+    let capped = |lab: &Lab| told_by(lab, "capped");
     let wish = body(false).replace("Name three tides.", "[[fault spend_cap]]");
     assert_eq!(lab.call(&lab.message(wish)).await.status(), 429, "it passes unchanged");
     let told = capped(&lab);

@@ -449,12 +449,7 @@ impl OpenEntry {
     }
 
     fn carried_usage(&self) -> Usage {
-        let mut sum = self.carried.first().map(|first| first.usage).unwrap_or_default();
-        for carried in self.carried.iter().skip(1) {
-            sum.tokens += carried.usage.tokens;
-            sum.web_searches = sum.web_searches.saturating_add(carried.usage.web_searches);
-        }
-        sum
+        self.carried.iter().map(|carried| carried.usage).reduce(together).unwrap_or_default()
     }
 
     /// Its answer broke off, and the rest is asked for: both are what it comes to.
@@ -587,9 +582,7 @@ impl OpenEntry {
     /// `usage` and that of the answers before, which broke off.
     fn with_carried(&self, usage: Usage) -> Usage {
         let carried = self.carried_usage();
-        let web_searches = usage.web_searches.saturating_add(carried.web_searches);
-        let like = if usage == Usage::default() { carried } else { usage };
-        Usage { tokens: usage.tokens + carried.tokens, web_searches, ..like }
+        if usage == Usage::default() { carried } else { together(usage, carried) }
     }
 
     /// The head of the last attempt's answer.
@@ -700,6 +693,11 @@ impl OpenEntry {
             stage: Stage::Waiting,
         }
     }
+}
+
+fn together(one: Usage, other: Usage) -> Usage {
+    let web_searches = one.web_searches.saturating_add(other.web_searches);
+    Usage { tokens: one.tokens + other.tokens, web_searches, ..one }
 }
 
 /// A caller that hung up, a gateway that ends, a panic: whoever vanishes half-way is put to rest here.

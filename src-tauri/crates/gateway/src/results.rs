@@ -1,5 +1,6 @@
 //! Results of batches on their way through: each that is paid for is entered once, before the last of them is here.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -8,13 +9,14 @@ use domain::call::Entry;
 use domain::config::Client;
 use http::HeaderMap;
 use memchr::memchr;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::answers::{Broken, Passing};
 use crate::entry::OpenEntry;
 use crate::pipeline::Pipeline;
 use crate::wire::anthropic::Tally;
 use crate::wire::json;
-use crate::{BooksClosed, BoxFuture};
 
 /// A longer line passes, and nobody reads what it used.
 const LINE_BYTES_MAX: usize = 8 << 20;
@@ -26,7 +28,7 @@ pub(crate) struct Results {
     lines: Lines,
     of: Batch,
     read: Vec<Entry>,
-    entering: Option<BoxFuture<Result<(), BooksClosed>>>,
+    entering: Option<JoinHandle<()>>,
     has_ended: bool,
 }
 
@@ -48,15 +50,9 @@ impl Results {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             if let Some(entering) = &mut self.entering {
-                let entered = ready!(entering.as_mut().poll(cx));
+                // One that panicked is counted among the failures.
+                let _ = ready!(Pin::new(entering).poll(cx));
                 self.entering = None;
-                if let Err(closed) = entered {
-                    tracing::warn!(
-                        "results of batch {} were not entered, fetch them again: {}",
-                        self.of.id,
-                        closed.reason
-                    );
-                }
             }
             if self.has_ended {
                 return Poll::Ready(None);
@@ -66,18 +62,41 @@ impl Results {
             match &piece {
                 Some(Ok(bytes)) => self.lines.feed(bytes, |line| read.extend(of.entry(line))),
                 None => self.lines.end(|line| read.extend(of.entry(line))),
-                // Whoever fetches them again brings what is missing.
                 Some(Err(_)) => return Poll::Ready(piece),
             }
             self.has_ended = piece.is_none();
-            if self.read.len() >= ENTERED_AT_ONCE || (self.has_ended && !self.read.is_empty()) {
-                let entries = std::mem::take(&mut self.read);
-                self.entering = Some(self.of.pipeline.books.enter_once(entries));
+            if self.has_ended || self.read.len() >= ENTERED_AT_ONCE {
+                self.entering = self.enter();
             }
             if piece.is_some() {
                 return Poll::Ready(piece);
             }
         }
+    }
+}
+
+impl Results {
+    /// In a task of its own: whoever fetches them may leave.
+    fn enter(&mut self) -> Option<JoinHandle<()>> {
+        let entries = std::mem::take(&mut self.read);
+        if entries.is_empty() {
+            return None;
+        }
+        let (entering, id) = (self.of.pipeline.books.enter_once(entries), self.of.id.clone());
+        // There is none where this process ends.
+        let runtime = Handle::try_current().ok()?;
+        Some(runtime.spawn(async move {
+            if let Err(closed) = entering.await {
+                tracing::warn!("results of batch {id} were not entered, fetch them again: {}", closed.reason);
+            }
+        }))
+    }
+}
+
+/// What has passed is paid for, also where its client or its upstream broke off.
+impl Drop for Results {
+    fn drop(&mut self) {
+        drop(self.enter());
     }
 }
 

@@ -548,6 +548,23 @@ async fn results_of_a_batch_pass_as_they_are_and_are_entries_before_the_last_of_
 }
 
 #[tokio::test]
+async fn results_that_have_passed_are_entered_though_their_client_leaves_before_the_last() {
+    let world = World::new().await;
+    let line =
+        |id: &str| format!("{{\"custom_id\":\"{id}\",\"result\":{{\"type\":\"succeeded\",\"message\":{MESSAGE}}}}}\n");
+    let mut peer = world.connect().await;
+    peer.send(&world.request("GET", "/v1/messages/batches/msgbatch_1/results", "", "")).await;
+    let mut asked = world.upstream.asked().await;
+    asked.start_stream().await;
+    asked.chunk(&line("a")).await;
+    peer.read_until("\n").await;
+    peer.read_until("\"output_tokens\":7").await;
+    drop(peer);
+    let entry = world.books.entry().await;
+    assert_eq!(entry.attempts[0].request_id.as_deref(), Some("msgbatch_1/a"));
+}
+
+#[tokio::test]
 async fn who_may_not_come_in_is_told_why_and_makes_no_entry() {
     let world = World::new().await;
     let host = world.gateway.address();
